@@ -1,0 +1,180 @@
+"""What the journal holds: one Struct a kind of record, and its wire form.
+
+A record is (position, body). Its wire form is msgpack of a tagged array, made once, by the node
+that wrote it; that same string of bytes is stored, chained into the digest and sent to the peer, so
+that two journals can be compared byte by byte. Formats only grow at the end (rules.md 7, Upgrade).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from gateway.model import Position, Term
+
+DIGEST_SIZE: Final = 16
+EMPTY_DIGEST: Final = bytes(DIGEST_SIZE)
+
+SampleRow = tuple[int, int, Any, int]
+"""(point number in the batch's revision, source time in ns UTC, value, status).
+
+The value is a `Value`; msgspec can't tell `str` from `bytes` in a union, msgpack itself can.
+"""
+
+
+class Batch(msgspec.Struct, tag="b", array_like=True, frozen=True, gc=False):
+    """The samples of one poll of one device: the unit of commit and of replication.
+
+    `requested_ns` and `received_ns` bound the moment at which the device held the values.
+    `complete` says that every point of the class is in it (the start of a coverage interval, a
+    revision or a day). `clock_trusted` is false while the node has no disciplined clock.
+    """
+
+    device: str
+    scan_class: str
+    revision: int
+    origin: int
+    requested_ns: int
+    received_ns: int
+    samples: tuple[SampleRow, ...]
+    complete: bool = False
+    clock_trusted: bool = True
+    offset_ns: int = 0
+
+
+class Hole(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A stretch [from, to) of one device and scan class that its coverage record excepts."""
+
+    device: str
+    scan_class: str
+    from_ns: int
+    to_ns: int
+    cause: str
+
+
+class Coverage(msgspec.Struct, tag="c", array_like=True, frozen=True, gc=False):
+    """All classes of all devices of `revision` are complete in [since, through) except holes."""
+
+    revision: int
+    since_ns: int
+    through_ns: int
+    holes: tuple[Hole, ...] = ()
+
+
+class Role(msgspec.Struct, tag="r", array_like=True, frozen=True, gc=False):
+    """A node took a role, when and why."""
+
+    node: str
+    role: str
+    at_ns: int
+    why: str
+
+
+class Revision(msgspec.Struct, tag="v", array_like=True, frozen=True, gc=False):
+    """A configuration: the files as text, and the names that its point numbers stand for.
+
+    `points` are `device/point` ids in the order of their numbers, with their published types.
+    """
+
+    number: int
+    parent_digest: bytes
+    at_ns: int
+    who: str
+    files: dict[str, str]
+    points: tuple[tuple[str, str], ...]
+
+
+class Fact(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
+    """Something learned from a device online, so that a takeover needs no discovery."""
+
+    device: str
+    key: str
+    value: Any
+    at_ns: int
+
+
+class Maintenance(msgspec.Struct, tag="m", array_like=True, frozen=True, gc=False):
+    """Somebody disabled or enabled a device or point, or substituted a value (None: withdrew it).
+
+    `action` is `disable`, `enable`, `substitute` or `release`; `target` a device or `device/point`.
+    """
+
+    action: str
+    target: str
+    at_ns: int
+    who: str
+    why: str
+    value: Any = None
+
+
+class Audit(msgspec.Struct, tag="a", array_like=True, frozen=True, gc=False):
+    """Who did or tried what: writes (intent and result), logins, configuration, role changes."""
+
+    action: str
+    target: str
+    at_ns: int
+    who: str
+    outcome: str
+    detail: dict[str, Any] = {}
+
+
+class Event(msgspec.Struct, tag="e", array_like=True, frozen=True, gc=False):
+    """An alarm or a notable event; severity 1 to 1000 as OPC 10000-5 section 6.4.2 has it."""
+
+    source: str
+    severity: int
+    text: str
+    at_ns: int
+
+
+class Loss(msgspec.Struct, tag="l", array_like=True, frozen=True, gc=False):
+    """Stored history that is gone for a known reason (damaged file, retention): [from, to)."""
+
+    from_ns: int
+    to_ns: int
+    cause: str
+    detail: str
+
+
+Body = Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss
+KEPT: Final = (Role, Revision, Fact, Maintenance, Audit)
+"""Kinds that outlive the retention of history."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[Body]] = msgspec.msgpack.Decoder(Body)
+
+
+class Record(NamedTuple):
+    """A journal record; `digest` chains it to the one before it in its term."""
+
+    position: Position
+    wire: bytes
+    digest: bytes
+    body: Body
+
+
+def encode(body: Body) -> bytes:
+    """The wire form of a body."""
+    return _encoder.encode(body)
+
+
+def decode(wire: bytes) -> Body:
+    """The body of a wire form. Raises msgspec.ValidationError or msgspec.DecodeError."""
+    return _decoder.decode(wire)
+
+
+def chain(previous: bytes, position: Position, wire: bytes) -> bytes:
+    """The digest of a record: 16 bytes of BLAKE2b over the one before it, its seq and its wire."""
+    digest = hashlib.blake2b(previous, digest_size=DIGEST_SIZE)
+    digest.update(position.seq.to_bytes(8, "big"))
+    digest.update(wire)
+    return digest.digest()
+
+
+def seal(term: Term, seq: int, previous: bytes, body: Body) -> Record:
+    """Make the record that follows the one with digest `previous` in `term`."""
+    position = Position(term, seq)
+    wire = encode(body)
+    return Record(position, wire, chain(previous, position, wire), body)

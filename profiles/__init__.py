@@ -1,0 +1,1 @@
+"""Register maps and log layouts as data: one YAML file a device family, each with its source."""
