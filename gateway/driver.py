@@ -4,8 +4,8 @@ A *line* is what is shared: a serial bus, a socket behind which units sit, an OP
 collector runs one task a line, so a driver never has two scans of one line at once; commands
 (write, raw) come from other tasks, and the line serialises them with its own lock.
 
-A driver holds no schedule and knows no journal: it is asked, and answers with observations. It sends
-nothing when `may_send()` is false (the reign has ended), and asks that before every request.
+A driver holds no schedule and knows no journal: it is asked, and answers with observations. It
+sends nothing when `may_send()` is false (the reign has ended), and asks that before every request.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class PointSpec:
 class DeviceSpec:
     """A device as the program uses it; `scan_classes` maps each class it uses to its period in ns.
 
-    A subscribed device has the one scan class `subscription`, whose period is the publishing interval.
+    A subscribed device has the one class `subscription`; its period is the publishing interval.
     """
 
     name: str
@@ -163,8 +163,8 @@ class Fault:
 class Scan:
     """The outcome of one scan of one class of one device.
 
-    `observations` holds every point of each block that changed since the last scan that was returned
-    (all points on the first); an unreadable point is an observation with a Bad status.
+    `observations` holds every point of each block that changed since the last scan (all points on
+    the first, and after `forget`); an unreadable point is an observation with a Bad status.
     With a `fault` nothing of the device could be read and there are no observations.
     """
 
@@ -189,7 +189,7 @@ class Delivery:
 
 
 class WriteOutcome(NamedTuple):
-    """What became of a write: the status, and the value read back (None if it could not be read)."""
+    """What became of a write: its status, and the value read back (None if that failed)."""
 
     status: int
     read_back: Value
@@ -249,7 +249,7 @@ class Diagnostics:
 
 
 class Line(Protocol):
-    """An open line. Nothing here raises for a device that does not answer a scan: that is a Scan."""
+    """An open line. A device that does not answer a scan raises nothing: that is a Scan."""
 
     @property
     def spec(self) -> LineSpec: ...
