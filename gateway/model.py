@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -191,6 +191,37 @@ class HistoryRow(NamedTuple):
     received_ns: int
     origin: Origin
     position: Position
+
+
+class HistoryPage(NamedTuple):
+    """Rows in reading order, and where to go on (opaque to the caller; None: that was all)."""
+
+    rows: list[HistoryRow]
+    cursor: tuple[int, ...] | None
+
+
+class HistoryReader(Protocol):
+    """What history is read through; times are ns UTC, points are named `device/point`."""
+
+    async def read(
+        self,
+        point: str,
+        from_ns: int,
+        to_ns: int,
+        limit: int,
+        cursor: tuple[int, ...] | None = None,
+        reverse: bool = False,
+    ) -> HistoryPage:
+        """The samples in [from, to), oldest first, or newest first with `reverse`."""
+
+    async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The last sample at or before an instant, or None."""
+
+    async def after(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The first sample after an instant, or None."""
+
+    async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
+        """The stretches of [from, to) that coverage does not cover, by scan class, in order."""
 
 
 class Gap(NamedTuple):

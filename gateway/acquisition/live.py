@@ -1,0 +1,65 @@
+"""The current value of every point, as committed: what readers see between two samples.
+
+Columns indexed by point number, because ten thousand points change each second and nobody should pay
+for an object a point. ServerTimestamp of a good point is the last good poll of its scan class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway.driver import DeviceSpec, PointSpec
+from gateway.journal.records import SampleRow
+from gateway.model import Status, Value
+
+
+class Live(NamedTuple):
+    """A point now: SourceTimestamp is the last change, ServerTimestamp the last good poll."""
+
+    value: Value
+    status: int
+    source_ns: int
+    server_ns: int
+
+
+class LiveTable:
+    """The live values of one configuration revision; point numbers index every column."""
+
+    def __init__(self, devices: Sequence[DeviceSpec]) -> None:
+        self.points: tuple[PointSpec, ...] = tuple(
+            sorted((p for d in devices for p in d.points), key=lambda p: p.number)
+        )
+        assert [p.number for p in self.points] == list(range(len(self.points)))
+        count = len(self.points)
+        self.values: list[Value] = [None] * count
+        self.statuses: list[int] = [Status.BAD_WAITING_FOR_INITIAL_DATA] * count
+        self.source_ns: list[int] = [0] * count
+        groups: dict[tuple[str, str], int] = {}
+        self._group: list[int] = [
+            groups.setdefault((p.device, p.scan_class), len(groups)) for p in self.points
+        ]
+        self._groups = groups
+        self._polled_ns: list[int] = [0] * len(groups)
+
+    def apply(self, samples: Sequence[SampleRow]) -> None:
+        """Take over committed samples."""
+        values, statuses, source_ns = self.values, self.statuses, self.source_ns
+        for point, time_ns, value, status in samples:
+            values[point] = value
+            statuses[point] = status
+            source_ns[point] = time_ns
+
+    def polled(self, device: str, scan_class: str, received_ns: int) -> None:
+        """A scan class was read well, whether or not anything in it changed."""
+        self._polled_ns[self._groups[device, scan_class]] = received_ns
+
+    def get(self, point: int) -> Live:
+        """A point now."""
+        source_ns = self.source_ns[point]
+        return Live(
+            self.values[point],
+            self.statuses[point],
+            source_ns,
+            max(source_ns, self._polled_ns[self._group[point]]),
+        )
