@@ -1,7 +1,7 @@
 """The current value of every point, as committed: what readers see between two samples.
 
-Columns indexed by point number, because ten thousand points change each second and nobody should pay
-for an object a point. ServerTimestamp of a good point is the last good poll of its scan class.
+Columns indexed by point number: ten thousand points change each second, and nobody should pay for
+an object a point. ServerTimestamp of a good point is the last good poll of its scan class.
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+# Each target works alone on a fresh machine with Python 3.11+ and nothing else prepared.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS ?=
+
+.PHONY: install demo test format lint types contracts unit e2e lock clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml .ci/test.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --requirement .ci/test.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: install
+	$(BIN)/hotpair demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: format lint types contracts unit e2e
+
+format: install
+	$(BIN)/ruff format --check .
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports
+
+unit: install
+	$(BIN)/pytest tests/tidy tests/unit tests/property tests/scenarios --cov --cov-report=term:skip-covered
+	$(BIN)/python tests/tidy/pure_coverage.py
+
+e2e: install
+	$(BIN)/pytest tests/e2e tests/simulation
+
+# The versions that the tests ran with; renew with `make lock`.
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --upgrade . --group test
+	$(BIN)/python -m pip freeze --exclude hotpair --exclude-editable > .ci/test.lock
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -1,0 +1,116 @@
+"""Which observations are worth keeping: change detection, deadband, longest interval, restatement.
+
+Pure. Columns indexed by point number. `current` is what the device last said, `kept` what history
+last said; deadband compares with *kept*, so that a slow drift is not lost one small step at a time.
+A stream must stand alone (rules.md 2): a restatement keeps every point of a scan class.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Container, Iterable, Sequence
+
+from gateway.driver import Observation, PointSpec
+from gateway.journal.records import SampleRow
+from gateway.model import Status, Value
+
+_WAITING = (None, Status.BAD_WAITING_FOR_INITIAL_DATA)
+
+
+class ChangeFilter:
+    """The last observed and the last kept value of every point of one revision."""
+
+    def __init__(self, points: Sequence[PointSpec]) -> None:
+        self._points = tuple(points)
+        self._current: list[tuple[Value, int]] = [_WAITING] * len(points)
+        self._kept: list[tuple[Value, int]] = [_WAITING] * len(points)
+        self._kept_ns: list[int] = [0] * len(points)
+        self._deadband = [p.deadband for p in points]
+        self._members: dict[tuple[str, str], list[int]] = {}
+        self._restless: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        self._override: dict[int, tuple[Value, int]] = {}
+        for point in points:
+            key = (point.device, point.scan_class)
+            self._members.setdefault(key, []).append(point.number)
+            if point.max_interval_ns is not None:
+                self._restless.setdefault(key, []).append((0, point.number))
+
+    def accept(self, observations: Iterable[Observation]) -> list[SampleRow]:
+        """Take in what a device said; the samples that history must keep, in the same order."""
+        rows: list[SampleRow] = []
+        current, kept, deadband = self._current, self._kept, self._deadband
+        kept_ns, override = self._kept_ns, self._override
+        for number, time_ns, value, status in observations:
+            state = (value, status)
+            current[number] = state
+            if number in override:
+                continue
+            old = kept[number]
+            if state == old and type(value) is type(old[0]):
+                continue
+            band = deadband[number]
+            if (
+                band
+                and status == old[1]
+                and type(value) in (int, float)
+                and type(old[0]) in (int, float)
+                and abs(value - old[0]) < band  # type: ignore[operator]
+            ):
+                continue
+            kept[number] = state
+            kept_ns[number] = time_ns
+            rows.append((number, time_ns, value, status))
+        return rows
+
+    def overdue(self, device: str, scan_class: str, now_ns: int) -> list[SampleRow]:
+        """The points whose longest interval has passed since they were kept, kept again now."""
+        heap = self._restless.get((device, scan_class))
+        rows: list[SampleRow] = []
+        while heap and heap[0][0] <= now_ns:
+            _, number = heap[0]
+            interval_ns = self._points[number].max_interval_ns
+            assert interval_ns is not None
+            if self._kept_ns[number] + interval_ns <= now_ns:
+                rows.append(self._keep_again(number, now_ns))
+            heapq.heapreplace(heap, (self._kept_ns[number] + interval_ns, number))
+        return rows
+
+    def restate(
+        self, device: str, scan_class: str, now_ns: int, but: Container[int] = ()
+    ) -> list[SampleRow]:
+        """Every point of a class as it is now, `but` those just kept: a stream begins here."""
+        return [
+            self._keep_again(number, now_ns)
+            for number in self._members.get((device, scan_class), ())
+            if number not in but
+        ]
+
+    def _keep_again(self, number: int, now_ns: int) -> SampleRow:
+        state = self._override.get(number, self._current[number])
+        self._kept[number] = state
+        self._kept_ns[number] = now_ns
+        return (number, now_ns, state[0], state[1])
+
+    def fail(self, numbers: Iterable[int], status: int, now_ns: int) -> list[SampleRow]:
+        """Points that can't be read: a sample without a value for each that did not say so yet."""
+        return self.accept(Observation(n, now_ns, None, status) for n in numbers)
+
+    def override(self, number: int, value: Value, status: int, now_ns: int) -> list[SampleRow]:
+        """Hold a point at a value and status whatever the device says."""
+        self._override[number] = (value, status)
+        return [self._keep_again(number, now_ns)]
+
+    def release(self, number: int, now_ns: int) -> list[SampleRow]:
+        """Let a point follow its device again."""
+        if self._override.pop(number, None) is None:
+            return []
+        return [self._keep_again(number, now_ns)]
+
+    def numbers(self, device: str, scan_class: str | None = None) -> list[int]:
+        """The point numbers of a device, or of one of its classes."""
+        return [
+            number
+            for (name, class_), members in self._members.items()
+            if name == device and scan_class in (None, class_)
+            for number in members
+        ]

@@ -1,0 +1,127 @@
+"""What may be claimed: each second, through when every scan class is complete, and where not.
+
+Pure. A key is (device, scan class). `through_ns` of a key is the first instant not yet answered
+for: after a good scan that is its next scan instant. A record never claims what is not proven, so
+its end waits for the slowest key that is merely late; a key late for longer than its patience is
+declared as a hole instead, so that one hanging device can't hold up the claims of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.journal.records import Coverage, Hole
+from gateway.model import NS_PER_S, Cause
+
+Key = tuple[str, str]
+PATIENCE_NS: Final = 3 * NS_PER_S
+HOLES_KEPT_MAX: Final = 64
+"""Closed holes of one key between two records; beyond that they are joined into one."""
+
+
+@dataclass(slots=True)
+class _State:
+    through_ns: int
+    patience_ns: int
+    hole_from_ns: int | None = None
+    cause: Cause = Cause.STARTING
+    closed: list[tuple[int, int, Cause]] = field(default_factory=list)
+
+    def open(self, from_ns: int, cause: Cause) -> None:
+        if self.hole_from_ns is None:
+            self.hole_from_ns = from_ns
+        elif self.cause is not cause and from_ns > self.hole_from_ns:
+            self.close(from_ns)
+            self.hole_from_ns = from_ns
+        self.cause = cause
+
+    def close(self, to_ns: int) -> None:
+        if self.hole_from_ns is None:
+            return
+        if to_ns > self.hole_from_ns:
+            self.closed.append((self.hole_from_ns, to_ns, self.cause))
+            if len(self.closed) > HOLES_KEPT_MAX:
+                first, last = self.closed[0], self.closed[-1]
+                self.closed = [(first[0], last[1], first[2])]
+        self.hole_from_ns = None
+
+
+class CoverageTracker:
+    """The claims of one node about the devices of one revision since `start_ns`."""
+
+    def __init__(self, keys: Iterable[tuple[Key, int]], revision: int, start_ns: int) -> None:
+        self._revision = revision
+        self._since_ns = start_ns
+        self._states = {key: _State(start_ns, patience_ns, start_ns) for key, patience_ns in keys}
+
+    @property
+    def through_ns(self) -> int:
+        """The end of the last record."""
+        return self._since_ns
+
+    def scanned(self, key: Key, at_ns: int, through_ns: int) -> bool:
+        """A good scan at `at_ns` makes the key complete through `through_ns`.
+
+        True when it ends a hole: the scan must then be kept whole, for a stream to start with.
+        """
+        state = self._states[key]
+        if at_ns > state.through_ns + state.patience_ns and state.hole_from_ns is None:
+            state.open(state.through_ns, Cause.OVERRUN)
+        opened = state.hole_from_ns is not None
+        state.close(at_ns)
+        state.through_ns = max(state.through_ns, through_ns)
+        return opened
+
+    def failed(self, key: Key, cause: Cause, from_ns: int | None = None) -> None:
+        """The key is not complete from `from_ns` (default: from where it was complete through)."""
+        state = self._states[key]
+        if state.hole_from_ns is not None:
+            state.open(state.hole_from_ns if from_ns is None else from_ns, cause)
+        else:
+            state.open(
+                state.through_ns if from_ns is None else min(from_ns, state.through_ns), cause
+            )
+
+    def skipped(self, key: Key, from_ns: int, to_ns: int, cause: Cause) -> None:
+        """The stretch [from, to) holds scan instants that nobody answered for."""
+        state = self._states[key]
+        if state.hole_from_ns is None and to_ns > from_ns:
+            state.closed.append((from_ns, to_ns, cause))
+
+    def failed_all(self, cause: Cause, from_ns: int) -> None:
+        """Nothing is complete from `from_ns`: the store failed, or the clock was set."""
+        for key in self._states:
+            self.failed(key, cause, from_ns)
+
+    def in_hole(self, key: Key) -> bool:
+        """Whether the key waits for a good scan."""
+        return self._states[key].hole_from_ns is not None
+
+    def record(self, now_ns: int) -> Coverage | None:
+        """The next record, up to now or as far as can be claimed; None when time did not move."""
+        through_ns = now_ns
+        for state in self._states.values():
+            if state.hole_from_ns is None and state.through_ns < through_ns:
+                if state.through_ns < now_ns - state.patience_ns:
+                    state.open(state.through_ns, Cause.OVERRUN)
+                else:
+                    through_ns = state.through_ns
+        if through_ns <= self._since_ns:
+            return None
+        holes: list[Hole] = []
+        for (device, scan_class), state in self._states.items():
+            if not state.closed and state.hole_from_ns is None:
+                continue
+            stretches = list(state.closed)
+            if state.hole_from_ns is not None and state.hole_from_ns < through_ns:
+                stretches.append((state.hole_from_ns, through_ns, state.cause))
+            for from_ns, to_ns, cause in stretches:
+                start_ns, end_ns = max(from_ns, self._since_ns), min(to_ns, through_ns)
+                if start_ns < end_ns:
+                    holes.append(Hole(device, scan_class, start_ns, end_ns, cause.value))
+            state.closed = [closed for closed in state.closed if closed[1] > through_ns]
+        record = Coverage(self._revision, self._since_ns, through_ns, tuple(holes))
+        self._since_ns = through_ns
+        return record

@@ -1,0 +1,133 @@
+"""Control writes: checked, journalled before bytes leave, read back, journalled again.
+
+Ordered per device, never queued behind a dead one, never repeated. A pulse is two writes: the
+second belongs to the reign that made the first; if the reign ends in between, the pulse stays
+unfinished, and that is an alarm, because a late second write would be worse (rules.md 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from gateway.acquisition.collector import Collector, House
+from gateway.driver import Observation, PointSpec, WriteOutcome
+from gateway.errors import DeviceError, WriteRefused
+from gateway.journal.records import Audit
+from gateway.model import NS_PER_S, Origin, Status, Value, is_good, status_name
+
+WAITING_MAX: Final = 16
+"""Writes that may wait for one device; more are refused, so that none is ever late by much."""
+
+
+class Writer:
+    """Carries out the writes of clients to devices."""
+
+    def __init__(
+        self, collector: Collector, house: House, may_write: Callable[[], str | None]
+    ) -> None:
+        self._collector = collector
+        self._house = house
+        self._may_write = may_write
+        self._order: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, int] = {}
+        self._pulses: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def points(self) -> Mapping[str, PointSpec]:
+        """The points by id."""
+        return {p.id: p for d in self._collector.devices.values() for p in d.points}
+
+    async def write(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
+        """Write one point for `who`; the outcome carries the StatusCode that the client gets."""
+        refusal = self._refusal(point, value)
+        if refusal is not None:
+            await self._audit(who, point, "refused", value, refusal)
+            return refusal
+        lock = self._order.setdefault(point.device, asyncio.Lock())
+        self._waiting[point.device] = self._waiting.get(point.device, 0) + 1
+        try:
+            async with lock:
+                return await self._write_now(who, point, value)
+        finally:
+            self._waiting[point.device] -= 1
+
+    def _refusal(self, point: PointSpec, value: Value) -> WriteOutcome | None:
+        if not point.access.writable:
+            return WriteOutcome(Status.BAD_NOT_WRITABLE, None, "the point is read-only")
+        maintenance = self._collector.maintenance
+        if point.device in maintenance.disabled or point.id in maintenance.disabled:
+            return WriteOutcome(Status.BAD_OUT_OF_SERVICE, None, "disabled for maintenance")
+        if (reason := self._may_write()) is not None:
+            return WriteOutcome(Status.BAD_INVALID_STATE, None, reason)
+        if (fault := self._collector.states[point.device].fault) is not None:
+            return WriteOutcome(fault.status, None, f"the device is down: {fault.detail}")
+        if self._waiting.get(point.device, 0) >= WAITING_MAX:
+            return WriteOutcome(Status.BAD_RESOURCE_UNAVAILABLE, None, "too many writes wait")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            low, high = point.minimum, point.maximum
+            if (low is not None and value < low) or (high is not None and value > high):
+                text = f"{value} is outside {low} to {high}"
+                return WriteOutcome(Status.BAD_OUT_OF_RANGE, None, text)
+        return None
+
+    async def _write_now(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
+        await self._audit(who, point, "intent", value, None)
+        line = self._collector.line_of(point.device)
+        try:
+            outcome = await line.write(point, value)
+        except WriteRefused as error:
+            outcome = WriteOutcome(error.status, None, str(error))
+        except DeviceError as error:
+            outcome = WriteOutcome(error.status, None, str(error))
+        await self._audit(who, point, "result", value, outcome)
+        if is_good(outcome.status) and outcome.read_back is not None:
+            now_ns = self._house.clock.utc_ns()
+            seen = Observation(point.number, now_ns, outcome.read_back, Status.GOOD)
+            self._collector.observed(point.device, [seen], Origin.WRITE, now_ns)
+        if is_good(outcome.status) and point.pulse_ns is not None and value is True:
+            self._begin_pulse(who, point)
+        return outcome
+
+    async def _audit(
+        self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome | None
+    ) -> None:
+        detail: dict[str, object] = {"value": value}
+        text = stage
+        if outcome is not None:
+            text = f"{stage} {status_name(outcome.status)}"
+            detail |= {"read_back": outcome.read_back, "detail": outcome.detail}
+        now_ns = self._house.clock.utc_ns()
+        await self._house.append(Audit("write", point.id, now_ns, who, text, detail))
+
+    def _begin_pulse(self, who: str, point: PointSpec) -> None:
+        if (running := self._pulses.pop(point.id, None)) is not None:
+            running.cancel()
+        task = asyncio.create_task(self._end_pulse(who, point), name=f"pulse {point.id}")
+        self._pulses[point.id] = task
+        task.add_done_callback(partial(self._pulse_done, point.id))
+
+    def _pulse_done(self, point: str, task: asyncio.Task[None]) -> None:
+        if self._pulses.get(point) is task:
+            del self._pulses[point]
+
+    async def _end_pulse(self, who: str, point: PointSpec) -> None:
+        assert point.pulse_ns is not None
+        await asyncio.sleep(point.pulse_ns / NS_PER_S)
+        outcome = await self.write(f"{who} (pulse)", point, False)
+        if not is_good(outcome.status):
+            self._unfinished(point, outcome.detail or status_name(outcome.status))
+
+    def _unfinished(self, point: PointSpec, why: str) -> None:
+        text = f"the pulse on {point.name} was not ended: {why}. Check the output by hand"
+        self._house.alarm(point.device, 900, text)
+
+    async def stop(self) -> None:
+        """End with the reign: a pulse that still runs stays unfinished, and is told."""
+        points = self.points
+        for name, task in list(self._pulses.items()):
+            task.cancel()
+            self._unfinished(points[name], "the reign ended first")
+        await asyncio.gather(*self._pulses.values(), return_exceptions=True)

@@ -1,0 +1,217 @@
+"""The node's local interface: what the command line, the rig and later the page speak to.
+
+HTTP over a Unix socket in the data directory. The socket's file mode decides who may connect (owner
+and group), so there is no password here; who acted is the user that the kernel names. Times in
+requests and answers are ISO 8601 UTC or integer ns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+from gateway.driver import Frame, WriteOutcome
+from gateway.errors import DeviceError, HotpairError
+from gateway.model import (
+    HistoryReader,
+    HistoryRow,
+    Value,
+    format_time,
+    parse_time,
+    status_name,
+)
+
+HISTORY_PAGE_MAX: Final = 100_000
+TRACE_FRAMES_WAITING_MAX: Final = 1_000
+TRACE_SECONDS_MAX: Final = 3_600
+
+
+class Node(Protocol):
+    """What the interface needs of the running node."""
+
+    @property
+    def history(self) -> HistoryReader: ...
+    @property
+    def site_devices(self) -> list[str]: ...
+    def status(self) -> dict[str, Any]: ...
+    def points(self, pattern: str) -> list[dict[str, Any]]: ...
+    def knows(self, point: str) -> bool: ...
+    async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]: ...
+    async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]: ...
+    def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]: ...
+    async def maintain(
+        self, action: str, target: str, value: Value, who: str, why: str
+    ) -> None: ...
+    async def write(self, who: str, point: str, value: Value) -> WriteOutcome: ...
+    async def backup(self, path: str) -> None: ...
+
+
+class MaintenanceRequest(BaseModel):
+    """A maintenance action."""
+
+    action: str
+    target: str
+    value: bool | int | float | str | None = None
+    who: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+
+
+class WriteRequest(BaseModel):
+    """A value for a point, in engineering units."""
+
+    point: str
+    value: bool | int | float | str
+    who: str = Field(min_length=1)
+
+
+def time_of(text: str, name: str) -> int:
+    """An instant given as integer ns or ISO 8601. Raises HTTP 422."""
+    try:
+        return int(text) if text.lstrip("-").isdigit() else parse_time(text)
+    except ValueError as error:
+        remedy = f"{name}: write 2026-11-22T09:30:00Z or integer ns since 1970"
+        raise HTTPException(422, remedy) from error
+
+
+def shown(value: Value) -> Any:
+    """A value as JSON has it: bytes as hexadecimal text."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def row_as_json(row: HistoryRow) -> dict[str, Any]:
+    """A stored sample as JSON."""
+    return {
+        "time_ns": row.time_ns,
+        "value": shown(row.value),
+        "status": row.status,
+        "received_ns": row.received_ns,
+        "origin": row.origin.name.lower(),
+        "position": str(row.position),
+    }
+
+
+def frame_as_json(frame: Frame) -> bytes:
+    """A traced frame as a line of JSON."""
+    fields = {
+        "time": format_time(frame.time_ns),
+        "device": frame.device,
+        "sent": frame.sent,
+        "data": frame.data.hex(" "),
+        "text": frame.text,
+    }
+    return json.dumps(fields).encode() + b"\n"
+
+
+def build(node: Node) -> FastAPI:
+    """The interface of a node."""
+    app = FastAPI(title="Hotpair", docs_url=None, redoc_url=None)
+
+    @app.exception_handler(HotpairError)
+    async def explain(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HotpairError)
+        body = {"detail": error.message, "remedy": error.remedy}
+        if isinstance(error, DeviceError):
+            body["status"] = status_name(error.status)
+        return JSONResponse(body, status_code=409)
+
+    def checked(point: str) -> str:
+        if not node.knows(point):
+            raise HTTPException(404, f"no point {point!r}: `hotpair points` lists them")
+        return point
+
+    @app.get("/status")
+    async def status() -> dict[str, Any]:
+        return node.status()
+
+    @app.get("/points")
+    async def points(pattern: str = "*") -> list[dict[str, Any]]:
+        return node.points(pattern)
+
+    @app.get("/history")
+    async def history(
+        point: str,
+        start: str = Query(alias="from"),
+        end: str = Query(alias="to"),
+        limit: int = Query(10_000, ge=1, le=HISTORY_PAGE_MAX),
+        reverse: bool = False,
+        cursor: str = "",
+    ) -> dict[str, Any]:
+        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
+        after = tuple(int(part) for part in cursor.split(",")) if cursor else None
+        page = await node.history.read(checked(point), from_ns, to_ns, limit, after, reverse)
+        return {
+            "point": point,
+            "rows": [row_as_json(row) for row in page.rows],
+            "cursor": ",".join(map(str, page.cursor)) if page.cursor else None,
+        }
+
+    @app.get("/gaps")
+    async def gaps(
+        start: str = Query(alias="from"), end: str = Query(alias="to"), device: str = ""
+    ) -> list[dict[str, Any]]:
+        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
+        names = [device] if device else node.site_devices
+        found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
+        return [gap._asdict() for gap in found]
+
+    @app.get("/events")
+    async def events(
+        start: str = Query(alias="from"), end: str = Query(alias="to")
+    ) -> list[dict[str, Any]]:
+        return await node.events(time_of(start, "from"), time_of(end, "to"))
+
+    @app.get("/raw/{device}/{area}/{address}")
+    async def raw(device: str, area: str, address: str, count: int = 1) -> dict[str, Any]:
+        values = await node.raw(device, area, address, count)
+        return {"values": [shown(value) for value in values]}
+
+    @app.get("/trace/{device}")
+    async def trace(
+        device: str, seconds: float = Query(60.0, gt=0, le=TRACE_SECONDS_MAX)
+    ) -> StreamingResponse:
+        frames: asyncio.Queue[Frame] = asyncio.Queue(TRACE_FRAMES_WAITING_MAX)
+
+        def put(frame: Frame) -> None:
+            if not frames.full():
+                frames.put_nowait(frame)
+
+        stop = node.trace(device, put)
+
+        async def lines() -> AsyncIterator[bytes]:
+            try:
+                async with asyncio.timeout(seconds):
+                    while True:
+                        yield frame_as_json(await frames.get())
+            except TimeoutError:
+                return
+            finally:
+                stop()
+
+        return StreamingResponse(lines(), media_type="application/jsonl")
+
+    @app.post("/maintenance")
+    async def maintenance(request: MaintenanceRequest) -> dict[str, str]:
+        await node.maintain(request.action, request.target, request.value, request.who, request.why)
+        return {"done": f"{request.action} {request.target}"}
+
+    @app.post("/write")
+    async def write(request: WriteRequest) -> dict[str, Any]:
+        outcome = await node.write(request.who, checked(request.point), request.value)
+        return {
+            "status": status_name(outcome.status),
+            "read_back": shown(outcome.read_back),
+            "detail": outcome.detail,
+        }
+
+    @app.post("/backup")
+    async def backup(path: str) -> dict[str, str]:
+        await node.backup(path)
+        return {"done": path}
+
+    return app

@@ -1,0 +1,92 @@
+"""What is worth keeping."""
+
+from __future__ import annotations
+
+from gateway.acquisition.changes import ChangeFilter
+from gateway.driver import Observation, PointSpec
+from gateway.model import Access, DataType, Status
+
+
+def point(number: int, deadband: float = 0.0, max_interval_ns: int | None = None) -> PointSpec:
+    return PointSpec(
+        number,
+        "plc",
+        f"p{number}",
+        DataType.FLOAT64,
+        "fast",
+        Access.READ,
+        None,
+        deadband=deadband,
+        max_interval_ns=max_interval_ns,
+    )
+
+
+def seen(number: int, time_ns: int, value: object, status: int = Status.GOOD) -> Observation:
+    return Observation(number, time_ns, value, status)  # type: ignore[arg-type]
+
+
+def test_the_first_value_is_kept_and_an_equal_one_is_not() -> None:
+    changes = ChangeFilter([point(0)])
+    assert changes.accept([seen(0, 1, 5.0)]) == [(0, 1, 5.0, 0)]
+    assert changes.accept([seen(0, 2, 5.0)]) == []
+    assert changes.accept([seen(0, 3, 5.5)]) == [(0, 3, 5.5, 0)]
+
+
+def test_true_is_not_one() -> None:
+    changes = ChangeFilter([point(0)])
+    changes.accept([seen(0, 1, 1)])
+    assert changes.accept([seen(0, 2, True)]) == [(0, 2, True, 0)]
+
+
+def test_deadband_compares_with_the_kept_value_so_that_a_slow_ramp_is_not_lost() -> None:
+    changes = ChangeFilter([point(0, deadband=1.0)])
+    kept = [row[2] for t in range(11) for row in changes.accept([seen(0, t, t * 0.5)])]
+    assert kept == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_change_of_status_is_kept_inside_the_deadband() -> None:
+    changes = ChangeFilter([point(0, deadband=10.0)])
+    changes.accept([seen(0, 1, 5.0)])
+    assert changes.accept([seen(0, 2, 5.0, Status.UNCERTAIN)]) == [(0, 2, 5.0, Status.UNCERTAIN)]
+    assert changes.accept([seen(0, 3, None, Status.BAD)]) == [(0, 3, None, Status.BAD)]
+    assert changes.accept([seen(0, 4, 5.0)]) == [(0, 4, 5.0, Status.GOOD)]
+
+
+def test_a_restatement_keeps_what_the_device_last_said_even_inside_the_deadband() -> None:
+    changes = ChangeFilter([point(0, deadband=1.0), point(1)])
+    changes.accept([seen(0, 1, 5.0), seen(1, 1, 7.0)])
+    changes.accept([seen(0, 2, 5.5)])
+    assert changes.restate("plc", "fast", 9) == [(0, 9, 5.5, 0), (1, 9, 7.0, 0)]
+    assert changes.restate("plc", "fast", 10, but={1}) == [(0, 10, 5.5, 0)]
+    assert changes.restate("other", "fast", 9) == []
+
+
+def test_a_point_that_rests_is_kept_again_after_its_longest_interval_and_only_then() -> None:
+    changes = ChangeFilter([point(0, max_interval_ns=100), point(1)])
+    changes.accept([seen(0, 50, 5.0), seen(1, 50, 5.0)])
+    assert changes.overdue("plc", "fast", 149) == []
+    assert changes.overdue("plc", "fast", 150) == [(0, 150, 5.0, 0)]
+    changes.accept([seen(0, 200, 6.0)])
+    assert changes.overdue("plc", "fast", 250) == []
+    assert changes.overdue("plc", "fast", 300) == [(0, 300, 6.0, 0)]
+    assert changes.overdue("nobody", "fast", 300) == []
+
+
+def test_a_lost_device_says_so_once_for_each_point() -> None:
+    changes = ChangeFilter([point(0), point(1)])
+    changes.accept([seen(0, 1, 5.0)])
+    lost = Status.BAD_NO_COMMUNICATION
+    assert changes.fail(changes.numbers("plc"), lost, 9) == [(0, 9, None, lost), (1, 9, None, lost)]
+    assert changes.fail(changes.numbers("plc", "fast"), lost, 10) == []
+    assert changes.numbers("plc", "slow") == []
+
+
+def test_an_override_holds_whatever_the_device_says_until_it_is_released() -> None:
+    changes = ChangeFilter([point(0)])
+    changes.accept([seen(0, 1, 5.0)])
+    held = changes.override(0, 9.0, Status.GOOD_LOCAL_OVERRIDE, 2)
+    assert held == [(0, 2, 9.0, Status.GOOD_LOCAL_OVERRIDE)]
+    assert changes.accept([seen(0, 3, 6.0)]) == []
+    assert changes.restate("plc", "fast", 4)[0][2] == 9.0
+    assert changes.release(0, 5) == [(0, 5, 6.0, 0)]
+    assert changes.release(0, 6) == []
