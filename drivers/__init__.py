@@ -1,1 +1,1 @@
-
+"""The protocols: one folder each, behind the port in gateway.driver."""

@@ -49,7 +49,7 @@ def discipline(anchor: Anchor, monotonic_ns: int, wall_ns: int) -> tuple[Anchor,
     error_ns = wall_ns - now_ns
     if abs(error_ns) > STEP_NS:
         return Anchor(wall_ns, monotonic_ns), error_ns
-    slew_ppm = max(-SLEW_MAX_PPM, min(SLEW_MAX_PPM, error_ns // 1_000))
+    slew_ppm = max(-SLEW_MAX_PPM, min(SLEW_MAX_PPM, int(error_ns / 1_000)))
     return replace(anchor, utc_ns=now_ns, monotonic_ns=monotonic_ns, slew_ppm=slew_ppm), 0
 
 

@@ -34,9 +34,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        where = f" {self.where}" if self.where else ""
+        where = f" {self.where}:" if self.where else ""
         shown = "" if self.value is None else f" (found {self.value!r})"
-        return f"{place}:{where}: {self.message}{shown}. {self.remedy}".rstrip()
+        return f"{place}:{where} {self.message}{shown}. {self.remedy}".rstrip()
 
 
 class HotpairError(Exception):

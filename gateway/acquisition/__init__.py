@@ -1,1 +1,1 @@
-
+"""Acquisition: what is due, what changed, what may be claimed; and the collector that asks."""

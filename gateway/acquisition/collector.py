@@ -139,9 +139,9 @@ class Collector:
         await asyncio.gather(*(line.close() for line in self._lines.values()))
 
     async def _poll(self, line: Line) -> None:
-        schedule, wake = self._schedules[line.spec.name], self._wake[line.spec.name]
-        clock = self._house.clock
+        wake, clock = self._wake[line.spec.name], self._house.clock
         while True:
+            schedule = self._schedules[line.spec.name]
             job = schedule.first()
             wait_ns = None if job is None else job.due_ns - clock.utc_ns()
             if job is None or wait_ns is None or wait_ns > 0:
@@ -300,6 +300,19 @@ class Collector:
     def store_failed(self, since_ns: int) -> None:
         """History lost what came since: nothing is claimed until the store takes samples again."""
         self.coverage.failed_all(Cause.STORE, since_ns)
+
+    def clock_stepped(self) -> None:
+        """The clock was set: what came before can't be put on one line with what comes now."""
+        now_ns = self._house.clock.utc_ns()
+        self.coverage = CoverageTracker(self._keys(), self._revision, now_ns)
+        for name, line in self._lines.items():
+            schedule = LineSchedule(line.spec.devices, now_ns)
+            for device in self.maintenance.disabled:
+                schedule.pause(device)
+            self._schedules[name] = schedule
+            self._wake[name].set()
+        self.coverage.failed_all(Cause.CLOCK, now_ns)
+        self.restate_all()
 
     def restate_all(self) -> None:
         """Make each class's next scan begin a stream: a new revision, or the store is back."""

@@ -1,1 +1,243 @@
+"""The `hotpair` command. Each command imports what it needs when it runs: `--help` is quick."""
 
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+
+app = typer.Typer(
+    name="hotpair",
+    help="An industrial protocol gateway that runs as a hot-standby pair.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+NodeFile = Annotated[
+    Path, typer.Option("--node", "-n", help="node.yaml, data directory or socket of the node")
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+DEFAULT_NODE = Path("node.yaml")
+
+
+def version(shown: bool) -> None:
+    """Print the version and leave."""
+    if shown:
+        typer.echo(f"hotpair {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """An industrial protocol gateway that runs as a hot-standby pair."""
+
+
+@app.command()
+def run(
+    node: Annotated[Path, typer.Argument(help="node.yaml")] = DEFAULT_NODE,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+) -> None:
+    """Run a node until SIGTERM."""
+    from gateway.cli.run import run as run_node
+
+    raise typer.Exit(run_node(node, verbose))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="node.yaml or site.yaml")] = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Find every mistake in a configuration; nothing is started."""
+    from gateway.app import schemas
+    from gateway.cli.check import check as check_files
+
+    raise typer.Exit(check_files(file, schemas(), json))
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="site, node, profile or points")] = "site",
+) -> None:
+    """Print the JSON Schema of a file, for editors."""
+    from gateway.app import schemas
+    from gateway.cli.schema import schema as print_schema
+
+    raise typer.Exit(print_schema(what, schemas()))
+
+
+@app.command()
+def status(
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="renew each second")] = False,
+) -> None:
+    """Show the node and its devices on one screen."""
+    from gateway.cli.look import status as show
+
+    show(node, json, watch)
+
+
+@app.command()
+def points(
+    pattern: Annotated[str, typer.Argument(help="shell pattern, such as 'plc1/*'")] = "*",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="renew each second")] = False,
+) -> None:
+    """Show live values."""
+    from gateway.cli.look import points as show
+
+    show(node, pattern, json, watch)
+
+
+@app.command()
+def history(
+    point: str,
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back: 1h")] = "1h",
+    end: Annotated[str, typer.Option("--to", help="ISO 8601 or a duration back: 0s")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 1_000,
+) -> None:
+    """Print the stored samples of a point."""
+    from gateway.cli.look import history as show
+
+    show(node, point, start, end, json, limit)
+
+
+@app.command()
+def gaps(
+    device: Annotated[str, typer.Argument(help="one device, or all")] = "",
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1d",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """List the stretches that history does not cover, with their causes."""
+    from gateway.cli.look import gaps as show
+
+    show(node, device, start, end, json)
+
+
+@app.command()
+def events(
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1h",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """List alarms and events."""
+    from gateway.cli.look import events as show
+
+    show(node, start, end, json)
+
+
+@app.command()
+def raw(
+    device: str,
+    area: Annotated[str, typer.Argument(help="holding, input, coil, discrete or node")],
+    address: Annotated[str, typer.Argument(help="register, or NodeId")],
+    count: Annotated[int, typer.Argument(min=1)] = 1,
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Read registers past all maps, through the running node."""
+    from gateway.cli.field import raw as read_raw
+
+    read_raw(node, device, area, address, count, json)
+
+
+@app.command()
+def trace(
+    device: str,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600)] = 60.0,
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Print each frame exchanged with a device, decoded, through the running node."""
+    from gateway.cli.field import trace as show
+
+    show(node, device, seconds, json)
+
+
+@app.command()
+def write(point: str, value: str, node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
+    """Write a value in engineering units; it is journalled and read back."""
+    from gateway.cli.field import write as write_point
+
+    raise typer.Exit(write_point(node, point, value, json))
+
+
+Why = Annotated[str, typer.Option("--why", help="the reason, kept in the journal")]
+
+
+@app.command()
+def disable(target: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
+    """Take a device or point out of service: a declared gap, never a fault."""
+    from gateway.cli.field import maintain
+
+    maintain(node, "disable", target, None, why)
+
+
+@app.command()
+def enable(target: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
+    """Put a device or point back into service."""
+    from gateway.cli.field import maintain
+
+    maintain(node, "enable", target, None, why)
+
+
+@app.command()
+def substitute(target: str, value: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
+    """Hold a point at a value (GoodLocalOverride) until it is released."""
+    from gateway.cli.field import maintain
+
+    maintain(node, "substitute", target, value, why)
+
+
+@app.command()
+def release(target: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
+    """Let a substituted point follow its device again."""
+    from gateway.cli.field import maintain
+
+    maintain(node, "release", target, None, why)
+
+
+@app.command()
+def backup(folder: Path, node: NodeFile = DEFAULT_NODE) -> None:
+    """Copy the journal while the node runs."""
+    from gateway.cli.field import backup as copy
+
+    copy(node, folder)
+
+
+@app.command()
+def password() -> None:
+    """Make a password hash for `users:` in site.yaml."""
+    from gateway.server.passwords import hash_password
+
+    given = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    typer.echo(hash_password(given))
+
+
+def main() -> None:
+    """The entry point: what went wrong is one line on stderr, and the exit status is 1."""
+    from gateway.errors import HotpairError
+
+    try:
+        app()
+    except HotpairError as error:
+        print(f"hotpair: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

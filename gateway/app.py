@@ -1,0 +1,292 @@
+"""The composition root: the only module that knows concrete drivers, journal and server together.
+
+Start: configuration (all of it checked) -> lock on the data directory -> journal and a new term ->
+lines (nothing connects yet) -> address space -> polling -> the OPC UA endpoint opens. Stop is the
+way back: the door for clients closes first, then polling, then the last claim, then the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import drivers.modbus
+import drivers.opcua
+from gateway.acquisition.collector import Collector, House
+from gateway.acquisition.live import LiveTable
+from gateway.acquisition.maintenance import replay
+from gateway.acquisition.writes import Writer
+from gateway.clock import SystemClock
+from gateway.config.node import NodeConfig
+from gateway.config.site import SiteConfig
+from gateway.driver import Driver, DriverContext, Schema
+from gateway.errors import ControlError
+from gateway.journal.journal import Journal
+from gateway.journal.partitions import HistorySettings
+from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fact, Record, Revision
+from gateway.journal.records import Role as RoleTaken
+from gateway.model import NS_PER_S, Origin, Status, Value
+from gateway.node import NodeView
+from gateway.server.server import OpcUaServer
+from gateway.server.settings import OpcUaSettings, Role, User
+from gateway.web.api import build as build_api
+from gateway.web.listener import UnixListener
+
+log = logging.getLogger("hotpair")
+
+SOCKET_NAME: Final = "control.sock"
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Measured: a full collection over an address space stalls the loop for a quarter of a second."""
+
+
+def installed_drivers() -> dict[str, Driver]:
+    """The drivers that this program ships, by name."""
+    return {d.name: d for d in (drivers.modbus.driver, drivers.opcua.driver)}
+
+
+def schemas() -> dict[str, Schema]:
+    """What configuration needs of the drivers."""
+    return {name: driver.schema for name, driver in installed_drivers().items()}
+
+
+def lock(data_dir: Path) -> int:
+    """Make sure that no second node works on the same data; the lock goes with the process."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ControlError(
+            f"another node already runs on {data_dir}",
+            "Stop it, or give this node its own data_dir",
+        ) from error
+    return handle
+
+
+class App:
+    """One node, from its configuration to its end."""
+
+    def __init__(self, node: NodeConfig, site: SiteConfig) -> None:
+        self._node = node
+        self._site = site
+        self._clock = SystemClock()
+        self._journal: Journal
+        self._collector: Collector
+        self._server: OpcUaServer
+        self._live: LiveTable
+        self._revision = 0
+        self._facts: dict[tuple[str, str], Any] = {}
+        self._stopping = asyncio.Event()
+
+    # ------------------------------------------------------------------------------ running
+
+    async def run(self, ready: Callable[[str], None]) -> int:
+        """Run until SIGTERM or SIGINT; the exit status. `ready` gets the endpoint's address."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        handle = lock(self._node.data_dir)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                ready(self._server.endpoint)
+                return await self._watch()
+        finally:
+            os.close(handle)
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        node, site = self._node, self._site
+        settings = HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
+        self._journal = await Journal.open(
+            node.data_dir, node.node, self._clock, settings, self._journal_event, random.Random()
+        )
+        stack.push_async_callback(self._journal.close)
+        self._facts = dict(self._journal.facts)
+        self._revision = await self._settle_revision()
+        house = House(self._clock, self._journal.append, self._journal.room, self.alarm)
+        self._live = LiveTable(site.devices)
+        await self._restore()
+        lines = self._open_lines()
+        state = replay(self._journal.maintenance)
+        self._collector = Collector(site.devices, lines, self._live, state, self._revision, house)
+        writer = Writer(self._collector, house, self._writes_refused)
+        self._server = self._make_server(writer)
+        view = NodeView(
+            node,
+            site,
+            self._collector,
+            writer,
+            self._live,
+            self._journal,
+            house,
+            lambda: self._server.endpoint,
+        )
+        self._server.diagnostics = view.diagnostics
+        await self._server.build()
+        stack.push_async_callback(self._server.stop)
+        self._journal.on_commit(self._committed)
+        at_ns = self._clock.utc_ns()
+        await self._journal.append(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
+        self._collector.start()
+        stack.push_async_callback(self._collector.stop)
+        stack.push_async_callback(writer.stop)
+        listener = UnixListener(build_api(view), node.data_dir / SOCKET_NAME)
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+        await self._server.open()
+        stack.push_async_callback(self._server.close, "the node stops")
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _watch(self) -> int:
+        """Steer the clock until told to stop, or until a task that must not end has ended."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        steering = asyncio.create_task(self._steer())
+        try:
+            while True:
+                tasks = self._collector.tasks
+                await asyncio.wait(
+                    {stopping, steering, *tasks}, timeout=1, return_when=asyncio.FIRST_COMPLETED
+                )
+                if stopping.done():
+                    return 0
+                for task in (steering, *tasks):
+                    if (
+                        task.done()
+                        and not task.cancelled()
+                        and task in (steering, *self._collector.tasks)
+                    ):
+                        log.critical(
+                            "%s ended: the node stops", task.get_name(), exc_info=task.exception()
+                        )
+                        return 70
+        finally:
+            stopping.cancel()
+            steering.cancel()
+            await asyncio.gather(stopping, steering, return_exceptions=True)
+
+    async def _steer(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            step_ns = self._clock.discipline()
+            if step_ns:
+                self._collector.clock_stepped()
+                self.alarm(
+                    "", 800, f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
+                )
+
+    # ------------------------------------------------------------------------------ parts
+
+    def _open_lines(self) -> list[Any]:
+        context = DriverContext(
+            clock=self._clock,
+            rng=random.Random(),
+            base_dir=self._node.base_dir,
+            data_dir=self._node.data_dir,
+            bind=self._node.bind,
+            facts=self._facts,
+            learned=self._learned,
+            alarm=self.alarm,
+            may_send=lambda: True,
+        )
+        known = installed_drivers()
+        return [known[line.driver].open_line(line, context) for line in self._site.lines]
+
+    def _make_server(self, writer: Writer) -> OpcUaServer:
+        node, site = self._node, self._site
+        settings = OpcUaSettings(
+            node=node.node,
+            host=node.opcua.listen.host,
+            port=node.opcua.listen.port,
+            advertise=node.opcua.advertise,
+            pki_dir=node.data_dir / "pki",
+            insecure=node.opcua.insecure,
+            namespace_uri=site.namespace,
+        )
+        users = {
+            name: User(name, Role.parse(user.role), user.password_hash)
+            for name, user in site.users.items()
+        }
+
+        async def write(user: str, point: Any, value: Value) -> int:
+            return (await writer.write(user, point, value)).status
+
+        return OpcUaServer(
+            site.site, site.devices, self._live, self._journal, write, users, settings, self._clock
+        )
+
+    async def _settle_revision(self) -> int:
+        """The number of the configuration that runs; a changed one becomes the next revision."""
+        site = self._site
+        last = self._journal.revisions[-1] if self._journal.revisions else None
+        points = tuple((p.id, p.data_type.value) for p in site.points)
+        files = dict(site.files)
+        if last is not None and last.files == files and last.points == points:
+            return last.number
+        number = last.number + 1 if last is not None else 1
+        at_ns = self._clock.utc_ns()
+        revision = Revision(number, EMPTY_DIGEST, at_ns, "files on disk", files, points)
+        await self._journal.append(revision)
+        return number
+
+    async def _restore(self) -> None:
+        """Until the first poll, a point shows what history last knew, and says so."""
+        last = await self._journal.last_values([p.id for p in self._live.points])
+        rows = []
+        for point in self._live.points:
+            row = last.get(point.id)
+            if row is not None and row.value is not None:
+                rows.append((point.number, row.time_ns, row.value, Status.UNCERTAIN_LAST_USABLE))
+        self._live.apply(rows)
+
+    def _writes_refused(self) -> str | None:
+        if self._journal.store_failed_since_ns is not None:
+            return "the store takes no records, so a write could not be journalled"
+        return None
+
+    # ------------------------------------------------------------------------------ sinks
+
+    def _committed(self, records: Sequence[Record], stored: bool) -> None:
+        """What was committed may now be seen: nothing reaches a client on another way."""
+        dirty: list[int] = []
+        for record in records:
+            body = record.body
+            if not isinstance(body, Batch) or body.origin == Origin.WINDBACK:
+                continue
+            self._live.apply(body.samples)
+            if body.scan_class:
+                self._live.polled(body.device, body.scan_class, body.received_ns)
+            dirty.extend(sample[0] for sample in body.samples)
+        if dirty:
+            self._server.publish(dirty)
+        if not stored:
+            since_ns = self._journal.store_failed_since_ns or self._clock.utc_ns()
+            self._collector.store_failed(since_ns)
+
+    def _learned(self, device: str, key: str, value: Any) -> None:
+        if self._facts.get((device, key)) != value:
+            self._facts[device, key] = value
+            self._journal.append(Fact(device, key, value, self._clock.utc_ns()))
+
+    def _journal_event(self, severity: int, text: str) -> None:
+        self._tell("journal", severity, text)
+
+    def alarm(self, source: str, severity: int, text: str) -> None:
+        """Tell people: in the log, and in the journal."""
+        self._tell(source, severity, text)
+        self._journal.append(Event(source or self._node.node, severity, text, self._clock.utc_ns()))
+
+    def _tell(self, source: str, severity: int, text: str) -> None:
+        level = logging.ERROR if severity >= 700 else logging.WARNING
+        log.log(logging.INFO if severity < 400 else level, "%s: %s", source or "node", text)

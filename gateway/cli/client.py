@@ -1,0 +1,88 @@
+"""Speaking to the running node through its socket; errors become one line with a remedy."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from gateway.errors import ControlError
+
+TIMEOUT_S: Final = 30.0
+
+
+def socket_of(node: Path) -> Path:
+    """The socket of the node that `node` names: a node.yaml, a data directory or the socket."""
+    from gateway.config.files import data_dir_of
+
+    if node.is_socket():
+        return node
+    directory = node if node.is_dir() else data_dir_of(node)
+    return directory / "control.sock"
+
+
+def who() -> str:
+    """Who acts, for the audit."""
+    return f"{getpass.getuser()} (local)"
+
+
+class NodeClient:
+    """A connection to one node. Raises ControlError."""
+
+    def __init__(self, node: Path) -> None:
+        self._path = socket_of(node)
+        if not self._path.exists():
+            raise ControlError(
+                f"no node runs on {self._path.parent}", "Start it with `hotpair run node.yaml`"
+            )
+        transport = httpx.HTTPTransport(uds=str(self._path))
+        self._http = httpx.Client(
+            transport=transport, base_url="http://node", timeout=TIMEOUT_S, trust_env=False
+        )
+
+    def __enter__(self) -> NodeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """A JSON answer."""
+        return self._checked(self._send("GET", path, params=params))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """A JSON answer to a command."""
+        return self._checked(self._send("POST", path, json=body))
+
+    def lines(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """A stream of JSON lines, until the node or the reader ends it."""
+        with self._http.stream("GET", path, params=params, timeout=None) as response:
+            if response.is_error:
+                response.read()
+                self._checked(response)
+            for line in response.iter_lines():
+                if line:
+                    yield json.loads(line)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ControlError(
+                f"the node at {self._path} does not answer ({error})",
+                "Look at its log; start it with `hotpair run node.yaml`",
+            ) from error
+
+    @staticmethod
+    def _checked(response: httpx.Response) -> Any:
+        if not response.is_error:
+            return response.json()
+        body = response.json()
+        detail = body.get("detail", response.reason_phrase)
+        if isinstance(detail, list):
+            detail = "; ".join(f"{'/'.join(map(str, d['loc'][1:]))}: {d['msg']}" for d in detail)
+        raise ControlError(str(detail), body.get("remedy", ""))

@@ -1,0 +1,202 @@
+"""Commands that look at a running node: status, points, history, gaps, events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.client import NodeClient
+from gateway.errors import ControlError
+from gateway.model import format_time, parse_duration, parse_time
+
+STATE_STYLES = {"up": "green", "down": "bold red", "disabled": "yellow", "starting": "cyan"}
+COLUMN_MIN_WIDTH = 120
+"""What a pipe gets: a table is not squeezed because nobody's terminal is there."""
+
+
+def console() -> Console:
+    """The terminal, or a wide plain page in a pipe."""
+    found = Console()
+    return found if found.is_terminal else Console(width=max(found.width, COLUMN_MIN_WIDTH))
+
+
+def instant(text: str) -> int:
+    """An ISO 8601 time, or a duration back from now, in ns UTC. Raises ControlError."""
+    try:
+        return time.time_ns() - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse_time(text)
+    except ValueError:
+        remedy = "Write 2026-11-22T09:30:00Z, or how far back: 15m, 2h, 1d"
+        raise ControlError(f"{text!r} is no time", remedy) from None
+
+
+def show(make: Callable[[], Any], as_json: bool, draw: Callable[[Any], RenderableType]) -> None:
+    """Print once."""
+    found = make()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        console().print(draw(found))
+
+
+def renew(make: Callable[[], Any], draw: Callable[[Any], RenderableType]) -> None:
+    """Print again each second until interrupted."""
+    with Live(draw(make()), refresh_per_second=4, screen=True) as screen:
+        while True:
+            time.sleep(1)
+            screen.update(draw(make()))
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """A plain table; numbers come already formatted."""
+    found = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        found.add_column(column, overflow="fold")
+    for row in rows:
+        found.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return found
+
+
+def draw_status(found: dict[str, Any]) -> RenderableType:
+    """The one screen of `hotpair status`."""
+    insecure = "  INSECURE: open to all on loopback" if found["insecure"] else ""
+    storing = "" if found["storing"] else "  THE STORE IS FULL OR BROKEN: history pauses"
+    head = (
+        f"{found['site']}  node {found['node']}  {found['role']} since {found['since']}"
+        f"  term {found['term']}\n{found['endpoint']}{insecure}\n"
+        f"{found['points']} points, complete through {found['complete_through']}{storing}"
+    )
+    rows = []
+    for name, device in found["devices"].items():
+        state = Text(device["state"], STATE_STYLES.get(device["state"], ""))
+        p50, p95 = device["rtt_p50_ms"], device["rtt_p95_ms"]
+        rtt = f"{p50:.1f}/{p95:.1f}" if p50 is not None else ""
+        errors = device["timeouts"] + device["invalid_replies"] + device["link_failures"]
+        refused = sum(device["exceptions"].values())
+        note = device["why"] or "; ".join(f"{k}: {v}" for k, v in device["notes"].items())
+        numbers = (device["points"], device["scans"], device["samples"], device["requests"])
+        rows.append((name, state, *numbers, errors, refused, device["overruns"], rtt, note))
+    columns = ("device", "state", "points", "scans", "samples", "requests", "errors")
+    more = ("exceptions", "overruns", "rtt p50/p95 ms", "note")
+    return table(head, columns + more, rows)
+
+
+def status(node: Path, as_json: bool, watch: bool) -> None:
+    """`hotpair status`."""
+    with NodeClient(node) as client:
+        if watch:
+            renew(lambda: client.get("/status"), draw_status)
+        show(lambda: client.get("/status"), as_json, draw_status)
+
+
+def draw_points(found: list[dict[str, Any]]) -> RenderableType:
+    """Live values as a table; how old they are counts from the last good poll."""
+    now_ns = time.time_ns()
+
+    def row(point: dict[str, Any]) -> tuple[Any, ...]:
+        value = point["value"]
+        shown = f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+        label = f" ({point['label']})" if point["label"] else ""
+        style = "" if point["status"] == "Good" else "red"
+        age_s = (now_ns - point["server_time_ns"]) / 1e9 if point["server_time_ns"] else None
+        age = "" if age_s is None else f"{age_s:.1f} s"
+        status = Text(point["status"], style)
+        return (point["point"], shown + label, point["unit"], status, age, point["scan"])
+
+    columns = ("point", "value", "unit", "status", "age", "scan")
+    return table(f"{len(found)} points", columns, map(row, found))
+
+
+def points(node: Path, pattern: str, as_json: bool, watch: bool) -> None:
+    """`hotpair points`."""
+    with NodeClient(node) as client:
+        if watch:
+            renew(lambda: client.get("/points", pattern=pattern), draw_points)
+        show(lambda: client.get("/points", pattern=pattern), as_json, draw_points)
+
+
+def read_history(
+    client: NodeClient, point: str, from_ns: int, to_ns: int, limit: int
+) -> list[dict[str, Any]]:
+    """The stored samples of a point, page by page."""
+    rows: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None and len(rows) < limit:
+        span = {"from": from_ns, "to": to_ns, "limit": min(10_000, limit - len(rows))}
+        page = client.get("/history", point=point, cursor=cursor, **span)
+        rows += page["rows"]
+        cursor = page["cursor"]
+    return rows
+
+
+def history(node: Path, point: str, start: str, end: str, as_json: bool, limit: int) -> None:
+    """`hotpair history`."""
+    from gateway.model import status_name
+
+    def draw(found: list[dict[str, Any]]) -> RenderableType:
+        rows = (
+            (
+                format_time(r["time_ns"]),
+                r["value"],
+                status_name(r["status"]),
+                r["origin"],
+                r["position"],
+            )
+            for r in found
+        )
+        return table(
+            f"{point}: {len(found)} samples",
+            ("time", "value", "status", "origin", "position"),
+            rows,
+        )
+
+    with NodeClient(node) as client:
+        found = read_history(client, point, instant(start), instant(end), limit)
+        show(lambda: found, as_json, draw)
+
+
+def gaps(node: Path, device: str, start: str, end: str, as_json: bool) -> None:
+    """`hotpair gaps`."""
+
+    def draw(found: list[dict[str, Any]]) -> RenderableType:
+        rows = (
+            (
+                gap["device"],
+                gap["scan_class"],
+                format_time(gap["from_ns"]),
+                format_time(gap["to_ns"]),
+                f"{(gap['to_ns'] - gap['from_ns']) / 1e9:.3f} s",
+                gap["cause"],
+            )
+            for gap in found
+        )
+        return table(
+            f"{len(found)} gaps", ("device", "scan", "from", "to", "length", "cause"), rows
+        )
+
+    with NodeClient(node) as client:
+        span = {"from": instant(start), "to": instant(end), "device": device}
+        show(lambda: client.get("/gaps", **span), as_json, draw)
+
+
+def events(node: Path, start: str, end: str, as_json: bool) -> None:
+    """`hotpair events`."""
+
+    def draw(found: list[dict[str, Any]]) -> RenderableType:
+        rows = ((e["time"], e["severity"], e["source"], e["text"]) for e in found)
+        return table(f"{len(found)} events", ("time", "severity", "source", "text"), rows)
+
+    with NodeClient(node) as client:
+        span = {"from": instant(start), "to": instant(end)}
+        show(lambda: client.get("/events", **span), as_json, draw)

@@ -1,0 +1,51 @@
+"""`hotpair run`: the node itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from gateway.errors import ConfigError
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Logs go to stderr, where journald and containers look; libraries speak from WARNING on."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    level = logging.DEBUG if verbose else logging.INFO
+    for name in ("hotpair", "gateway", "drivers"):
+        logging.getLogger(name).setLevel(level)
+    for name in ("pymodbus", "asyncua", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING if verbose else logging.CRITICAL)
+
+
+def run(node_file: Path, verbose: bool) -> int:
+    """Run a node until it is told to stop; the exit status."""
+    from gateway.app import App, schemas
+    from gateway.config.files import load
+
+    set_up_logging(verbose)
+    try:
+        node, site = load(node_file, schemas())
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        print(f"{len(error.problems)} problem(s): nothing was started", file=sys.stderr)
+        return 1
+
+    def ready(endpoint: str) -> None:
+        print(f"hotpair: node {node.node} of {site.site} is Main, {endpoint}", flush=True)
+        if node.opcua.insecure:
+            print(
+                "hotpair: WARNING: the endpoint is open without encryption and users "
+                "(opcua: insecure: true); it listens on loopback only",
+                flush=True,
+            )
+
+    return asyncio.run(App(node, site).run(ready))

@@ -1,0 +1,229 @@
+"""The running node as its local interface sees it: status, points, commands."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.acquisition.collector import Collector, House
+from gateway.acquisition.live import LiveTable
+from gateway.acquisition.maintenance import ACTIONS, coerce
+from gateway.acquisition.writes import Writer
+from gateway.clock import Clock
+from gateway.config.node import NodeConfig
+from gateway.config.site import SiteConfig
+from gateway.driver import Frame, PointSpec, WriteOutcome
+from gateway.errors import ControlError
+from gateway.journal.journal import Journal
+from gateway.journal.records import Event, Maintenance
+from gateway.model import HistoryReader, Value, format_time, status_name
+
+RAW_COUNT_MAX = 2_000
+
+
+class NodeView:
+    """What `gateway.web.api` asks of a node; everything here is read from the running parts."""
+
+    def __init__(
+        self,
+        node: NodeConfig,
+        site: SiteConfig,
+        collector: Collector,
+        writer: Writer,
+        live: LiveTable,
+        journal: Journal,
+        house: House,
+        endpoint: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._site = site
+        self._collector = collector
+        self._writer = writer
+        self._live = live
+        self._journal = journal
+        self._house = house
+        self._endpoint = endpoint
+        self._points: dict[str, PointSpec] = {p.id: p for p in live.points}
+        self._started_ns = house.clock.utc_ns()
+
+    @property
+    def _clock(self) -> Clock:
+        return self._house.clock
+
+    @property
+    def history(self) -> HistoryReader:
+        return self._journal
+
+    @property
+    def site_devices(self) -> list[str]:
+        return list(self._collector.devices)
+
+    def knows(self, point: str) -> bool:
+        return point in self._points
+
+    # ------------------------------------------------------------------------------ looking
+
+    def status(self) -> dict[str, Any]:
+        """One screen's worth: the node, its journal, each device."""
+        now_ns = self._clock.utc_ns()
+        return {
+            "version": __version__,
+            "site": self._site.site,
+            "node": self._node.node,
+            "role": "main",
+            "term": str(self._journal.term),
+            "now": format_time(now_ns),
+            "since": format_time(self._started_ns),
+            "endpoint": self._endpoint(),
+            "insecure": self._node.opcua.insecure,
+            "points": len(self._points),
+            "complete_through": format_time(self._collector.coverage.through_ns),
+            "storing": self._journal.store_failed_since_ns is None,
+            "devices": {name: self._device(name, now_ns) for name in self._collector.devices},
+            "substituted": sorted(self._collector.maintenance.substituted),
+            "disabled": sorted(self._collector.maintenance.disabled),
+        }
+
+    def _device(self, name: str, now_ns: int) -> dict[str, Any]:
+        state = self._collector.states[name]
+        device = self._collector.devices[name]
+        counters = self._collector.line_of(name).diagnostics(name)
+        disabled = name in self._collector.maintenance.disabled
+        fault = state.fault
+        word = "disabled" if disabled else "down" if fault else "up" if state.scans else "starting"
+        return {
+            "state": word,
+            "driver": device.driver,
+            "line": device.line,
+            "points": len(device.points),
+            "scans": state.scans,
+            "samples": state.samples,
+            "overruns": state.overruns,
+            "last_scan_age_ms": (now_ns - state.last_scan_ns) // 1_000_000
+            if state.last_scan_ns
+            else None,
+            "down_since": format_time(state.down_since_ns) if state.down_since_ns else None,
+            "why": fault.detail if fault else "",
+            "status": status_name(fault.status) if fault else "Good",
+            "requests": counters.requests,
+            "replies": counters.replies,
+            "timeouts": counters.timeouts,
+            "invalid_replies": counters.invalid_replies,
+            "link_failures": counters.link_failures,
+            "exceptions": {str(code): count for code, count in counters.exceptions.items()},
+            "last_error": counters.last_error,
+            "last_error_at": format_time(counters.last_error_ns)
+            if counters.last_error_ns
+            else None,
+            "rtt_p50_ms": counters.percentile_ms(0.5),
+            "rtt_p95_ms": counters.percentile_ms(0.95),
+            "notes": dict(counters.notes),
+        }
+
+    def points(self, pattern: str) -> list[dict[str, Any]]:
+        """The live values of the points whose id fits a shell pattern."""
+        return [
+            self._point(point)
+            for point in self._live.points
+            if pattern == "*" or fnmatch.fnmatchcase(point.id, pattern)
+        ]
+
+    def _point(self, point: PointSpec) -> dict[str, Any]:
+        live = self._live.get(point.number)
+        value = live.value
+        if isinstance(value, bytes):
+            value = value.hex()
+        elif isinstance(value, float) and not math.isfinite(value):
+            value = str(value)
+        return {
+            "point": point.id,
+            "value": value,
+            "unit": point.unit,
+            "type": point.data_type.value,
+            "access": point.access.value,
+            "scan": point.scan_class,
+            "status": status_name(live.status),
+            "source_time_ns": live.source_ns,
+            "server_time_ns": live.server_ns,
+            "label": point.enum.get(value) if point.enum and isinstance(value, int) else None,
+        }
+
+    def diagnostics(self) -> dict[str, dict[str, Any]]:
+        """The counters that the OPC UA server shows, by device; `` is the node."""
+        now_ns = self._clock.utc_ns()
+        shown = {name: self._device(name, now_ns) for name in self._collector.devices}
+        shown[""] = {
+            "Role": "main",
+            "Storing": self._journal.store_failed_since_ns is None,
+            "CompleteThrough": format_time(self._collector.coverage.through_ns),
+        }
+        return shown
+
+    async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
+        """The events of a stretch of time, oldest first."""
+        found: Sequence[Event] = await self._journal.events(from_ns, to_ns)
+        return [
+            {
+                "time": format_time(event.at_ns),
+                "source": event.source,
+                "severity": event.severity,
+                "text": event.text,
+            }
+            for event in found
+        ]
+
+    # ------------------------------------------------------------------------------ acting
+
+    def _known_device(self, device: str) -> str:
+        if device not in self._collector.devices:
+            known = ", ".join(sorted(self._collector.devices))
+            raise ControlError(f"there is no device {device!r}", f"Known are: {known}")
+        return device
+
+    async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]:
+        """Read registers or a node past all maps."""
+        line = self._collector.line_of(self._known_device(device))
+        if not 1 <= count <= RAW_COUNT_MAX:
+            raise ControlError(f"count {count} is out of range", f"Ask for 1 to {RAW_COUNT_MAX}")
+        return list(await line.raw(device, area, address, count))
+
+    def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
+        """Send each frame of a device to `sink` until the returned function is called."""
+        return self._collector.line_of(self._known_device(device)).trace(device, sink)
+
+    async def maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
+        """Disable, enable, substitute or release, journalled before it is done."""
+        if action not in ACTIONS:
+            raise ControlError(f"unknown action {action!r}", f"Use one of {', '.join(ACTIONS)}")
+        point = self._points.get(target)
+        if point is None and (target not in self._collector.devices or action == "substitute"):
+            kind = "point" if action in ("substitute", "release") else "device or point"
+            raise ControlError(f"there is no {kind} {target!r}", "`hotpair points` lists them")
+        if action == "substitute":
+            assert point is not None
+            value = coerce(point, value)
+        else:
+            value = None
+        record = Maintenance(action, target, self._clock.utc_ns(), who, why, value)
+        await self._house.append(record)
+        self._collector.maintain(record)
+        self._house.alarm(target.partition("/")[0], 400, f"{action} {target} by {who}: {why}")
+
+    async def write(self, who: str, point: str, value: Value) -> WriteOutcome:
+        """A control write, as a client of the OPC UA server would make it."""
+        spec = self._points[point]
+        return await self._writer.write(who, spec, coerce(spec, value))
+
+    async def backup(self, path: str) -> None:
+        """An online copy of the journal."""
+        target = Path(path)
+        if not target.is_absolute():
+            raise ControlError(f"{path} is not an absolute path", "Give the full path")
+        if await asyncio.to_thread(target.exists):
+            raise ControlError(f"{path} exists already", "Choose a new folder")
+        await self._journal.backup(target)
