@@ -36,7 +36,7 @@ from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fact, Record, Re
 from gateway.journal.records import Role as RoleTaken
 from gateway.model import NS_PER_S, Origin, Status, Value
 from gateway.node import NodeView
-from gateway.server.server import OpcUaServer
+from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings, Role, User
 from gateway.web.api import build as build_api
 from gateway.web.listener import UnixListener
@@ -120,7 +120,6 @@ class App:
         state = replay(self._journal.maintenance)
         self._collector = Collector(site.devices, lines, self._live, state, self._revision, house)
         writer = Writer(self._collector, house, self._writes_refused)
-        self._server = self._make_server(writer)
         view = NodeView(
             node,
             site,
@@ -131,10 +130,15 @@ class App:
             house,
             lambda: self._server.endpoint,
         )
-        self._server.diagnostics = view.diagnostics
+        self._server = self._make_server(writer, view)
         await self._server.build()
         stack.push_async_callback(self._server.stop)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         self._journal.on_commit(self._committed)
+        self._journal.on_store(self._store_changed)
+        self._journal.on_partition(self._collector.restate_all)
         at_ns = self._clock.utc_ns()
         await self._journal.append(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
         self._collector.start()
@@ -145,9 +149,6 @@ class App:
         stack.push_async_callback(listener.stop)
         await self._server.open()
         stack.push_async_callback(self._server.close, "the node stops")
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
 
     async def _watch(self) -> int:
         """Steer the clock until told to stop, or until a task that must not end has ended."""
@@ -182,6 +183,7 @@ class App:
             step_ns = self._clock.discipline()
             if step_ns:
                 self._collector.clock_stepped()
+                await self._journal.begin_term()
                 self.alarm(
                     "", 800, f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
                 )
@@ -203,7 +205,7 @@ class App:
         known = installed_drivers()
         return [known[line.driver].open_line(line, context) for line in self._site.lines]
 
-    def _make_server(self, writer: Writer) -> OpcUaServer:
+    def _make_server(self, writer: Writer, view: NodeView) -> OpcUaServer:
         node, site = self._node, self._site
         settings = OpcUaSettings(
             node=node.node,
@@ -223,13 +225,21 @@ class App:
             return (await writer.write(user, point, value)).status
 
         return OpcUaServer(
-            site.site, site.devices, self._live, self._journal, write, users, settings, self._clock
+            site.site,
+            site.devices,
+            self._live,
+            self._journal,
+            write,
+            users,
+            settings,
+            view.diagnostics,
+            self._clock,
         )
 
     async def _settle_revision(self) -> int:
         """The number of the configuration that runs; a changed one becomes the next revision."""
         site = self._site
-        last = self._journal.revisions[-1] if self._journal.revisions else None
+        last = self._journal.revision
         points = tuple((p.id, p.data_type.value) for p in site.points)
         files = dict(site.files)
         if last is not None and last.files == files and last.points == points:
@@ -270,9 +280,12 @@ class App:
             dirty.extend(sample[0] for sample in body.samples)
         if dirty:
             self._server.publish(dirty)
-        if not stored:
-            since_ns = self._journal.store_failed_since_ns or self._clock.utc_ns()
-            self._collector.store_failed(since_ns)
+
+    def _store_changed(self, failed_since_ns: int | None) -> None:
+        if failed_since_ns is not None:
+            self._collector.store_failed(failed_since_ns)
+        else:
+            self._collector.restate_all()
 
     def _learned(self, device: str, key: str, value: Any) -> None:
         if self._facts.get((device, key)) != value:

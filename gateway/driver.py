@@ -74,6 +74,9 @@ class DeviceSettings(Settings):
     enabled: bool = True
     scan: str = "normal"
     profile: str | None = None
+    include: tuple[str, ...] = Field(
+        (), max_length=1000, description="points of the profile to take, `*` allowed; all if absent"
+    )
     windback: dict[str, Any] | None = None
 
 
@@ -303,7 +306,9 @@ class Schema:
     """The models with which configuration checks what a site says to a driver.
 
     `published_type` gives the type of a point after scaling. `review` finds what no single model
-    sees: it takes a line with its devices and yields (device, point or "", key, message, remedy).
+    sees: it takes a line with its devices and yields (device, point or "", key, message, remedy);
+    a message that begins with `warning: ` hinders no start. `requests` foretells how many requests
+    one scan of a class takes, for the summary of `hotpair check`.
     """
 
     device: type[DeviceSettings]
@@ -313,6 +318,7 @@ class Schema:
     published_type: Callable[[Any], DataType]
     subscribed: Callable[[Any], bool]
     review: Callable[[LineSpec], Sequence[tuple[str, str, str, str, str]]]
+    requests: Callable[[DeviceSpec, str], int] | None = None
 
 
 class Driver(Protocol):

@@ -1,73 +1,48 @@
 """The vocabulary of Modbus points and device profiles, shared by driver, configuration and rig.
 
 Keys follow Telegraf (`register`, `address`, `type`, `byte_order`, `scale`), wb-mqtt-serial (limits)
-and Home Assistant (`nan`). Value = raw * scale + offset, always multiplied.
+and Home Assistant (`nan`). The value of a point is, in this order of operations,
+
+    raw * scale + offset                                            always multiplied
+    raw * 10.0 ** sf                                                with a SunSpec scale factor
+    eu[0] + (raw - raw[0]) * (eu[1] - eu[0]) / (raw[1] - raw[0])    with a range that has both
+
+and at most one of the three; `publish_as` converts the result.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from gateway.driver import PointSettings
 from gateway.model import DataType, Settings
+from profiles.registers import WORDS, Area, ByteOrder, WireType, parse_address
+from profiles.windback import Clock, Windback
 
+__all__ = [
+    "WORDS",
+    "Area",
+    "Busy",
+    "ByteOrder",
+    "Defaults",
+    "Example",
+    "ExampleRecord",
+    "Limits",
+    "ModbusPoint",
+    "PointMap",
+    "Profile",
+    "Quirks",
+    "SunSpec",
+    "WireType",
+    "parse_address",
+    "published_type",
+    "resolve",
+]
 
-class Area(StrEnum):
-    """The four Modbus tables (Modbus Application Protocol V1.1b3 section 4.3)."""
-
-    COIL = "coil"
-    DISCRETE = "discrete"
-    INPUT = "input"
-    HOLDING = "holding"
-
-    @property
-    def is_bits(self) -> bool:
-        return self in (Area.COIL, Area.DISCRETE)
-
-
-class ByteOrder(StrEnum):
-    """How the bytes of a 32-bit value ABCD arrive; 64-bit values follow the same rule by words."""
-
-    ABCD = "ABCD"
-    CDAB = "CDAB"
-    BADC = "BADC"
-    DCBA = "DCBA"
-
-
-class WireType(StrEnum):
-    """How a value lies in registers."""
-
-    BOOL = "bool"
-    INT16 = "int16"
-    UINT16 = "uint16"
-    INT32 = "int32"
-    UINT32 = "uint32"
-    INT64 = "int64"
-    UINT64 = "uint64"
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-    STRING = "string"
-    BCD16 = "bcd16"
-    BCD32 = "bcd32"
-
-
-WORDS: Final[dict[WireType, int]] = {
-    WireType.BOOL: 1,
-    WireType.INT16: 1,
-    WireType.UINT16: 1,
-    WireType.BCD16: 1,
-    WireType.INT32: 2,
-    WireType.UINT32: 2,
-    WireType.FLOAT32: 2,
-    WireType.BCD32: 2,
-    WireType.INT64: 4,
-    WireType.UINT64: 4,
-    WireType.FLOAT64: 4,
-}
 _DATA_TYPES: Final[dict[WireType, DataType]] = {
     WireType.BCD16: DataType.UINT16,
     WireType.BCD32: DataType.UINT32,
@@ -89,7 +64,9 @@ class ModbusPoint(PointSettings):
     scale: float = 1.0
     offset: float = 0.0
     sf: str | None = Field(None, description="point that holds the exponent: value = raw * 10^sf")
-    nan: tuple[int | str, ...] = Field((), description="raw values that mean: no value; or 'nan'")
+    nan: tuple[int | float | str, ...] = Field(
+        (), description="raw values that mean: no value; integers: as bit pattern, too"
+    )
     bits: dict[int, str] | None = Field(None, description="meaning of each bit of a bit field")
     model: int | None = Field(
         None, description="SunSpec model; address counts from its id register"
@@ -108,7 +85,59 @@ class ModbusPoint(PointSettings):
             raise ValueError("`bit:` belongs to `type: bool` only")
         if self.scale == 0:
             raise ValueError("`scale: 0` would lose the value")
+        if not (math.isfinite(self.scale) and math.isfinite(self.offset)):
+            raise ValueError("`scale:` and `offset:` must be finite numbers")
+        self._one_scaling()
+        self._published()
+        for sentinel in self.nan:
+            _sentinel(self.type, sentinel)
+        if self.bits is not None:
+            width = 16 * WORDS.get(self.type, 0)
+            if self.type.is_float or self.type in (WireType.BOOL, WireType.STRING):
+                raise ValueError("`bits:` names the bits of an integer")
+            if any(not 0 <= bit < width for bit in self.bits):
+                raise ValueError(f"`bits:` of {self.type} count from 0 to {width - 1}")
         return self
+
+    def _one_scaling(self) -> None:
+        linear = self.scale != 1 or self.offset != 0
+        ranged = self.range is not None and self.range.raw is not None
+        if linear + ranged + (self.sf is not None) > 1:
+            raise ValueError("use one of `scale:`/`offset:`, `sf:` and `range: {raw: …}`")
+        if linear or ranged or self.sf is not None:
+            if self.type in (WireType.BOOL, WireType.STRING):
+                raise ValueError(f"a {self.type} can't be scaled")
+            if self.sf is not None and self.type.is_float:
+                raise ValueError("`sf:` belongs to integers")
+
+    def _published(self) -> None:
+        target = self.publish_as
+        if target is None:
+            return
+        text = (DataType.STRING, DataType.BYTES)
+        if (self.type is WireType.STRING) != (target in text):
+            raise ValueError(f"a {self.type} can't be published as {target}")
+
+
+def _sentinel(type_: WireType, sentinel: float | str) -> None:
+    """Check a `nan:` entry against the type of its point. Raises ValueError."""
+    if type_ is WireType.STRING:
+        if not isinstance(sentinel, str):
+            raise ValueError("`nan:` of a string lists texts")
+    elif type_ is WireType.BOOL:
+        raise ValueError("a bool has no value to spare for `nan:`")
+    elif isinstance(sentinel, str):
+        if not type_.is_float:
+            raise ValueError(f"`nan:` of {type_} lists raw integers, such as 0x8000")
+        try:
+            float(sentinel)
+        except ValueError:
+            raise ValueError("`nan:` lists numbers, such as 0x7FC00000 or 'nan'") from None
+    elif not type_.is_float:
+        width = 16 * WORDS[type_]
+        lowest = -(1 << (width - 1)) if type_.is_signed else 0
+        if not isinstance(sentinel, int) or not lowest <= sentinel < 1 << width:
+            raise ValueError(f"`nan: [{sentinel}]` is no raw value of {type_}")
 
 
 class Defaults(Settings):
@@ -123,7 +152,7 @@ class Busy(Settings):
     """What to do when the device says it is busy (exceptions 5 and 6)."""
 
     codes: tuple[int, ...] = (5, 6)
-    backoff_ms: tuple[int, ...] = (50, 100, 200, 500)
+    backoff_ms: tuple[int, ...] = Field((50, 100, 200, 500), min_length=1, max_length=20)
     tries: int = Field(4, ge=1, le=20)
 
 
@@ -138,6 +167,14 @@ class Limits(Settings):
     min_gap_ms: int = Field(0, ge=0, le=10_000, description="silence between two requests")
     busy: Busy = Busy()
 
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Limits:
+        for area, ranges in self.allowed_ranges.items():
+            for first, last in ranges:
+                if not 0 <= first <= last <= 0xFFFF:
+                    raise ValueError(f"allowed_ranges of {area}: [{first}, {last}] is no stretch")
+        return self
+
 
 class Quirks(Settings):
     """Known departures from the specification."""
@@ -151,19 +188,31 @@ class Quirks(Settings):
 class SunSpec(Settings):
     """Where to look for the 'SunS' mark, in order."""
 
-    bases: tuple[int, ...] = (40000, 0, 50000)
+    bases: tuple[int, ...] = Field((40000, 0, 50000), min_length=1, max_length=10)
+
+
+class ExampleRecord(Settings):
+    """One record of a log, as a worked example expects it to be read."""
+
+    seq: int
+    time: str = Field(description="ISO 8601, UTC")
+    values: dict[str, bool | int | float | str | None]
 
 
 class Example(Settings):
     """A worked example: registers as the manual prints them, and the values they mean.
 
-    `registers` maps a start address (of `area`) to consecutive 16-bit words.
+    `registers` maps a start address (of `area`) to consecutive 16-bit words, `expect` a point to
+    its value (null: a Bad status). For a log, `site` says what a site would add to `windback:`,
+    and `records` what must be read back, oldest first.
     """
 
     source: str
     area: Area | None = None
     registers: dict[int, tuple[int, ...]]
-    expect: dict[str, bool | int | float | str | None]
+    expect: dict[str, bool | int | float | str | None] = {}
+    site: dict[str, Any] | None = None
+    records: tuple[ExampleRecord, ...] = ()
 
 
 class Profile(Settings):
@@ -182,8 +231,8 @@ class Profile(Settings):
     quirks: Quirks = Quirks()
     sunspec: SunSpec | None = None
     points: dict[str, ModbusPoint] = {}
-    clock: dict[str, Any] | None = None
-    windback: dict[str, Any] | None = None
+    clock: Clock | None = None
+    windback: Windback | None = None
     examples: tuple[Example, ...] = ()
 
 
@@ -205,31 +254,6 @@ class PointMap:
     @property
     def model(self) -> int | None:
         return self.point.model
-
-
-_MODICON: Final = {"0": Area.COIL, "1": Area.DISCRETE, "3": Area.INPUT, "4": Area.HOLDING}
-
-
-def parse_address(address: int | str, base: int) -> tuple[int, Area | None]:
-    """The 0-based wire address, and the area if a Modicon number names it. Raises ValueError.
-
-    `43001`, `400001`, `4x0001` count from 1 whatever the base; integers count from `base`.
-    """
-    if isinstance(address, int):
-        wire, area = address - base, None
-    else:
-        text = address.strip().lower()
-        if text[1:2] == "x" and text[0] in _MODICON and text[2:].isdigit():
-            area, wire = _MODICON[text[0]], int(text[2:]) - 1
-        elif text.isdigit() and len(text) in (5, 6) and text[0] in _MODICON:
-            area, wire = _MODICON[text[0]], int(text[1:]) - 1
-        else:
-            raise ValueError(
-                "write 0-based 0x1000 or 4096, or a Modicon number '43001' or '4x3001'"
-            )
-    if not 0 <= wire <= 0xFFFF:
-        raise ValueError(f"address {address} is outside 0..65535")
-    return wire, area
 
 
 def resolve(name: str, point: ModbusPoint, defaults: Defaults) -> PointMap:

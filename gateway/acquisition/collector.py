@@ -79,10 +79,9 @@ class Collector:
         self._revision = revision
         self._filter = ChangeFilter(live.points)
         start_ns = house.clock.utc_ns()
-        self._schedules = {
-            line.spec.name: LineSchedule(line.spec.devices, start_ns) for line in lines
-        }
         self._wake = {line.spec.name: asyncio.Event() for line in lines}
+        self._schedules: dict[str, LineSchedule] = {}
+        self._begin_grid(start_ns)
         self.coverage = CoverageTracker(self._keys(), revision, start_ns)
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: dict[str, asyncio.Task[None]] = {}
@@ -107,8 +106,17 @@ class Collector:
 
     # ------------------------------------------------------------------------------ running
 
+    def _begin_grid(self, now_ns: int) -> None:
+        for name, line in self._lines.items():
+            schedule = LineSchedule(line.spec.devices, now_ns)
+            for device in self.maintenance.disabled:
+                schedule.pause(device)
+            self._schedules[name] = schedule
+            self._wake[name].set()
+
     def start(self) -> None:
         """Begin to poll and to listen."""
+        self._begin_grid(self._house.clock.utc_ns())
         for line in self._lines.values():
             self._tasks.append(asyncio.create_task(self._poll(line), name=f"line {line.spec.name}"))
             for device in line.spec.devices:
@@ -305,12 +313,7 @@ class Collector:
         """The clock was set: what came before can't be put on one line with what comes now."""
         now_ns = self._house.clock.utc_ns()
         self.coverage = CoverageTracker(self._keys(), self._revision, now_ns)
-        for name, line in self._lines.items():
-            schedule = LineSchedule(line.spec.devices, now_ns)
-            for device in self.maintenance.disabled:
-                schedule.pause(device)
-            self._schedules[name] = schedule
-            self._wake[name].set()
+        self._begin_grid(now_ns)
         self.coverage.failed_all(Cause.CLOCK, now_ns)
         self.restate_all()
 

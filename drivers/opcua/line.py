@@ -1,0 +1,334 @@
+"""The line of one OPC UA device: connects, scans or listens, writes. One session at a time.
+
+The session is made by whoever needs it first (a scan, the subscription, a command) and dropped by
+whoever sees it fail; nobody repairs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from drivers.opcua.backoff import Backoff, Failure
+from drivers.opcua.listening import Listener
+from drivers.opcua.nodes import NodeText, parse_node, resolve
+from drivers.opcua.observe import Reading
+from drivers.opcua.pki import BadCredentials, NotTrusted
+from drivers.opcua.points import Moment, Points
+from drivers.opcua.session import Session
+from drivers.opcua.settings import OpcUaDevice
+from drivers.opcua.values import (
+    NATURAL,
+    UNSUPPORTED,
+    Builtin,
+    converter,
+    datetime_to_ns,
+    publish,
+    to_device,
+    type_name,
+)
+from drivers.opcua.wire import Wire
+from gateway.driver import (
+    Delivery,
+    Diagnostics,
+    DriverContext,
+    Fault,
+    Frame,
+    LineSpec,
+    Observation,
+    PointSpec,
+    Scan,
+    WriteOutcome,
+)
+from gateway.errors import DeviceError, LinkError, Refused, ReplyTimeout, WriteRefused
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Status, Value, is_bad, status_name
+
+log = logging.getLogger(__name__)
+CLOCK_OFFSET_MAX_NS: Final = 2 * NS_PER_S
+LABELS_MAX: Final = 20
+"""Structures whose type is asked for by name at each connect; the others are refused unnamed."""
+_UNWANTED: Final = (Status.BAD_USER_ACCESS_DENIED, Status.BAD_CONFIGURATION_ERROR)
+
+
+class OpcUaLine:
+    """Fulfils gateway.driver.Line for one device."""
+
+    def __init__(self, spec: LineSpec, context: DriverContext) -> None:
+        self._spec = spec
+        self._context = context
+        self._device = spec.devices[0]
+        self.settings: OpcUaDevice = self._device.settings
+        self.wire = Wire(self._device.name, context)
+        self.points = Points(self._device, context)
+        self.backoff = Backoff(context.rng.uniform)
+        self.nodes: list[Any] = []
+        self._session: Session | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def spec(self) -> LineSpec:
+        return self._spec
+
+    # ---------------------------------------------------------------------------- connection
+
+    async def acquire(self) -> Session:
+        """The open session, or a new one. Raises DeviceError."""
+        async with self._connecting:
+            if self._session is not None and self._session.alive:
+                return self._session
+            self._check_open()
+            self._session = None
+            self.wire.diagnostics.connected = False
+            session = Session(self.settings, self.wire, self._context)
+            await session.open()
+            self._session = session
+            if self._closed:  # while we were connecting
+                self.drop(session)
+            self._check_open()
+            self._introduce(session)
+            return session
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LinkError("the line is closed")
+
+    def _introduce(self, session: Session) -> None:
+        """Bind the nodes to this server's namespaces, and note what it told of itself."""
+        self.nodes = [
+            None if found is None else session.node(*found)
+            for found in self.points.resolved(session.namespaces)
+        ]
+        diagnostics = self.wire.diagnostics
+        diagnostics.connected = True
+        diagnostics.notes["server"] = session.product
+        diagnostics.notes["limits"] = (
+            f"{session.limits.read} nodes a read, {session.limits.monitor} items a call"
+        )
+        if not self.settings.protected:
+            diagnostics.notes["security"] = "none (`insecure: true`)"
+        for warning in session.warnings:
+            self.points.tell(f"!{warning}", 400, warning)
+        if (offset_ns := session.clock_offset_ns) is not None:
+            diagnostics.notes["clock"] = f"{offset_ns / NS_PER_MS:+.0f} ms from ours"
+            if abs(offset_ns) > CLOCK_OFFSET_MAX_NS:
+                text = (
+                    f"the server's clock is {abs(offset_ns) / NS_PER_S:.0f} s "
+                    f"{'ahead of' if offset_ns > 0 else 'behind'} ours: source times that can't be "
+                    "true are replaced by the time of receipt"
+                )
+                self.points.tell("!clock", 500, text)
+
+    def drop(self, session: Session | None = None) -> None:
+        """Let go of a session (the current one by default) without a word."""
+        session = session or self._session
+        if session is None:
+            return
+        session.abort()
+        if session is self._session:
+            self._session = None
+            self.wire.diagnostics.connected = False
+
+    def fault(self, error: DeviceError) -> Fault:
+        """What a failure means for the device as a whole, and how long to leave it alone."""
+        if isinstance(error, NotTrusted | BadCredentials) or error.status in _UNWANTED:
+            failure = Failure.UNWANTED
+        elif isinstance(error, LinkError):
+            failure = Failure.REFUSED
+        else:
+            failure = Failure.SILENT
+        cause = Cause.LINK if isinstance(error, LinkError) else Cause.DEVICE
+        return Fault(cause, error.status, str(error), self.backoff.pause_ns(failure))
+
+    # ------------------------------------------------------------------------------- polling
+
+    async def scan(self, device: str, scan_class: str) -> Scan:
+        """Read one class of the device, connecting first if need be."""
+        clock = self._context.clock
+        asked_ns = clock.utc_ns()
+        try:
+            session = await self.acquire()
+            places = self.points.of_class.get(scan_class, [])
+            asked_ns = clock.utc_ns()
+            readings = await self.read(session, places)
+        except DeviceError as error:
+            self.drop()
+            self.points.lost()
+            return Scan(asked_ns, clock.utc_ns(), fault=self.fault(error))
+        received_ns = clock.utc_ns()
+        self.backoff.succeeded()
+        observations = self.observed(places, readings, Moment(asked_ns, received_ns))
+        await self.report(session, places, readings)
+        return Scan(asked_ns, received_ns, observations)
+
+    async def read(self, session: Session, places: Sequence[int]) -> list[Reading | None]:
+        """Read nodes by their places; None for those whose namespace the server lacks."""
+        there = [where for where in places if self.nodes[where] is not None]
+        readings = await session.read([self.nodes[where] for where in there])
+        found = dict(zip(there, readings, strict=True))
+        return [found.get(where) for where in places]
+
+    def observed(
+        self, places: Sequence[int], readings: Sequence[Reading | None], moment: Moment
+    ) -> list[Observation]:
+        """What readings say anew."""
+        observations: list[Observation] = []
+        for where, reading in zip(places, readings, strict=True):
+            if reading is None:
+                observations += self.points.fail(where, Status.BAD_NODE_ID_UNKNOWN, moment)
+            else:
+                observations += self.points.observe(where, reading, moment)
+        return observations
+
+    async def report(
+        self, session: Session, places: Sequence[int], readings: Sequence[Reading | None]
+    ) -> None:
+        """Tell what is wrong with nodes, once, and journal their types."""
+        labels_left = LABELS_MAX
+        for where, reading in zip(places, readings, strict=True):
+            if reading is None or not self.points.news(where, reading):
+                continue
+            label = ""
+            if reading.builtin in UNSUPPORTED and labels_left:
+                labels_left -= 1
+                label = await session.type_label(self.nodes[where])
+            self.points.report(where, reading, label)
+        self.points.learn_types()
+
+    # ----------------------------------------------------------------------------- listening
+
+    async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
+        """Subscribe to the device and deliver until cancelled; reconnects by itself."""
+        await Listener(self, self._context).run(deliver)
+
+    # ------------------------------------------------------------------------------ commands
+
+    async def write(self, point: PointSpec, value: Value) -> WriteOutcome:
+        """Write one point and read it back.
+
+        Raises WriteRefused when the value does not fit or nothing may be sent, DeviceError when the
+        server refuses or the connection fails. Never repeated.
+        """
+        if not self._context.may_send():
+            raise WriteRefused("the reign has ended", Status.BAD_INVALID_STATE)
+        _check_span(point, value)
+        session = await self.acquire()
+        where = self.points.place_of(point.name)
+        node, index = self.nodes[where], point.settings.index
+        if node is None:
+            uri = self.points.decoders[where].item.node.uri
+            text = f"the server has no namespace {uri}"
+            raise WriteRefused(text, Status.BAD_NODE_ID_UNKNOWN)
+        builtin = await self._type_to_write(session, point, node)
+        raw = to_device(value, builtin)
+        if index is not None and not await session.honours_index(node, index):
+            text = "the server can't write one element of an array without replacing the array"
+            raise WriteRefused(text, Status.BAD_NOT_SUPPORTED, "Write it by another node")
+        try:
+            status = await session.write(node, raw, builtin, index)
+        except ReplyTimeout as error:
+            text = f"{error}: the write may or may not have been carried out"
+            raise ReplyTimeout(text) from error
+        if is_bad(status):
+            text = f"the server refused the write: {status_name(status)}"
+            raise Refused(text, status, status=status)
+        return await self._read_back(session, point, where, status, value)
+
+    async def _type_to_write(self, session: Session, point: PointSpec, node: Any) -> Builtin:
+        decoder = self.points.decoders[self.points.place_of(point.name)]
+        if decoder.shape is not None and (decoder.shape[1] == 1) != (
+            point.settings.index is not None
+        ):
+            text = f"{decoder.item.text} is {decoder.type_text}"
+            remedy = "Name one element of an array by `index:`"
+            raise WriteRefused(text, Status.BAD_NOT_SUPPORTED, remedy)
+        learned = self.points.learned_type(point.name)
+        if learned is None:
+            learned = await session.declared_type(node)
+        return learned or NATURAL[point.data_type]
+
+    async def _read_back(
+        self, session: Session, point: PointSpec, where: int, status: int, value: Value
+    ) -> WriteOutcome:
+        try:
+            (reading,) = await session.read([self.nodes[where]])
+        except DeviceError as error:
+            return WriteOutcome(status, None, f"written, but not read back: {error}")
+        found = reading.value
+        if point.settings.index is not None and reading.rank == 1 and not is_bad(reading.status):
+            index = point.settings.index
+            found = reading.value[index] if index < len(reading.value or ()) else None
+        if found is None or is_bad(reading.status):
+            text = f"written, but reads back as {status_name(reading.status)}"
+            return WriteOutcome(status, None, text)
+        back, _ = publish(converter(point.data_type), found, reading.status)
+        detail = "" if back == value else f"reads back as {back!r}"
+        return WriteOutcome(status, back, detail)
+
+    async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
+        """Read a node by its NodeId (`area` is "node"); up to `count` elements of an array.
+
+        Raises DeviceError, also when the address is no NodeId.
+        """
+        if area != "node":
+            text = f"an OPC UA server has no {area}"
+            raise DeviceError(text, "Write `node`", Status.BAD_NOT_SUPPORTED)
+        try:
+            text_id: NodeText = parse_node(address)
+        except ValueError as error:
+            raise DeviceError(str(error), "", Status.BAD_NODE_ID_UNKNOWN) from error
+        session = await self.acquire()
+        found = resolve(text_id, session.namespaces)
+        if found is None:
+            have = ", ".join(session.namespaces[:20])
+            text = f"the server has no namespace {text_id.uri}"
+            raise DeviceError(text, f"It has: {have}", Status.BAD_NODE_ID_UNKNOWN)
+        (reading,) = await session.read([session.node(*found)])
+        if is_bad(reading.status):
+            text = f"{address} reads as {status_name(reading.status)}"
+            raise Refused(text, reading.status, status=reading.status)
+        if reading.builtin in UNSUPPORTED or reading.rank > 1:
+            what = "a matrix" if reading.rank > 1 else type_name(reading.builtin)
+            raise DeviceError(f"{address} is {what}", "", Status.BAD_NOT_SUPPORTED)
+        values = [reading.value] if reading.rank == 0 else list(reading.value or [])
+        return [_shown(value) for value in values[: max(count, 1)]]
+
+    def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
+        """Send each service call to `sink` until the returned function is called."""
+        return self.wire.trace(sink)
+
+    def diagnostics(self, device: str) -> Diagnostics:
+        """The device's counters, alive."""
+        return self.wire.diagnostics
+
+    def forget(self, device: str) -> None:
+        """Observe every point anew at the next scan or delivery."""
+        self.points.owe_all()
+
+    async def close(self) -> None:
+        """Free the session on the server if that may still be said, and close. Idempotent."""
+        self._closed = True
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Close the session, politely if that is quick and allowed."""
+        session, self._session = self._session, None
+        self.wire.diagnostics.connected = False
+        if session is not None:
+            await session.close()
+
+
+def _check_span(point: PointSpec, value: Value) -> None:
+    low, high = point.minimum, point.maximum
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise WriteRefused(f"{value} is outside {low} to {high}", Status.BAD_OUT_OF_RANGE)
+
+
+def _shown(value: Any) -> Value:
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return datetime_to_ns(value) if hasattr(value, "tzinfo") else str(value)

@@ -1,0 +1,150 @@
+"""The life of a subscription: connect, deliver everything once, then what changes; for ever.
+
+What is complete through when: a publish response proves what was sampled before its request left,
+so `through_ns` is that moment minus the sampling interval, and never moves back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from drivers.opcua.observe import Reading
+from drivers.opcua.points import Moment
+from drivers.opcua.session import Session
+from drivers.opcua.session_subscription import Notice, Subscription
+from gateway.driver import Delivery, DriverContext, Observation
+from gateway.errors import DeviceError
+from gateway.model import NS_PER_S, Status, is_bad
+
+if TYPE_CHECKING:
+    from drivers.opcua.line import OpcUaLine
+
+log = logging.getLogger(__name__)
+RETRY_REFUSED_NS: Final = 60 * NS_PER_S
+"""A node that the server would not monitor may appear with the next download to the PLC."""
+SLOW_FACTOR: Final = 2
+
+
+class Listener:
+    """Keeps one device subscribed."""
+
+    def __init__(self, line: OpcUaLine, context: DriverContext) -> None:
+        self._line = line
+        self._points = line.points
+        self._context = context
+        self._clock = context.clock
+        self._through_ns = context.clock.utc_ns()
+        self._refused: dict[int, int] = {}
+
+    async def run(self, deliver: Callable[[Delivery], None]) -> None:
+        """Deliver until cancelled; a failure is delivered, waited for, and tried again."""
+        try:
+            while True:
+                error = await self._attempt(deliver)
+                self._line.drop()
+                fault = self._line.fault(error)
+                deliver(Delivery((), self._through_ns, fault=fault))
+                self._points.lost()
+                await asyncio.sleep(fault.retry_after_ns / NS_PER_S)
+        finally:
+            await self._line.leave()
+
+    async def _attempt(self, deliver: Callable[[Delivery], None]) -> DeviceError:
+        try:
+            return await self._serve(await self._line.acquire(), deliver)
+        except DeviceError as error:
+            return error
+        except Exception as error:  # a bug of ours must cost this device only, and be seen
+            log.exception("%s: the subscription failed in the driver", self._points.device)
+            text = f"internal error in the driver: {type(error).__name__}: {error}"
+            return DeviceError(text, "Report it", Status.BAD_INTERNAL_ERROR)
+
+    async def _serve(self, session: Session, deliver: Callable[[Delivery], None]) -> DeviceError:
+        """Deliver until something fails. Raises DeviceError, or returns it."""
+        subscription = Subscription(session, self._context)
+        await subscription.create()
+        self._refused.clear()
+        places = list(range(len(self._points.decoders)))
+        await self._monitor(subscription, places)
+        readings = await self._read(session, places, deliver, complete=True)
+        self._line.backoff.succeeded()
+        await self._line.report(session, places, readings)
+        retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
+        initial = True
+        while True:
+            notice = await subscription.next()
+            self._deliver_notice(notice, initial, deliver)
+            initial = initial and not notice.changes
+            await self._line.report(session, *_columns(notice))
+            if notice.missed:
+                await self._read(session, places, deliver, complete=False)
+            if self._clock.monotonic_ns() >= retry_ns:
+                retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
+                if again := list(self._refused):
+                    await self._monitor(subscription, again)
+                    readings = await self._read(session, again, deliver, complete=True)
+                    await self._line.report(session, again, readings)
+
+    async def _monitor(self, subscription: Subscription, places: list[int]) -> None:
+        """Monitor nodes; those that the server would not are remembered and told."""
+        nodes, settings = self._line.nodes, self._line.settings
+        there = [(where, nodes[where]) for where in places if nodes[where] is not None]
+        slowest_ns = 0
+        accepted = await subscription.monitor(there)
+        for (where, _), (status, sampling_ns) in zip(there, accepted, strict=True):
+            self._refused.pop(where, None)
+            slowest_ns = max(slowest_ns, sampling_ns)
+            if is_bad(status):
+                self._refused[where] = status
+                self._points.report_unmonitored(where, status)
+        if slowest_ns > max(SLOW_FACTOR * settings.sampling_ns, settings.publishing_interval_ns):
+            text = f"the server samples only every {slowest_ns / NS_PER_S:g} s"
+            self._points.tell("!sampling", 400, text)
+
+    async def _read(
+        self,
+        session: Session,
+        places: list[int],
+        deliver: Callable[[Delivery], None],
+        complete: bool,
+    ) -> list[Reading | None]:
+        """Read nodes and deliver what is new. They are monitored by now: nothing falls between.
+
+        A node that can be read but not monitored is bad: its next change would be missed.
+        """
+        asked_ns = self._clock.utc_ns()
+        readings = await self._line.read(session, places)
+        moment = Moment(asked_ns, self._clock.utc_ns())
+        followed = [where not in self._refused for where in places]
+        kept = [(w, r) for w, r, ok in zip(places, readings, followed, strict=True) if ok]
+        observations = self._line.observed([w for w, _ in kept], [r for _, r in kept], moment)
+        for where in places:
+            if where in self._refused:
+                observations += self._points.fail(where, self._refused[where], moment)
+        if len(places) == len(self._points.decoders):
+            self._through_ns = max(self._through_ns, asked_ns)
+        deliver(Delivery(observations, self._through_ns, complete))
+        return readings
+
+    def _deliver_notice(
+        self, notice: Notice, initial: bool, deliver: Callable[[Delivery], None]
+    ) -> None:
+        moment = Moment(notice.sent_ns, notice.received_ns, initial)
+        observations: list[Observation] = []
+        for where, reading in notice.changes:
+            observations += self._points.observe(where, reading, moment)
+        observations += self._points.restated(notice.received_ns)
+        if not notice.more and not notice.missed:
+            proven_ns = notice.sent_ns - self._line.settings.sampling_ns
+            self._through_ns = max(self._through_ns, proven_ns)
+        if notice.missed:  # the read that follows closes the hole
+            deliver(Delivery(observations, self._through_ns))
+        else:
+            deliver(Delivery(observations, self._through_ns, not notice.overflow))
+
+
+def _columns(notice: Notice) -> tuple[list[int], list[Reading | None]]:
+    return [where for where, _ in notice.changes], [reading for _, reading in notice.changes]

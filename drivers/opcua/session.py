@@ -1,0 +1,408 @@
+"""One connection to one server: made whole or not at all, used, dropped, never repaired.
+
+The supervisor makes a new `Session` for each attempt. What leaves this module is plain Python:
+no type of the OPC UA library is known outside the session modules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.crypto import security_policies, uacrypto
+
+from drivers.opcua import pki
+from drivers.opcua.nodes import Identifier, Limits
+from drivers.opcua.observe import Reading
+from drivers.opcua.session_client import HotpairClient, device_error
+from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
+from drivers.opcua.values import Builtin, datetime_to_ns
+from drivers.opcua.wire import Wire
+from gateway.driver import DriverContext
+from gateway.errors import DeviceError, InvalidReply, Refused
+from gateway.model import NS_PER_MS, NS_PER_S, Status
+
+log = logging.getLogger(__name__)
+# The library logs each refusal and each lost connection; we tell them ourselves, once.
+logging.getLogger("asyncua.client").setLevel(logging.CRITICAL)
+
+POLICIES: Final = {
+    "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
+    "Aes128_Sha256_RsaOaep": security_policies.SecurityPolicyAes128Sha256RsaOaep,
+    "Aes256_Sha256_RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
+}
+IDLE_MAX_NS: Final = 5 * NS_PER_S
+FAREWELL_S: Final = 0.5
+RENEW_AT: Final = 0.75  # of the channel's life (OPC 10000-4 section 5.6.2)
+_ABOUT: Final = (
+    ua.ObjectIds.Server_NamespaceArray,
+    ua.ObjectIds.Server_ServerStatus_CurrentTime,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    ua.ObjectIds.Server_ServerStatus_BuildInfo_ProductName,
+)
+_TOO_MANY: Final = frozenset(
+    {
+        ua.StatusCodes.BadTooManyOperations,
+        ua.StatusCodes.BadRequestTooLarge,
+        ua.StatusCodes.BadResponseTooLarge,
+        ua.StatusCodes.BadEncodingLimitsExceeded,
+    }
+)
+
+
+def _text_of(value: Any) -> str | None:
+    text = value.Text
+    return None if text is None else str(text)
+
+
+_PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
+    ua.VariantType.LocalizedText: _text_of,
+    ua.VariantType.QualifiedName: lambda value: value.Name,
+    ua.VariantType.NodeId: lambda value: value.to_string(),
+    ua.VariantType.ExpandedNodeId: lambda value: value.to_string(),
+    ua.VariantType.StatusCode: lambda value: value.value,
+    ua.VariantType.XmlElement: lambda value: getattr(value, "Value", value),
+}
+
+
+def to_reading(data: ua.DataValue) -> Reading:
+    """The plain form of a DataValue."""
+    variant = data.Value
+    status = data.StatusCode.value if data.StatusCode is not None else Status.GOOD
+    source_ns = datetime_to_ns(data.SourceTimestamp)
+    if source_ns is None:
+        source_ns = datetime_to_ns(data.ServerTimestamp)
+    if variant is None:
+        return Reading(None, Builtin.NULL, 0, status, source_ns)
+    value, kind = variant.Value, variant.VariantType
+    rank = 0
+    if variant.is_array:
+        rank = 2 if variant.Dimensions is not None and len(variant.Dimensions) > 1 else 1
+    if not isinstance(kind, ua.VariantType):
+        return Reading(None, Builtin.EXTENSIONOBJECT, rank, status, source_ns)
+    if (plain := _PLAIN.get(kind)) is not None and value is not None and rank < 2:
+        value = [plain(v) for v in value] if rank else plain(value)
+    return Reading(value, Builtin(kind.value), rank, status, source_ns)
+
+
+class Session:
+    """A session on a server: `open` first, then requests until one raises DeviceError."""
+
+    def __init__(self, device: OpcUaDevice, wire: Wire, context: DriverContext) -> None:
+        self.device = device
+        self.wire = wire
+        self.namespaces: list[str] = []
+        self.limits = Limits()
+        self.clock_offset_ns: int | None = None
+        self.product = ""
+        self.warnings: list[str] = []
+        self._context = context
+        self._client = self._new_client()
+        self._upkeep: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def _new_client(self) -> HotpairClient:
+        device = self.device
+        client = HotpairClient(device.url, device.timeout_ns, self.wire, self._context.bind)
+        client.session_timeout = device.session_timeout_ns // NS_PER_MS
+        return client
+
+    @property
+    def services(self) -> Any:
+        """The library's session services, for the session modules only."""
+        return self._client.uaclient.session
+
+    @property
+    def alive(self) -> bool:
+        protocol = self._client.uaclient.protocol
+        return not self._closed and protocol is not None and not protocol.is_closed
+
+    # ------------------------------------------------------------------------------- opening
+
+    async def open(self) -> None:
+        """Connect, secure, log in and learn what the server allows. Raises DeviceError."""
+        doing = "the connection"
+        try:
+            if self.device.protected:
+                doing = "the certificates"
+                await self._secure()
+            elif not self.device.insecure:
+                text = "nothing protects this connection"
+                status = Status.BAD_CONFIGURATION_ERROR
+                raise DeviceError(text, INSECURE_REMEDY, status)
+            self._log_in()
+            doing = "the connection"
+            await self._client.connect_socket()
+            self._tune_socket()
+            await self._client.send_hello()
+            doing = "the secure channel"
+            await self._client.open_secure_channel()
+            doing = "the session"
+            await self._client.create_session()
+            self._refuse_plain_password()
+            doing = "the login"
+            await self._activate()
+            await self._look_around()
+        except Exception as error:  # whatever it is, it must not leave half a connection open
+            self.abort()
+            failure = device_error(error, doing)
+            self.wire.failed(failure)
+            raise failure from error
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        self._upkeep = asyncio.create_task(self._keep_up(), name=f"upkeep {self.wire.device}")
+
+    def _log_in(self) -> None:
+        security = self.device.security
+        if security is None or security.user is None:
+            return
+        self._client.set_user(security.user)
+        password = pki.read_password(security, self._context.base_dir)
+        self._client.set_password(password or "")
+
+    async def _activate(self) -> None:
+        client = self._client
+        await client.activate_session(username=client._username, password=client._password)
+
+    def _refuse_plain_password(self) -> None:
+        security = self.device.security
+        if security is None or security.password is None or self.device.insecure:
+            return
+        token = self._client.server_policy(ua.UserTokenType.UserName)
+        plain = token.SecurityPolicyUri == security_policies.SecurityPolicyNone.URI
+        if plain and security.mode != "SignAndEncrypt":
+            text = "the server wants the password unencrypted on a channel that is only signed"
+            raise pki.BadCredentials(text, "Use `mode: SignAndEncrypt`")
+
+    async def _secure(self) -> None:
+        security, context = self.device.security, self._context
+        assert security is not None
+        folders = (context.base_dir, context.data_dir)
+        own = await asyncio.to_thread(pki.identity, security, *folders)
+        if own.warning:
+            self.warnings.append(own.warning)
+        self._client.application_uri = own.application_uri
+        der = await asyncio.to_thread(pki.pinned, security, context.base_dir)
+        if der is None:
+            der = await self._shown_certificate(security)
+            warning = await asyncio.to_thread(pki.judge, der, security, *folders)
+            if warning:
+                self.warnings.append(warning)
+        await self._client.set_security(
+            POLICIES[security.policy],
+            uacrypto.CertProperties(own.certificate, "der"),
+            uacrypto.CertProperties(own.key, "pem"),
+            server_certificate=uacrypto.CertProperties(der, "der"),
+            mode=ua.MessageSecurityMode[security.mode],
+        )
+
+    async def _shown_certificate(self, security: Security) -> bytes:
+        """Ask for the endpoints, unprotected, on a connection of its own.
+
+        What is learned is only which certificate to judge; a forged answer can't lower the policy,
+        since the site says it.
+        """
+        client = self._new_client()
+        try:
+            await client.connect_socket()
+            await client.send_hello()
+            await client.open_secure_channel()
+            endpoints = await client.get_endpoints()
+            await client.close_secure_channel()
+        finally:
+            client.abort()
+        mode, uri = ua.MessageSecurityMode[security.mode], POLICIES[security.policy].URI
+        for endpoint in endpoints:
+            same = endpoint.SecurityMode == mode and endpoint.SecurityPolicyUri == uri
+            if same and endpoint.ServerCertificate:
+                leaf = uacrypto.x509_from_der(endpoint.ServerCertificate)
+                return bytes(uacrypto.der_from_x509(leaf))
+        offered = {
+            f"{e.SecurityPolicyUri.rpartition('#')[2]} {e.SecurityMode.name.rstrip('_')}"
+            for e in endpoints
+        }
+        text = f"the server does not offer {security.policy} {security.mode}"
+        remedy = f"It offers: {', '.join(sorted(offered)) or 'nothing'}"
+        raise DeviceError(text, remedy, Status.BAD_CONFIGURATION_ERROR)
+
+    def _tune_socket(self) -> None:
+        """Let unacknowledged bytes die with the time-out instead of minutes later (rules.md 5)."""
+        protocol = self._client.uaclient.protocol
+        assert protocol is not None and protocol.transport is not None
+        sock = protocol.transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            timeout_ms = self.device.timeout_ns // NS_PER_MS
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+    async def _look_around(self) -> None:
+        """Namespaces, operation limits and the server's clock, in one request.
+
+        Small servers refuse five nodes at once; then each is asked for by itself.
+        """
+        clock = self._context.clock
+        before_ns = clock.utc_ns()
+        nodes = [ua.NodeId(ua.Int32(i)) for i in _ABOUT]
+        try:
+            about = await self._read_once(nodes)
+        except Refused as error:
+            if error.code not in _TOO_MANY:
+                raise
+            about = [(await self._read_once([node]))[0] for node in nodes]
+        middle_ns = (before_ns + clock.utc_ns()) // 2
+        uris, server_ns, reads, monitored, product = about
+        self.namespaces = [str(uri) for uri in uris.value or []]
+        if (now_ns := datetime_to_ns(server_ns.value)) is not None:
+            self.clock_offset_ns = now_ns - middle_ns
+        self.limits = Limits.told(reads.value, monitored.value)
+        self.product = str(product.value or "")
+
+    # ------------------------------------------------------------------------------- upkeep
+
+    async def _keep_up(self) -> None:
+        """Renew the channel in time, and keep a session alive that nobody uses."""
+        clock = self._context.clock
+        life_ns = self._client.secure_channel_timeout * NS_PER_MS
+        renew_ns = clock.monotonic_ns() + int(life_ns * RENEW_AT)
+        idle_ns = min(IDLE_MAX_NS, int(self._client.session_timeout) * NS_PER_MS // 3)
+        try:
+            while True:
+                await asyncio.sleep(min(idle_ns, max(life_ns // 10, NS_PER_MS)) / NS_PER_S)
+                now_ns = clock.monotonic_ns()
+                if now_ns >= renew_ns:
+                    await self._client.open_secure_channel(renew=True)
+                    self._client.uaclient.revolve_security_token()
+                    life_ns = self._client.secure_channel_timeout * NS_PER_MS
+                    renew_ns = now_ns + int(life_ns * RENEW_AT)
+                elif now_ns - self.wire.last_sent_ns >= idle_ns:
+                    await self._read_once([ua.NodeId(ua.ObjectIds.Server_ServerStatus_State)])
+        except Exception as error:  # any failure here means that the connection is of no more use
+            log.info("%s: upkeep failed: %s", self.wire.device, device_error(error, "upkeep"))
+            self.abort()
+
+    # ------------------------------------------------------------------------------ requests
+
+    def node(self, identifier: Identifier, namespace: int) -> Any:
+        """A NodeId for the other methods."""
+        return ua.NodeId(identifier, ua.Int16(namespace))
+
+    async def read(self, nodes: Sequence[Any]) -> list[Reading]:
+        """The values of nodes, in their order, in as many requests as the server needs.
+
+        Raises DeviceError when a request fails as a whole.
+        """
+        readings: list[Reading] = []
+        while len(readings) < len(nodes):
+            run = nodes[len(readings) : len(readings) + self.limits.read]
+            try:
+                readings += await self._read_once(run)
+            except Refused as error:
+                if error.code not in _TOO_MANY or len(run) == 1:
+                    raise
+                self.limits = Limits(len(run) // 2, self.limits.monitor)
+        return readings
+
+    async def _read_once(
+        self,
+        nodes: Sequence[Any],
+        attribute: ua.AttributeIds = ua.AttributeIds.Value,
+        index_range: str | None = None,
+    ) -> list[Reading]:
+        params = ua.ReadParameters()
+        params.TimestampsToReturn = ua.TimestampsToReturn.Both
+        params.NodesToRead = [
+            ua.ReadValueId(NodeId=node, AttributeId=attribute, IndexRange=index_range)
+            for node in nodes
+        ]
+        try:
+            results = await self.services.read(params)
+        except Exception as error:  # parse errors of the library have no common base
+            raise device_error(error, "a read") from error
+        if len(results) != len(nodes):
+            raise InvalidReply(f"{len(results)} results for {len(nodes)} nodes")
+        return [to_reading(result) for result in results]
+
+    async def type_label(self, node: Any) -> str:
+        """The name of a node's data type, for messages; its NodeId if it has no name."""
+        try:
+            (kind,) = await self._read_attribute(node, ua.AttributeIds.DataType)
+            (name,) = await self._read_attribute(kind, ua.AttributeIds.BrowseName)
+        except (DeviceError, AttributeError):
+            return "an unknown type"
+        return str(name.Name) if name is not None else str(kind.to_string())
+
+    async def _read_attribute(self, node: Any, attribute: ua.AttributeIds) -> list[Any]:
+        results = await self.services.read_attributes([node], attribute)
+        return [result.Value.Value if result.Value is not None else None for result in results]
+
+    async def declared_type(self, node: Any) -> Builtin | None:
+        """The built-in type that a node's DataType attribute names, if it names one itself."""
+        try:
+            (kind,) = await self._read_attribute(node, ua.AttributeIds.DataType)
+        except Exception as error:  # parse errors of the library have no common base
+            raise device_error(error, "a read of a data type") from error
+        plain = kind is not None and kind.NamespaceIndex == 0 and isinstance(kind.Identifier, int)
+        return Builtin(kind.Identifier) if plain and 1 <= kind.Identifier <= 21 else None
+
+    async def honours_index(self, node: Any, index: int) -> bool:
+        """Whether the server reads a single element by IndexRange; some give the whole array.
+
+        Such a server would take the write of one element for a whole new array.
+        """
+        (whole,) = await self._read_once([node])
+        (part,) = await self._read_once([node], index_range=str(index))
+        if whole.rank != 1 or part.rank != 1 or whole.value is None or part.value is None:
+            return False
+        return len(part.value) == 1 and (len(whole.value) > 1 or index == 0)
+
+    async def write(self, node: Any, value: Any, builtin: Builtin, index: int | None) -> int:
+        """Write a value, or one element of an array; the server's StatusCode for it.
+
+        Only the value is sent: many servers refuse timestamps (Bad_WriteNotSupported).
+        """
+        kind = ua.VariantType(builtin.value)
+        if builtin is Builtin.LOCALIZEDTEXT:
+            value = ua.LocalizedText(value)
+        variant = ua.Variant(value if index is None else [value], kind)
+        target = ua.WriteValue(
+            NodeId=node,
+            AttributeId=ua.AttributeIds.Value,
+            IndexRange=None if index is None else str(index),
+            Value=ua.DataValue(variant, StatusCode=None),
+        )
+        params = ua.WriteParameters()
+        params.NodesToWrite = [target]
+        try:
+            (result,) = await self.services.write(params)
+        except Exception as error:  # parse errors of the library have no common base
+            raise device_error(error, "a write") from error
+        return int(result.value)
+
+    # ------------------------------------------------------------------------------- closing
+
+    def abort(self) -> None:
+        """Drop the connection at once, without a word."""
+        self._closed = True
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        self._client.abort()
+
+    async def close(self) -> None:
+        """Free the session on the server, if that is quick and still allowed, and drop it.
+
+        Small PLCs have few sessions: an orphan would block one until it times out.
+        """
+        if self.alive and self._context.may_send():
+            self._closed = True
+            try:
+                async with asyncio.timeout(FAREWELL_S):
+                    await self.services.close_session(True)
+                    await self._client.close_secure_channel()
+            except Exception as error:  # the connection goes either way
+                log.debug("%s: farewell failed: %s", self.wire.device, error)
+        self.abort()

@@ -1,0 +1,199 @@
+"""node.yaml as a model, and as the program uses it: what belongs to this machine only."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from gateway.config.site import Name
+from gateway.model import Settings
+
+
+class HostPort(NamedTuple):
+    """Where something listens or is reached."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_host_port(text: object) -> HostPort:
+    """`10.0.9.1:7700`, `[::1]:7700` or `name:7700`; ValueError tells what to write."""
+    remedy = "write host and port, such as 10.0.9.1:7700"
+    if isinstance(text, HostPort):
+        return text
+    if not isinstance(text, str):
+        raise ValueError(remedy)
+    host, _, port = text.rpartition(":")
+    bare = host.strip("[]")
+    if not bare or " " in bare or (":" in bare and not host.startswith("[")):
+        raise ValueError(remedy)
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError("write a port from 1 to 65535 after the colon")
+    return HostPort(bare, int(port))
+
+
+def _is_ip(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError("write an IP address of this machine, such as 10.0.1.1") from error
+    return text
+
+
+Endpoint = Annotated[
+    HostPort,
+    BeforeValidator(parse_host_port, json_schema_input_type=str),
+]
+
+
+class LinkTls(Settings):
+    """Files of this node's identity towards its peer, and the peer's certificate."""
+
+    cert: Path
+    key: Path
+    peer_cert: Path
+
+
+class LinkSerial(Settings):
+    """A null-modem cable between the nodes."""
+
+    port: str
+    baudrate: int = Field(115_200, ge=1_200, le=4_000_000)
+
+
+class Link(Settings):
+    """The paths between the nodes."""
+
+    listen: Endpoint
+    peer: tuple[Endpoint, ...] = Field(min_length=1, max_length=8)
+    tls: LinkTls | None = None
+    serial: LinkSerial | None = None
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Link:
+        open_to_all = not self.listen.is_loopback or any(not p.is_loopback for p in self.peer)
+        if self.tls is None and open_to_all:
+            raise ValueError(
+                "a link that leaves this machine needs TLS: write "
+                "`tls: {cert: a.crt, key: a.key, peer_cert: b.crt}`"
+            )
+        return self
+
+
+class PairNode(Settings):
+    """This node's place in the pair."""
+
+    priority: int = Field(0, ge=-1_000, le=1_000, description="the higher one wins")
+
+
+class OpcUaNode(Settings):
+    """This node's OPC UA endpoint."""
+
+    listen: Endpoint = HostPort("0.0.0.0", 4840)
+    advertise: tuple[str, ...] = Field(
+        (), max_length=16, description="names and addresses under which clients find this node"
+    )
+    insecure: bool = Field(
+        False, description="no encryption and no users: for trials on loopback only"
+    )
+
+    @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> OpcUaNode:
+        if self.insecure and not self.listen.is_loopback:
+            raise ValueError(
+                "an insecure endpoint may listen on loopback only: write "
+                "`listen: 127.0.0.1:4840`, or remove `insecure`"
+            )
+        return self
+
+
+class WebNode(Settings):
+    """This node's page, REST and health."""
+
+    listen: Endpoint = HostPort("127.0.0.1", 8080)
+
+
+class NodeFile(Settings):
+    """node.yaml."""
+
+    node: Name = Field(examples=["a"])
+    data_dir: Path = Field(examples=["./data"])
+    site: str = Field("site.yaml", description="the first revision; later ones come from the Main")
+    ports: dict[str, str] = Field(
+        {}, max_length=256, description="where this node's serial lines are, by line name"
+    )
+    bind: Annotated[str, AfterValidator(_is_ip)] | None = Field(
+        None, description="address from which field devices are reached"
+    )
+    link: Link | None = None
+    pair: PairNode = PairNode()
+    opcua: OpcUaNode = OpcUaNode()
+    web: WebNode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """This machine. Paths are joined with the folder of node.yaml; `base_dir` holds site.yaml."""
+
+    node: str
+    data_dir: Path
+    node_file: Path
+    site_file: Path
+    base_dir: Path
+    ports: Mapping[str, str]
+    bind: str | None
+    link: Link | None
+    priority: int
+    opcua: OpcUaNode
+    web: WebNode | None
+
+
+def _port(folder: Path, port: str) -> str:
+    """A device file relative to node.yaml; a URL of pyserial (`socket://…`) as it stands."""
+    return port if "://" in port else str(folder / port)
+
+
+def node_config(file: Path, model: NodeFile) -> NodeConfig:
+    """Join the paths of a node file with the folder it lies in."""
+    folder = file.parent
+    site_file = folder / model.site
+    link = model.link
+    if link is not None and link.tls is not None:
+        tls = LinkTls(
+            cert=folder / link.tls.cert,
+            key=folder / link.tls.key,
+            peer_cert=folder / link.tls.peer_cert,
+        )
+        link = link.model_copy(update={"tls": tls})
+    return NodeConfig(
+        node=model.node,
+        data_dir=folder / model.data_dir,
+        node_file=file,
+        site_file=site_file,
+        base_dir=site_file.parent,
+        ports={line: _port(folder, port) for line, port in model.ports.items()},
+        bind=model.bind,
+        link=link,
+        priority=model.pair.priority,
+        opcua=model.opcua,
+        web=model.web,
+    )

@@ -1,0 +1,271 @@
+"""Reading history: plain functions over read-only connections, run in a reader's thread.
+
+A page merges the segments of all partitions with the tails, in the order (time, term, seq, index).
+Segments come in the order of their first sample, and reading stops as soon as no later segment can
+hold anything that belongs before the end of the page: a page costs what it returns.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from gateway.journal.columns import Columns, rows, unpack
+from gateway.journal.reconstruct import reading_order
+from gateway.journal.shelf import FileView, View
+from gateway.model import HistoryPage, HistoryRow, Origin, Term
+
+PAGE_MAX: Final = 20_000
+_FOREVER: Final = 2**63 - 1
+
+
+class Files(Protocol):
+    """The reader's connections, by file."""
+
+    def open(self, view: FileView) -> sqlite3.Connection:
+        """A read-only connection. Raises sqlite3.Error."""
+
+    def term(self, view: FileView, term_id: int) -> Term:
+        """The term that a file calls by this number."""
+
+    def broken(self, view: FileView, why: str) -> None:
+        """A file can't be read."""
+
+
+class _Block(NamedTuple):
+    """Samples that are read together: a segment not yet loaded, or columns in memory."""
+
+    first_ns: int
+    last_ns: int
+    file: FileView | None
+    segment_id: int
+    term: Term | None
+    origin: Origin
+    columns: Columns | None
+
+
+_Queue = list[tuple[int, tuple[int, ...], "_Block | FileView"]]
+
+
+def page(
+    files: Files,
+    view: View,
+    point: str,
+    from_ns: int,
+    to_ns: int,
+    limit: int,
+    cursor: tuple[int, ...] | None,
+    reverse: bool,
+) -> HistoryPage:
+    """The samples in [from, to), at most `limit`; damaged files are reported and passed over.
+
+    The cursor is (time, term number, nonce, seq, index) of the last row given.
+    """
+    limit = max(1, min(limit, PAGE_MAX))
+    if cursor is not None:
+        if reverse:
+            to_ns = min(to_ns, cursor[0] + 1)
+        else:
+            from_ns = max(from_ns, cursor[0])
+    queue = _queue(view, from_ns, to_ns, reverse)
+    wanted = limit + 1
+    found: list[HistoryRow] = []
+    in_order = True
+    while queue:
+        key_ns, _, block = heapq.heappop(queue)
+        if len(found) >= wanted:
+            if not in_order:
+                found.sort(key=reading_order, reverse=reverse)
+                in_order = True
+            edge_ns = found[wanted - 1].time_ns
+            if key_ns > (-edge_ns if reverse else edge_ns):
+                break
+        if isinstance(block, FileView):
+            for number, part_block in enumerate(_segments(files, block, point, from_ns, to_ns)):
+                _push(queue, part_block, reverse, number)
+            continue
+        part = _load(files, block, from_ns, to_ns)
+        if reverse:
+            part.reverse()
+        if cursor is not None and part:
+            part = _beyond(part, cursor, reverse)
+        if found and part:
+            last_ns, next_ns = found[-1].time_ns, part[0].time_ns
+            in_order = in_order and (last_ns > next_ns if reverse else last_ns < next_ns)
+        found += part
+    if not in_order:
+        found.sort(key=reading_order, reverse=reverse)
+    if len(found) < wanted:
+        return HistoryPage(found, None)
+    del found[limit:]
+    return HistoryPage(found, _cursor(found, cursor))
+
+
+def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
+    """The last sample at or before an instant: of equal times the last in reading order."""
+    found: list[HistoryRow] = []
+    for term, origin, columns in view.tails:
+        found += rows(columns, term, origin, -_FOREVER, time_ns + 1)[-1:]
+    spans = sorted(
+        ((min(file.span[1], time_ns), n) for n, file in enumerate(view.files) if file.span),
+        reverse=True,
+    )
+    best = max(found, key=reading_order, default=None)
+    for reach_ns, number in spans:
+        if best is not None and reach_ns < best.time_ns:
+            break
+        file = view.files[number]
+        for condition in (
+            "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point"
+            " AND last_ns <= :time AND segment_id <= :segments)",
+            "last_ns > :time AND first_ns <= :time",
+        ):
+            for block in _where(files, file, point, condition, time_ns):
+                last = _load(files, block, -_FOREVER, time_ns + 1)[-1:]
+                best = max([*last, best] if best else last, key=reading_order, default=None)
+    return best
+
+
+def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
+    """The first sample after an instant: of equal times the first in reading order."""
+    found: list[HistoryRow] = []
+    for term, origin, columns in view.tails:
+        found += rows(columns, term, origin, time_ns + 1, _FOREVER)[:1]
+    spans = sorted(
+        (max(file.span[0], time_ns), n) for n, file in enumerate(view.files) if file.span
+    )
+    best = min(found, key=reading_order, default=None)
+    for reach_ns, number in spans:
+        if best is not None and reach_ns > best.time_ns:
+            break
+        blocks = _where(files, view.files[number], point, "last_ns > :time", time_ns)
+        for block in sorted(blocks, key=lambda b: b.first_ns):
+            if best is not None and block.first_ns > best.time_ns:
+                break
+            first = _load(files, block, time_ns + 1, _FOREVER)[:1]
+            best = min([*first, best] if best else first, key=reading_order, default=None)
+    return best
+
+
+def last_values(
+    files: Files, view: View, tails: dict[str, HistoryRow], points: Sequence[str]
+) -> dict[str, HistoryRow]:
+    """The newest sample of each point that has any; `tails` are the newest ones in memory."""
+    found = dict(tails)
+    missing = [point for point in points if point not in found]
+    condition = "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point)"
+    for file in reversed(view.files):
+        if not missing or file.span is None:
+            continue
+        for point in missing:
+            parts = [
+                _load(files, block, -_FOREVER, _FOREVER)[-1:]
+                for block in _where(files, file, point, condition, 0)
+            ]
+            newest = max((part[0] for part in parts if part), key=reading_order, default=None)
+            if newest is not None:
+                found[point] = newest
+        missing = [point for point in missing if point not in found]
+    return found
+
+
+def _queue(view: View, from_ns: int, to_ns: int, reverse: bool) -> _Queue:
+    """What may hold samples of [from, to), ordered by where its samples begin (or end)."""
+    queue: _Queue = []
+    for number, (term, origin, columns) in enumerate(view.tails):
+        if columns.times and columns.first_ns < to_ns and columns.last_ns >= from_ns:
+            first, last = columns.first_ns, columns.last_ns
+            _push(queue, _Block(first, last, None, 0, term, origin, columns), reverse, number)
+    for number, file in enumerate(view.files):
+        if file.span is not None and file.span[0] < to_ns and file.span[1] >= from_ns:
+            key_ns = -file.span[1] if reverse else file.span[0]
+            heapq.heappush(queue, (key_ns, (1, number), file))
+    return queue
+
+
+def _push(queue: _Queue, block: _Block, reverse: bool, number: int) -> None:
+    key_ns = -block.last_ns if reverse else block.first_ns
+    name = (2, number) if block.file is None else (3, hash(block.file.path), block.segment_id)
+    heapq.heappush(queue, (key_ns, name, block))
+
+
+def _segments(files: Files, file: FileView, point: str, from_ns: int, to_ns: int) -> list[_Block]:
+    """The segments of a point that overlap [from, to)."""
+    return _where(files, file, point, "last_ns >= :time AND first_ns < :to", from_ns, to_ns)
+
+
+def _where(
+    files: Files, file: FileView, point: str, condition: str, time_ns: int, to_ns: int = 0
+) -> list[_Block]:
+    """The segments of a point that fulfil a condition; none of a file that can't be read."""
+    try:
+        connection = files.open(file)
+        row = connection.execute("SELECT point_id FROM point WHERE name = ?", (point,)).fetchone()
+        if row is None:
+            return []
+        described = connection.execute(
+            "SELECT first_ns, last_ns, segment_id FROM segment INDEXED BY segment_by_point"
+            f" WHERE point_id = :point AND segment_id <= :segments AND {condition}",
+            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns},
+        ).fetchall()
+    except sqlite3.Error as error:
+        files.broken(file, str(error))
+        return []
+    return [
+        _Block(first_ns, last_ns, file, segment_id, None, Origin.POLL, None)
+        for first_ns, last_ns, segment_id in described
+    ]
+
+
+def _load(files: Files, block: _Block, from_ns: int, to_ns: int) -> list[HistoryRow]:
+    if block.columns is not None:
+        assert block.term is not None
+        return rows(block.columns, block.term, block.origin, from_ns, to_ns)
+    assert block.file is not None
+    try:
+        found = (
+            files.open(block.file)
+            .execute(
+                "SELECT term_id, origin, columns FROM segment WHERE segment_id = ?",
+                (block.segment_id,),
+            )
+            .fetchone()
+        )
+        term_id, origin, packed = found
+        term = files.term(block.file, term_id)
+        return rows(unpack(packed), term, Origin(origin), from_ns, to_ns)
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        files.broken(block.file, str(error))
+        return []
+
+
+def _beyond(part: list[HistoryRow], cursor: tuple[int, ...], reverse: bool) -> list[HistoryRow]:
+    """Without the rows that were given already; those of the cursor's own key are counted."""
+    key, given = cursor[:4], cursor[4]
+    kept: list[HistoryRow] = []
+    for index, row in enumerate(part):
+        if row.time_ns != cursor[0]:
+            return kept + part[index:]
+        own = reading_order(row)
+        if own == key:
+            given -= 1
+            if given < 0:
+                kept.append(row)
+        elif (own < key) if reverse else (own > key):
+            kept.append(row)
+    return kept
+
+
+def _cursor(given: list[HistoryRow], before: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Where the next page goes on: the last row's key, and how many of that key were given."""
+    key = reading_order(given[-1])
+    count = 0
+    for row in reversed(given):
+        if reading_order(row) != key:
+            break
+        count += 1
+    if count == len(given) and before is not None and before[:4] == key:
+        count += before[4]
+    return (*key, count)

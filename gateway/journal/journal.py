@@ -1,0 +1,341 @@
+"""The journal as the rest of the gateway sees it: append, be told of commits, read back.
+
+It *is* the history, the replication log and the merge: see DESIGN.md in this folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.errors import JournalError
+from gateway.journal import history, ledger
+from gateway.journal.coverage import gaps as gaps_of
+from gateway.journal.database import Ballast
+from gateway.journal.kept import KeptState
+from gateway.journal.ledger import Standing
+from gateway.journal.partitions import HistorySettings, day_of
+from gateway.journal.reader import Reader
+from gateway.journal.reconstruct import reading_order
+from gateway.journal.records import Audit, Body, Event, Loss, Maintenance, Record, Revision, Role
+from gateway.journal.shelf import Shelf
+from gateway.journal.sinks import CommitSink, PartitionSink, StoreSink
+from gateway.journal.state import StateFile, newest_kept
+from gateway.journal.writer import Writer
+from gateway.model import NS_PER_S, Gap, HistoryPage, HistoryRow, Position, Term
+
+__all__ = ["HistorySettings", "Journal", "day_of"]
+
+_HORIZON_NS = 5 * NS_PER_S
+_RECORDS_MAX = 10_000
+
+
+class Journal:
+    """One node's journal. Made by `open`, ended by `close`; used from one event loop."""
+
+    def __init__(
+        self,
+        node: str,
+        clock: Clock,
+        rng: random.Random,
+        state: StateFile,
+        shelf: Shelf,
+        kept: KeptState,
+        writer: Writer,
+        reader: Reader,
+        slow_reader: Reader,
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._rng = rng
+        self._state = state
+        self._shelf = shelf
+        self._kept = kept
+        self._writer = writer
+        self._reader = reader
+        self._slow_reader = slow_reader
+        self._term_opened_ns = clock.utc_ns()
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        node: str,
+        clock: Clock,
+        settings: HistorySettings,
+        on_event: Callable[[int, str], None],
+        rng: random.Random,
+    ) -> Journal:
+        """Open or make the journal under `directory` (a node's data_dir) and take a new term.
+
+        `on_event(severity 1..1000, text)` is called on the loop. Damaged files are set aside.
+        Raises JournalError when nothing can be stored at all.
+        """
+        loop = asyncio.get_running_loop()
+        folder = directory / "journal"
+        readers: list[Reader] = []
+        writers: list[Writer] = []
+
+        def forget(path: Path) -> None:
+            for known in readers:
+                known.forget(path)
+
+        def broken(file_name: str, why: str) -> None:
+            for known in writers:
+                loop.call_soon_threadsafe(known.report_damage, file_name, why)
+
+        ballast = Ballast(directory / "ballast", settings.ballast_bytes)
+        kept = KeptState()
+        shelf = Shelf(folder, settings, kept, on_event, forget)
+        state: StateFile | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                ballast.ensure()
+            except OSError as error:
+                on_event(900, f"no room for the ballast file: {error}")
+            now_ns = clock.utc_ns()
+            state, aside = await StateFile.open(directory, str(now_ns))
+            await shelf.open(now_ns)
+            if aside is not None:
+                on_event(900, f"the state file is damaged; it was set aside as {aside.name}")
+                shelf.losses.append(Loss(0, now_ns, "store", f"{aside.name}: the state file"))
+            await state.keep_rows(await shelf.kept_rows())
+            bodies, floor_ns = await state.load()
+            for position, body in bodies:
+                kept.apply(position, body)
+            await shelf.replay()
+            seen = {term.number for p in shelf.partitions for term in p.state.terms}
+            term = await state.open_term(node, rng, now_ns, seen)
+            readers += [await Reader.begin(state.path, broken) for _ in range(2)]
+        except (sqlite3.Error, OSError) as error:
+            for reader in readers:
+                await reader.close()
+            await shelf.close()
+            if state is not None:
+                await state.close()
+            raise JournalError(
+                f"the journal in {directory} can't be opened: {error}",
+                "Look for room on the disk and for the rights of the folder",
+            ) from error
+        writer = Writer(shelf, state, kept, term, clock, settings, ballast, on_event)
+        writer.floor_ns = floor_ns
+        writers.append(writer)
+        return cls(node, clock, rng, state, shelf, kept, writer, readers[0], readers[1])
+
+    async def close(self) -> None:
+        """Commit what waits and close every file; nothing may be appended any more."""
+        await self._writer.close()
+        await self._reader.close()
+        await self._slow_reader.close()
+        await self._shelf.close()
+        await self._state.close()
+
+    # ------------------------------------------------------------------ writing
+
+    @property
+    def term(self) -> Term:
+        """The term that records are sealed in."""
+        return self._writer.term
+
+    async def begin_term(self) -> Term:
+        """Take a new term: after a step of the clock, or a promotion. Raises JournalError."""
+        seen = {term.number for p in self._shelf.partitions for term in p.state.terms}
+        now_ns = self._clock.utc_ns()
+        term = await self._writer.begin_term(
+            lambda: self._state.open_term(self._node, self._rng, now_ns, seen)
+        )
+        self._term_opened_ns = now_ns
+        return term
+
+    def append(self, body: Body) -> asyncio.Future[Record]:
+        """Queue a body; the future resolves once it is committed, or fails with JournalError.
+
+        Positions follow the order of the calls. Never waits: raises StoreFull when the queue is
+        full (await `room()`), JournalError after `close`. A control command's records (any kind
+        but Batch and Coverage) are committed without waiting for company.
+        """
+        return self._writer.append(body)
+
+    async def room(self) -> None:
+        """Wait until less than half the queue is taken: back-pressure for whoever appends much."""
+        await self._writer.room()
+
+    def on_commit(self, sink: CommitSink) -> None:
+        """Have `sink(records, stored)` called on the loop after each commit, in order.
+
+        With `stored` false the records are batches that the failing store could not take: they
+        have seq 0, go out as live values, and are no history: the collector declares the gap.
+        """
+        self._writer.sinks.commit.append(sink)
+
+    def on_store(self, sink: StoreSink) -> None:
+        """Have `sink(failed_since_ns)` called when the store fails, `sink(None)` when it is back.
+
+        From then on every point must be restated: changes were dropped meanwhile.
+        """
+        self._writer.sinks.store.append(sink)
+
+    def on_partition(self, sink: PartitionSink) -> None:
+        """Have `sink()` called when a new file begins (day, size, damage): restate every point."""
+        self._writer.sinks.partition.append(sink)
+
+    @property
+    def store_failed_since_ns(self) -> int | None:
+        """Since when nothing can be stored, or None."""
+        return self._writer.store_failed_since_ns
+
+    # ------------------------------------------------------------------ what was kept
+
+    @property
+    def facts(self) -> dict[tuple[str, str], Any]:
+        """(device, key) -> value of every device fact."""
+        return self._kept.facts
+
+    @property
+    def maintenance(self) -> list[Maintenance]:
+        """What is disabled or substituted now."""
+        return self._kept.maintenance
+
+    @property
+    def revision(self) -> Revision | None:
+        """The head revision of the configuration."""
+        return self._kept.head
+
+    async def revisions(self, limit: int = 100) -> list[tuple[Position, Revision]]:
+        """The newest revisions, newest first."""
+        return await self._reader.run(lambda c: newest_kept(c, "v", limit))
+
+    async def roles(self, limit: int = 100) -> list[tuple[Position, Role]]:
+        """The newest role changes, newest first."""
+        return await self._reader.run(lambda c: newest_kept(c, "r", limit))
+
+    async def audit(self, limit: int = 100) -> list[tuple[Position, Audit]]:
+        """The newest audit entries, newest first."""
+        return await self._reader.run(lambda c: newest_kept(c, "a", limit))
+
+    async def events(self, from_ns: int, to_ns: int, limit: int = 1000) -> list[Event]:
+        """The events stored in [from, to), oldest first."""
+        files = self._shelf.files()
+        return await self._reader.run(
+            lambda _: ledger.events(self._reader, files, from_ns, to_ns, limit)
+        )
+
+    # ------------------------------------------------------------------ HistoryReader
+
+    async def read(
+        self,
+        point: str,
+        from_ns: int,
+        to_ns: int,
+        limit: int,
+        cursor: tuple[int, ...] | None = None,
+        reverse: bool = False,
+    ) -> HistoryPage:
+        """The samples in [from, to), oldest first, or newest first with `reverse`.
+
+        A page holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
+        """
+        view = self._shelf.view(point)
+        work = partial(
+            history.page, self._reader, view, point, from_ns, to_ns, limit, cursor, reverse
+        )
+        return await self._reader.run(lambda _: work())
+
+    async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The last sample at or before an instant, or None."""
+        view = self._shelf.view(point)
+        return await self._reader.run(
+            lambda _: history.at_or_before(self._reader, view, point, time_ns)
+        )
+
+    async def after(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The first sample after an instant, or None."""
+        view = self._shelf.view(point)
+        return await self._reader.run(lambda _: history.after(self._reader, view, point, time_ns))
+
+    async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
+        """The stretches of [from, to) that coverage does not cover, by scan class, in order.
+
+        What this term has yet to declare (its newest seconds at most) is not a gap.
+        """
+        files = self._shelf.files()
+        found = await self._reader.run(
+            lambda _: ledger.coverage(self._reader, files, device, from_ns, to_ns)
+        )
+        now_ns = self._clock.utc_ns()
+        through_ns = self._writer.through_ns or self._term_opened_ns
+        window = (from_ns, min(to_ns, max(through_ns, now_ns - _HORIZON_NS)))
+
+        def configured(term: Term, revision: int) -> bool:
+            return self._kept.has_device(revision, term, device)
+
+        return [
+            gap
+            for scan_class in found.scan_classes
+            for gap in gaps_of(
+                device,
+                scan_class,
+                window,
+                found.runs,
+                found.holes,
+                found.losses,
+                self._writer.floor_ns,
+                configured,
+            )
+        ]
+
+    async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
+        """The newest sample of each point that has any: what the live table starts from."""
+        tails: dict[str, HistoryRow] = {}
+        for partition in self._shelf.partitions:
+            for tail_set in (partition.frozen, partition.live):
+                if tail_set is not None:
+                    for point, row in tail_set.last_rows(points):
+                        known = tails.get(point)
+                        if known is None or reading_order(row) >= reading_order(known):
+                            tails[point] = row
+        view = self._shelf.view("")
+        return await self._reader.run(
+            lambda _: history.last_values(self._reader, view, tails, points)
+        )
+
+    # ------------------------------------------------------------------ replication and care
+
+    async def records(
+        self, term: Term, from_seq: int, limit: int = 1000
+    ) -> list[tuple[int, bytes, bytes]]:
+        """(seq, wire, digest) of a term's records from a seq on, in order."""
+        files = self._shelf.files()
+        limit = min(limit, _RECORDS_MAX)
+        return await self._slow_reader.run(
+            lambda _: ledger.records(self._slow_reader, files, term, from_seq, limit)
+        )
+
+    async def vector(self) -> Mapping[Term, Standing]:
+        """What is held of each term: floor, last contiguous seq, and the digest there."""
+        files = self._shelf.files()
+        return await self._slow_reader.run(lambda _: ledger.vector(self._slow_reader, files))
+
+    async def verify(self) -> list[Position]:
+        """Compute every chain anew; the positions whose digest does not follow from the wire."""
+        files = self._shelf.files()
+        return await self._slow_reader.run(lambda _: ledger.verify(self._slow_reader, files))
+
+    async def backup(self, target: Path) -> None:
+        """Copy the journal as it stands into a folder; collecting goes on. Raises JournalError."""
+        files = self._shelf.files()
+
+        def work(state: sqlite3.Connection) -> None:
+            ledger.backup(self._slow_reader, files, state, target)
+
+        try:
+            await self._slow_reader.run(work)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the backup to {target} failed: {error}") from error

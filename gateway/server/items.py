@@ -1,0 +1,211 @@
+"""What monitored items watch: points of the live table, and any other attribute of any node."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from asyncua import ua
+from asyncua.server.address_space import AddressSpace
+from asyncua.ua.ua_binary import struct_to_binary
+
+from gateway.acquisition.live import Live, LiveTable
+from gateway.driver import PointSpec
+from gateway.model import DataType
+from gateway.server.address_space import SiteTree
+from gateway.server.encoding import (
+    BOTH,
+    BUILT_IN,
+    NEITHER,
+    OVERFLOW,
+    SERVER,
+    SOURCE,
+    data_value_encoder,
+    from_ticks,
+)
+from gateway.server.filters import DEFAULT, Filter, FilterRefused, make_filter
+from gateway.server.subscription import Encode
+
+_CODES = ua.StatusCodes
+_TYPES: Final = {code: data_type for data_type, code in BUILT_IN.items()}
+
+
+class NodeReading(NamedTuple):
+    """A DataValue of some node in the shape that filters compare."""
+
+    value: Any
+    status: int
+    source_ns: int
+    data_value: ua.DataValue
+
+
+class ItemRefused(Exception):
+    """An item that can't be monitored; `status` says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(hex(status))
+        self.status = status
+
+
+class PointTarget:
+    """A point: offered readings by the publisher when it changed."""
+
+    __slots__ = ("_live", "spec")
+    is_value = True
+
+    def __init__(self, spec: PointSpec, live: LiveTable) -> None:
+        self.spec = spec
+        self._live = live
+
+    def read(self) -> Live:
+        """The point now."""
+        return self._live.get(self.spec.number)
+
+    def make_filter(self, trigger: int, deadband_type: int, deadband: float) -> Filter:
+        """The filter a client asks for. Raises FilterRefused."""
+        return make_filter(
+            trigger, deadband_type, deadband, self.spec.data_type, self.spec.eu_range
+        )
+
+
+class NodeTarget:
+    """Any other attribute: compared once a second."""
+
+    __slots__ = ("_attribute", "_nodeid", "_space")
+
+    def __init__(self, nodeid: ua.NodeId, attribute: int, space: AddressSpace) -> None:
+        self._nodeid = nodeid
+        self._attribute = attribute
+        self._space = space
+
+    @property
+    def is_value(self) -> bool:
+        return bool(self._attribute == ua.AttributeIds.Value)
+
+    def read(self) -> NodeReading:
+        """The attribute now."""
+        found = self._space.read_attribute_value(self._nodeid, self._attribute)
+        status = 0 if found.StatusCode is None else found.StatusCode.value
+        value = None if found.Value is None else found.Value.Value
+        source_ns = 0
+        if found.SourceTimestamp is not None:
+            source_ns = from_ticks(ua.datetime_to_win_epoch(found.SourceTimestamp))
+        return NodeReading(value, status, source_ns, found)
+
+    def make_filter(self, trigger: int, deadband_type: int, deadband: float) -> Filter:
+        """The filter a client asks for; a percentage finds no range here. Raises FilterRefused."""
+        found = self._space.read_attribute_value(self._nodeid, self._attribute)
+        code = 0 if found.Value is None else int(found.Value.VariantType)
+        is_array = found.Value is not None and found.Value.is_array
+        data_type: DataType | None = None if is_array else _TYPES.get(code)
+        return make_filter(trigger, deadband_type, deadband, data_type, None)
+
+
+class Encoders:
+    """The encoders of notifications, one for each (type, timestamps), shared by all items."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[DataType, int], Encode] = {}
+        self._nodes: dict[int, Encode] = {}
+
+    def for_point(self, data_type: DataType, which: int) -> Encode:
+        """What encodes notifications of points of a type."""
+        found = self._points.get((data_type, which))
+        if found is None:
+            found = self._points[data_type, which] = _point_encoder(data_type, which)
+        return found
+
+    def for_node(self, which: int) -> Encode:
+        """What encodes notifications of other nodes."""
+        found = self._nodes.get(which)
+        if found is None:
+            found = self._nodes[which] = _node_encoder(which)
+        return found
+
+
+def _point_encoder(data_type: DataType, which: int) -> Encode:
+    encode_value = data_value_encoder(data_type)
+
+    def encode(handle: int, reading: Live, overflow: bool) -> bytes:
+        value, status, source_ns, server_ns = reading
+        if overflow:
+            status |= OVERFLOW
+        return handle.to_bytes(4, "little") + encode_value(
+            value, status, source_ns, server_ns, which
+        )
+
+    return encode
+
+
+def _node_encoder(which: int) -> Encode:
+    def encode(handle: int, reading: NodeReading, overflow: bool) -> bytes:
+        found = stamped(reading.data_value, which)
+        if overflow:
+            found.StatusCode = ua.StatusCode(reading.status | OVERFLOW)
+        return handle.to_bytes(4, "little") + bytes(struct_to_binary(found))
+
+    return encode
+
+
+def stamped(found: ua.DataValue, which: int) -> ua.DataValue:
+    """A DataValue with the timestamps that were asked for, and no others."""
+    return ua.DataValue(
+        found.Value,
+        found.StatusCode,
+        SourceTimestamp=found.SourceTimestamp if which in (SOURCE, BOTH) else None,
+        ServerTimestamp=found.ServerTimestamp if which in (SERVER, BOTH) else None,
+    )
+
+
+Target = PointTarget | NodeTarget
+
+
+def find_target(
+    item: ua.ReadValueId, which: int, tree: SiteTree, live: LiveTable, space: AddressSpace
+) -> Target:
+    """What a ReadValueId names. Raises ItemRefused."""
+    if not SOURCE <= which <= NEITHER:
+        raise ItemRefused(_CODES.BadTimestampsToReturnInvalid)
+    if item.IndexRange:
+        raise ItemRefused(_CODES.BadIndexRangeInvalid)
+    if item.DataEncoding is not None and item.DataEncoding.Name not in (
+        None,
+        "",
+        "Default Binary",
+    ):
+        raise ItemRefused(_CODES.BadDataEncodingUnsupported)
+    if item.AttributeId == ua.AttributeIds.EventNotifier:
+        raise ItemRefused(_CODES.BadNotSupported)
+    point = tree.point(item.NodeId)
+    if point is not None and item.AttributeId == ua.AttributeIds.Value:
+        if not point.access.readable:
+            raise ItemRefused(_CODES.BadNotReadable)
+        return PointTarget(point, live)
+    data = space.get(item.NodeId)
+    if data is None:
+        raise ItemRefused(_CODES.BadNodeIdUnknown)
+    if item.AttributeId not in data.attributes:
+        raise ItemRefused(_CODES.BadAttributeIdInvalid)
+    return NodeTarget(item.NodeId, item.AttributeId, space)
+
+
+def read_filter(target: Target, asked: object) -> Filter:
+    """The filter of a request, none being the default. Raises ItemRefused."""
+    if asked is None or (isinstance(asked, ua.ExtensionObject) and not asked):
+        return DEFAULT
+    if not isinstance(asked, ua.DataChangeFilter):
+        raise ItemRefused(_CODES.BadMonitoredItemFilterUnsupported)
+    if not target.is_value:
+        raise ItemRefused(_CODES.BadFilterNotAllowed)
+    try:
+        return target.make_filter(int(asked.Trigger), asked.DeadbandType, asked.DeadbandValue)
+    except FilterRefused as refused:
+        raise ItemRefused(refused.status) from None
+
+
+def revised_sampling(asked_ms: float, publishing_ms: float, lowest: int, highest: int) -> float:
+    """The sampling interval in ms: negative asks for the publishing interval, 0 for the fastest."""
+    if asked_ms < 0:
+        asked_ms = publishing_ms
+    if not asked_ms > lowest:
+        return float(lowest)
+    return min(asked_ms, float(highest))

@@ -1,0 +1,93 @@
+"""Who may log in: verified once at full cost, then from a keyed cache; failures slow a peer down.
+
+The cache holds only HMACs under a key of this process, so that memory reveals no password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.model import NS_PER_S
+from gateway.server.passwords import NOBODY, verify_password
+from gateway.server.settings import User
+
+FREE_FAILURES: Final = 3
+BACKOFF_MAX_NS: Final = 60 * NS_PER_S
+REMEMBERED_MAX: Final = 1_000
+PASSWORD_MAX: Final = 1_024
+WAITING_MAX: Final = 20
+
+
+class LoginThrottled(Exception):
+    """Too many failures from this peer or for this user, or too many logins at once: try later."""
+
+
+class Logins:
+    """Checks user names and passwords without stalling the loop."""
+
+    def __init__(self, users: Mapping[str, User], clock: Clock) -> None:
+        self._users = users
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._verified: OrderedDict[bytes, None] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
+
+    async def check(self, name: str, password: str, peer: str) -> User | None:
+        """The user, or None if name and password don't fit. Raises LoginThrottled."""
+        user = self._users.get(name)
+        if len(password) > PASSWORD_MAX:
+            self._failed(peer)
+            return None
+        mark = self._mark(name, password, user)
+        if user is not None and mark in self._verified:
+            self._verified.move_to_end(mark)
+            return user
+        self._refuse_if_throttled(peer)
+        stored = NOBODY if user is None else user.password_hash
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                # Asked again: many attempts may have queued up before the first one failed.
+                self._refuse_if_throttled(peer)
+                fits = await asyncio.to_thread(verify_password, password, stored)
+                if not fits or user is None:
+                    self._failed(peer)
+                    return None
+        finally:
+            self._waiting -= 1
+        self._failures.pop(peer, None)
+        self._verified[mark] = None
+        while len(self._verified) > REMEMBERED_MAX:
+            self._verified.popitem(last=False)
+        return user
+
+    def _mark(self, name: str, password: str, user: User | None) -> bytes:
+        # Length before content: no two different triples give the same text. surrogateescape:
+        # the wire may carry any bytes as a name.
+        parts = (name, password, "" if user is None else user.password_hash)
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        return hmac.digest(self._key, text.encode(errors="surrogateescape"), hashlib.sha256)
+
+    def _refuse_if_throttled(self, peer: str) -> None:
+        if self._waiting >= WAITING_MAX:
+            raise LoginThrottled
+        _, until_ns = self._failures.get(peer, (0, 0))
+        if self._clock.monotonic_ns() < until_ns:
+            raise LoginThrottled
+
+    def _failed(self, peer: str) -> None:
+        count = self._failures.pop(peer, (0, 0))[0] + 1
+        over = count - FREE_FAILURES
+        wait_ns = 0 if over <= 0 else min(BACKOFF_MAX_NS, NS_PER_S << min(over - 1, 10))
+        self._failures[peer] = (count, self._clock.monotonic_ns() + wait_ns)
+        while len(self._failures) > REMEMBERED_MAX:
+            self._failures.popitem(last=False)

@@ -1,0 +1,258 @@
+"""The OPC UA server as the application sees it: build once, open and close as the role changes.
+
+Building the address space takes seconds and is done in a Standby too; opening is a socket. Nothing
+is patched in the library: what it does otherwise than we need is replaced by subclass (DESIGN.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from asyncua import Server, ua
+from asyncua.server.internal_server import InternalServer
+
+from gateway.acquisition.live import LiveTable
+from gateway.clock import Clock
+from gateway.driver import DeviceSpec
+from gateway.model import HistoryReader
+from gateway.server.address_space import SiteTree
+from gateway.server.certificate import Identity, load_identity
+from gateway.server.context import Context, Write
+from gateway.server.diagnostics import DiagnosticsTable, Supply
+from gateway.server.history import History
+from gateway.server.logins import Logins
+from gateway.server.monitoring import Monitoring
+from gateway.server.publisher import Publisher
+from gateway.server.sessions import Sessions
+from gateway.server.settings import OpcUaSettings, User
+from gateway.server.standard_nodes import ServerState, install
+from gateway.server.transport import Listener
+from gateway.server.views import QuickViewService
+
+_log: Final = logging.getLogger(__name__)
+SWEEP_S: Final = 1.0
+PRODUCT_URI: Final = "urn:hotpair"
+_ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
+_SECURE: Final = (
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_Sign,
+    ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+    ua.SecurityPolicyType.Basic256Sha256_Sign,
+)
+
+
+class OpcUaServer:
+    """Serves the points of a site. `build` first; then `open` and `close` as often as needed."""
+
+    def __init__(
+        self,
+        site: str,
+        devices: Sequence[DeviceSpec],
+        live: LiveTable,
+        history: HistoryReader,
+        write: Write,
+        users: Mapping[str, User],
+        settings: OpcUaSettings,
+        diagnostics: Supply,
+        clock: Clock,
+    ) -> None:
+        self._site = site
+        self._settings = settings
+        self._clock = clock
+        self._port = settings.port
+        self._identity: Identity | None = None
+        self._listener: Listener | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._state = ServerState(clock.utc_ns())
+        internal = InternalServer()
+        internal.view_service = QuickViewService(internal.aspace)
+        internal.allow_remote_admin = False
+        internal.disabled_clock = True
+        self._server = Server(iserver=internal)
+        namespace = settings.namespace(site)
+        tree = SiteTree(site, devices, live, DiagnosticsTable(diagnostics, clock), namespace)
+        limits = settings.limits
+        publisher = Publisher(live, clock, limits)
+        self._context = Context(
+            settings=settings,
+            limits=limits,
+            clock=clock,
+            internal=internal,
+            space=internal.aspace,
+            tree=tree,
+            live=live,
+            publisher=publisher,
+            monitoring=Monitoring(),
+            sessions=Sessions(publisher, clock, limits),
+            history=History(tree, history, clock, limits),
+            logins=Logins(users, clock),
+            write=write,
+        )
+
+    @property
+    def context(self) -> Context:
+        """The parts, for tests and for what later issues add."""
+        return self._context
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to tell a person; with the real port once the endpoint is open."""
+        return f"opc.tcp://{_bracketed(self._names()[0])}:{self._port}"
+
+    @property
+    def is_open(self) -> bool:
+        return self._listener is not None
+
+    @property
+    def certificate_valid_until(self) -> datetime | None:
+        """Until when the own certificate is valid; None before `build`."""
+        return None if self._identity is None else self._identity.valid_until
+
+    def counters(self) -> dict[str, int]:
+        """What the server itself counts, for the page and the metrics."""
+        return {
+            "sessions": len(self._context.sessions),
+            "subscriptions": self._context.publisher.subscription_count,
+            "items": self._context.publisher.item_count,
+            "notifications": self._context.publisher.notifications,
+        }
+
+    async def build(self) -> None:
+        """Make address space and certificate; takes seconds, mostly beside the loop.
+
+        Raises ValueError when two nodes would have one id, OSError when the PKI can't be written.
+        """
+        settings, server = self._settings, self._server
+        uri = settings.application(self._site)
+        self._identity = await asyncio.to_thread(
+            load_identity, settings.pki_dir, uri, self._names(), datetime.now(UTC)
+        )
+        await server.init()
+        await server.set_application_uri(uri)
+        index = await server.register_namespace(settings.namespace(self._site))
+        assert index == 2, "the site's namespace must have the same index on both nodes"
+        await self._say_who_we_are()
+        self._context.tree.build(self._context.space)
+        install(self._context.space, self._state, self._clock, settings.limits)
+        await server.load_certificate(self._identity.certificate_der, "DER")
+        await server.load_private_key(self._identity.key_pem, format="PEM")
+        self._offer_endpoints()
+        # What a library's session wrote at its start is history; nobody writes nodes any more.
+        await self._server._setup_server_nodes()
+        for endpoint in self._context.internal.endpoints:
+            self._context.internal.register_server(_registered(endpoint.Server))
+        if settings.insecure:
+            _log.warning(
+                "OPC UA is open to everybody on %s, reading and writing, without encryption: "
+                "`insecure` is meant for a demonstration",
+                settings.host,
+            )
+
+    async def _say_who_we_are(self) -> None:
+        try:
+            release = version("hotpair")
+        except PackageNotFoundError:
+            release = "0"
+        built = datetime.now(UTC)
+        await self._server.set_build_info(
+            PRODUCT_URI, "Hotpair", "Hotpair", release, release, built
+        )
+
+    def _offer_endpoints(self) -> None:
+        server, settings = self._server, self._settings
+        server.product_uri = PRODUCT_URI
+        server.name = f"Hotpair {self._site} {settings.node}"
+        server.application_type = ua.ApplicationType.Server
+        # The host is replaced by the one that the client used, which is the one that works for it.
+        server.set_endpoint(f"opc.tcp://{_bracketed(self._names()[0])}:{settings.port}")
+        policies = list(_SECURE)
+        tokens: list[Any] = [ua.UserNameIdentityToken]
+        if settings.insecure:
+            policies.append(ua.SecurityPolicyType.NoSecurity)
+            tokens.insert(0, ua.AnonymousIdentityToken)
+        server.set_security_policy(policies)
+        server.set_identity_tokens(tokens)
+
+    def _names(self) -> list[str]:
+        """Every name by which clients may reach this server, the most telling first."""
+        names = list(self._settings.advertise)
+        if self._settings.host not in _ANY_HOST:
+            names.append(self._settings.host)
+        elif not names:
+            names.append(socket.gethostname())
+        return list(dict.fromkeys(names))
+
+    async def open(self) -> None:
+        """Listen; takes milliseconds. Idempotent. Raises OSError when the address is taken."""
+        if self._listener is not None:
+            return
+        self._state.state = int(ua.ServerState.Running)
+        self._state.reason = ""
+        listener = Listener(self._context, self._settings.host, self._port, self._server._policies)
+        await listener.start()
+        # A free port that was found stays ours: clients come back to it after a close.
+        self._port = listener.port
+        self._listener = listener
+        self._sweeper = asyncio.create_task(self._sweep(), name="opcua-sessions")
+        _log.info("OPC UA listens on %s", self.endpoint)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._context.sessions.sweep()
+
+    async def close(self, reason: str) -> None:
+        """Stop listening and end every session and subscription; takes milliseconds. Idempotent."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        self._state.state = int(ua.ServerState.Suspended)
+        self._state.reason = reason
+        listener.close_listening()
+        self._context.sessions.close_all(ua.StatusCodes.BadServerHalted)
+        self._context.publisher.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+            self._sweeper = None
+        await listener.stop()
+        _log.info("OPC UA closed: %s", reason)
+
+    def publish(self, points: Iterable[int]) -> None:
+        """Points changed and the live table holds their new values: tell who subscribed to them."""
+        self._context.publisher.mark(points)
+
+    def set_service_level(self, level: int) -> None:
+        """What ServiceLevel reads from now on: 255 when alone (OPC 10000-4 section 6.6.2.4)."""
+        if not 0 <= level <= 255:
+            raise ValueError(f"a service level is a byte, not {level}")
+        self._state.service_level = level
+
+    async def stop(self) -> None:
+        """Close, and let go of what the library holds. The server can't be used afterwards."""
+        await self.close("stopped")
+        self._context.internal.method_service.stop()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _registered(description: ua.ApplicationDescription) -> ua.RegisteredServer:
+    return ua.RegisteredServer(
+        ServerUri=description.ApplicationUri,
+        ProductUri=description.ProductUri,
+        ServerNames=[description.ApplicationName],
+        ServerType=description.ApplicationType,
+        DiscoveryUrls=description.DiscoveryUrls,
+    )

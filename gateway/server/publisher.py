@@ -1,0 +1,274 @@
+"""Tells subscribers what changed, and nobody anything else (design.md section 3).
+
+One task for all subscriptions, alive while there are any. Each tick it (1) walks the points that
+were marked dirty and have monitored items, offering each item the reading, and (2) sends what is
+due. A value is encoded once it is really sent. Between stretches of work it yields, so that ten
+thousand items never hold the loop for longer than a stretch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from asyncua import ua
+
+from gateway.acquisition.live import LiveTable
+from gateway.clock import Clock
+from gateway.model import NS_PER_MS, NS_PER_S
+from gateway.server.encoding import data_change
+from gateway.server.items import PointTarget
+from gateway.server.settings import Limits
+from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
+
+_log: Final = logging.getLogger(__name__)
+STRETCH: Final = 500
+NODE_PERIOD_NS: Final = NS_PER_S
+_DATA_CHANGE: Final = ua.NodeId(ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary)
+_STATUS_CHANGE: Final = ua.NodeId(ua.ObjectIds.StatusChangeNotification_Encoding_DefaultBinary)
+
+
+class Receiver(Protocol):
+    """A session as the publisher sees it."""
+
+    def may_publish(self) -> bool:
+        """Whether a publish request waits and the client takes what it is sent."""
+
+    def send(self, response: ua.PublishResponse) -> None:
+        """Answer the oldest publish request."""
+
+    def forget(self, subscription_id: int) -> None:
+        """The subscription expired."""
+
+
+class Publisher:
+    """Owns the items of all subscriptions and the task that serves them."""
+
+    def __init__(self, live: LiveTable, clock: Clock, limits: Limits) -> None:
+        self._live = live
+        self._clock = clock
+        self._limits = limits
+        self._subscriptions: dict[int, tuple[Subscription, Receiver]] = {}
+        self._by_point: dict[int, tuple[Item, ...]] = {}
+        self._by_node: dict[Item, None] = {}
+        self._dirty: set[int] = set()
+        self._later: list[tuple[int, int, Item]] = []
+        self._waiting: set[Item] = set()
+        self._order = 0
+        self._node_due_ns = 0
+        self._task: asyncio.Task[None] | None = None
+        self.item_count = 0
+        self.notifications = 0
+
+    def mark(self, points: Iterable[int]) -> None:
+        """Points changed; a set update and nothing more, and not even that without items."""
+        if self._by_point:
+            self._dirty.update(points)
+
+    # ------------------------------------------------------------------ subscriptions and items
+
+    @property
+    def subscription_count(self) -> int:
+        return len(self._subscriptions)
+
+    def receiver_of(self, subscription_id: int) -> Receiver | None:
+        """Who is told of a subscription; None if there is no such subscription."""
+        found = self._subscriptions.get(subscription_id)
+        return None if found is None else found[1]
+
+    def add(self, subscription: Subscription, receiver: Receiver) -> None:
+        """Serve a subscription from now on, or hand it over to another session."""
+        self._subscriptions[subscription.subscription_id] = (subscription, receiver)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="opcua-publisher")
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget a subscription and its items."""
+        self._subscriptions.pop(subscription.subscription_id, None)
+        for item in list(subscription.items.values()):
+            self.remove_item(item)
+        if not self._subscriptions:
+            self._dirty.clear()
+            if self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    def add_item(self, item: Item) -> None:
+        """Serve an item, beginning with its present value."""
+        item.subscription.items[item.item_id] = item
+        self.item_count += 1
+        target = item.target
+        if isinstance(target, PointTarget):
+            number = target.spec.number
+            self._by_point[number] = (*self._by_point.get(number, ()), item)
+        else:
+            self._by_node[item] = None
+        self._offer(item)
+
+    def remove_item(self, item: Item) -> None:
+        """Forget an item and what waits of it."""
+        subscription = item.subscription
+        if subscription.items.pop(item.item_id, None) is None:
+            return
+        self.item_count -= 1
+        subscription.ready.pop(item.item_id, None)
+        self._waiting.discard(item)
+        item.mode = DISABLED
+        target = item.target
+        if isinstance(target, PointTarget):
+            number = target.spec.number
+            rest = tuple(other for other in self._by_point[number] if other is not item)
+            if rest:
+                self._by_point[number] = rest
+            else:
+                del self._by_point[number]
+        else:
+            del self._by_node[item]
+
+    def resample(self, item: Item) -> None:
+        """Offer an item its present value: it was just enabled, or moved to another session."""
+        self._offer(item)
+
+    def clear(self) -> None:
+        """Forget everything: the endpoint closes."""
+        for subscription, _ in list(self._subscriptions.values()):
+            self.remove(subscription)
+        self._later.clear()
+        self._waiting.clear()
+
+    # ------------------------------------------------------------------------------- the task
+
+    async def _run(self) -> None:
+        tick_ns = self._limits.min_sampling_ms * NS_PER_MS
+        next_ns = self._clock.monotonic_ns()
+        while True:
+            next_ns = max(next_ns + tick_ns, self._clock.monotonic_ns())
+            await asyncio.sleep((next_ns - self._clock.monotonic_ns()) / NS_PER_S)
+            try:
+                await self._sample()
+                await self._publish()
+            except Exception:  # one broken value must not silence every subscriber for good
+                _log.exception("publishing failed for one tick")
+
+    async def _sample(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        dirty, self._dirty = self._dirty, set()
+        by_point, get = self._by_point, self._live.get
+        done = 0
+        for number in dirty:
+            items = by_point.get(number)
+            if items is None:
+                continue
+            reading = get(number)
+            for item in items:
+                if item.throttled and item.due_ns > now_ns:
+                    self._postpone(item)
+                else:
+                    item.due_ns = now_ns + item.sampling_ns
+                    item.offer(reading)
+            done += len(items)
+            if done >= STRETCH:
+                done = 0
+                await asyncio.sleep(0)
+        while self._later and self._later[0][0] <= now_ns:
+            item = heapq.heappop(self._later)[2]
+            if item in self._waiting:
+                self._waiting.discard(item)
+                self._offer(item)
+        if now_ns >= self._node_due_ns and self._by_node:
+            self._node_due_ns = now_ns + NODE_PERIOD_NS
+            await self._sample_nodes()
+
+    def _postpone(self, item: Item) -> None:
+        if item not in self._waiting:
+            self._waiting.add(item)
+            self._order += 1
+            heapq.heappush(self._later, (item.due_ns, self._order, item))
+            if len(self._later) > 2 * len(self._waiting) + STRETCH:
+                # Removed items stay in the heap until they are due: not for ever, and not many.
+                self._later = [entry for entry in self._later if entry[2] in self._waiting]
+                heapq.heapify(self._later)
+
+    def _offer(self, item: Item) -> None:
+        item.due_ns = self._clock.monotonic_ns() + item.sampling_ns
+        item.offer(item.target.read())
+
+    async def _sample_nodes(self) -> None:
+        for done, item in enumerate(list(self._by_node), 1):
+            if item in self._by_node and item.mode != DISABLED:
+                item.offer(item.target.read())
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
+
+    async def _publish(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        due = [pair for pair in self._subscriptions.values() if pair[0].next_ns <= now_ns]
+        due.sort(key=lambda pair: -pair[0].pace.priority)
+        for subscription, receiver in due:
+            if subscription.subscription_id not in self._subscriptions:
+                continue
+            outcome = subscription.cycle(now_ns)
+            if outcome is Outcome.EXPIRED:
+                _log.info("subscription %d expired", subscription.subscription_id)
+                receiver.forget(subscription.subscription_id)
+                self.remove(subscription)
+            elif outcome is Outcome.SEND:
+                await self._send(subscription, receiver)
+
+    async def _send(self, subscription: Subscription, receiver: Receiver) -> None:
+        while subscription.subscription_id in self._subscriptions:
+            if not receiver.may_publish():
+                subscription.late = True
+                return
+            if not self.send_one(subscription, receiver):
+                return
+            await asyncio.sleep(0)
+
+    def send_late(self, receiver: Receiver) -> None:
+        """A publish request arrived: serve the most important subscription that waits for one."""
+        late = [
+            subscription
+            for subscription, of in self._subscriptions.values()
+            if of is receiver and subscription.late
+        ]
+        if late and receiver.may_publish():
+            subscription = max(late, key=lambda found: found.pace.priority)
+            # What is left over waits for the next request, not for the next interval.
+            subscription.late = self.send_one(subscription, receiver)
+
+    def send_one(self, subscription: Subscription, receiver: Receiver) -> bool:
+        """Send one message; whether more waits."""
+        parts, more = subscription.take()
+        self.notifications += len(parts)
+        message = ua.NotificationMessage()
+        if parts:
+            body = ua.ExtensionObject(_DATA_CHANGE, data_change(parts))
+            message.NotificationData = [body]
+        message.SequenceNumber = subscription.number(message if parts else None)
+        receiver.send(_response(subscription, message, more))
+        return more
+
+    def send_status(self, subscription: Subscription, receiver: Receiver, status: int) -> None:
+        """Tell a client that its subscription ended here, if it waits for an answer."""
+        if not receiver.may_publish():
+            return
+        message = ua.NotificationMessage()
+        body = status.to_bytes(4, "little") + b"\x00"
+        message.NotificationData = [ua.ExtensionObject(_STATUS_CHANGE, body)]
+        message.SequenceNumber = subscription.number(message)
+        receiver.send(_response(subscription, message, False))
+
+
+def _response(
+    subscription: Subscription, message: ua.NotificationMessage, more: bool
+) -> ua.PublishResponse:
+    response = ua.PublishResponse()
+    result = response.Parameters
+    result.SubscriptionId = subscription.subscription_id
+    result.AvailableSequenceNumbers = list(subscription.unacknowledged)
+    result.MoreNotifications = more
+    result.NotificationMessage = message
+    return response

@@ -1,0 +1,123 @@
+"""What the OPC UA server is told: where it listens, who may do what, and every bound it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Role(IntEnum):
+    """What a user may do; each role includes the ones before it."""
+
+    OBSERVER = 1
+    OPERATOR = 2
+    ENGINEER = 3
+    ADMIN = 4
+
+    @classmethod
+    def parse(cls, text: str) -> Role:
+        """The role of that name in a site file. Raises ValueError."""
+        try:
+            return cls[text.upper()]
+        except KeyError:
+            names = ", ".join(role.name.lower() for role in cls)
+            raise ValueError(f"write one of {names}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may log in; `password_hash` as `passwords.hash_password` makes it."""
+
+    name: str
+    role: Role
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of the server. What is advertised of them is enforced.
+
+    Chunk and message sizes are bytes, intervals ms, counts per what the name says.
+    """
+
+    max_connections: int = 100
+    max_sessions: int = 100
+    max_sessions_per_connection: int = 5
+    activation_ms: int = 10_000
+    min_session_ms: int = 5_000
+    max_session_ms: int = 60_000
+    min_channel_ms: int = 10_000
+    max_channel_ms: int = 3_600_000
+    max_chunk_bytes: int = 65_535
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_output_bytes: int = 8 * 1024 * 1024
+    congested_bytes: int = 1024 * 1024
+    max_pending_messages: int = 64
+    max_slow_requests: int = 16
+    max_nodes_per_read: int = 10_000
+    max_nodes_per_write: int = 1_000
+    max_nodes_per_browse: int = 1_000
+    max_nodes_per_history_read: int = 1_000
+    max_nodes_per_register: int = 10_000
+    max_nodes_per_translate: int = 1_000
+    max_nodes_per_call: int = 100
+    max_items_per_call: int = 10_000
+    max_references_per_node: int = 1_000
+    max_browse_points: int = 20
+    max_subscriptions: int = 200
+    max_subscriptions_per_session: int = 50
+    max_items: int = 200_000
+    max_items_per_subscription: int = 50_000
+    max_queue: int = 100
+    max_unacknowledged: int = 20
+    max_publish_requests: int = 50
+    max_notifications_per_publish: int = 1_000
+    min_publishing_ms: int = 50
+    max_publishing_ms: int = 3_600_000
+    min_sampling_ms: int = 50
+    max_sampling_ms: int = 3_600_000
+    max_keep_alive_ms: int = 3_600_000
+    max_history_values: int = 10_000
+    max_history_values_per_request: int = 50_000
+    max_history_points: int = 100
+    history_point_ms: int = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class OpcUaSettings:
+    """Where and how the server listens; `host` and `port` are the socket, 0 takes a free port.
+
+    `insecure` opens the door to anybody, reading and writing, without encryption: for a
+    demonstration on the loopback interface. `advertise` names go into certificate and endpoints.
+    `ignore_write_timestamps` accepts writes whose client adds a timestamp, and drops it.
+    """
+
+    node: str
+    host: str = "0.0.0.0"
+    port: int = 4840
+    advertise: tuple[str, ...] = ()
+    pki_dir: Path = Path("pki")
+    insecure: bool = False
+    ignore_write_timestamps: bool = False
+    namespace_uri: str | None = None
+    application_uri: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.insecure and self.host not in LOOPBACK:
+            raise ValueError(
+                f"opcua without security listens on loopback only, not on {self.host}: "
+                "use 127.0.0.1, or leave `insecure` off"
+            )
+
+    def namespace(self, site: str) -> str:
+        """The namespace of points, the same on both nodes: always index 2."""
+        return self.namespace_uri or f"urn:hotpair:{site}"
+
+    def application(self, site: str) -> str:
+        """The ApplicationUri, different on each node: always index 1."""
+        return self.application_uri or f"urn:hotpair:{site}:{self.node}"

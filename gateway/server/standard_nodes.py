@@ -1,0 +1,139 @@
+"""The standard Server object, told the truth: status, capabilities, limits, service level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.server.address_space import AddressSpace
+
+from gateway.clock import Clock
+from gateway.server.encoding import WINDOWS_EPOCH_TICKS
+from gateway.server.nodes import computed, standard
+from gateway.server.settings import Limits
+
+_IDS = ua.ObjectIds
+_V = ua.VariantType
+SERVICE_LEVEL_ALONE: Final = 255
+
+
+def moment(time_ns: int) -> datetime:
+    """A time in ns UTC as the library's datetime."""
+    found: datetime = ua.win_epoch_to_datetime(time_ns // 100 + WINDOWS_EPOCH_TICKS)
+    return found
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What the Server object says of itself now; read by callbacks, so that nothing is written."""
+
+    started_ns: int
+    state: int = int(ua.ServerState.Suspended)
+    service_level: int = SERVICE_LEVEL_ALONE
+    reason: str = ""
+
+
+def install(space: AddressSpace, state: ServerState, clock: Clock, limits: Limits) -> None:
+    """Bind the standard nodes to `state` and `limits`."""
+    build_info = space[standard(_IDS.Server_ServerStatus_BuildInfo)]
+    info = build_info.attributes[ua.AttributeIds.Value].value.Value.Value
+
+    def status() -> Any:
+        return ua.ServerStatusDataType(
+            StartTime=moment(state.started_ns),
+            CurrentTime=moment(clock.utc_ns()),
+            State=ua.ServerState(state.state),
+            BuildInfo=info,
+            ShutdownReason=ua.LocalizedText(state.reason),
+        )
+
+    answers = {
+        _IDS.Server_ServerStatus: (status, _V.ExtensionObject),
+        _IDS.Server_ServerStatus_CurrentTime: (lambda: moment(clock.utc_ns()), _V.DateTime),
+        _IDS.Server_ServerStatus_StartTime: (lambda: moment(state.started_ns), _V.DateTime),
+        _IDS.Server_ServerStatus_State: (lambda: state.state, _V.Int32),
+        _IDS.Server_ServerStatus_ShutdownReason: (
+            lambda: ua.LocalizedText(state.reason),
+            _V.LocalizedText,
+        ),
+        _IDS.Server_ServiceLevel: (lambda: state.service_level, _V.Byte),
+    }
+    for identifier, (ask, kind) in answers.items():
+        _answer(space, identifier, ask, kind, clock)
+    for identifier, (value, kind) in _facts(limits).items():
+        _set(space, identifier, value, kind)
+
+
+def _answer(space: AddressSpace, identifier: int, ask: Any, kind: Any, clock: Clock) -> None:
+    def read(_nodeid: ua.NodeId, _attribute: int) -> ua.DataValue:
+        now = moment(clock.utc_ns())
+        return ua.DataValue(ua.Variant(ask(), kind), SourceTimestamp=now, ServerTimestamp=now)
+
+    space[standard(identifier)].attributes[ua.AttributeIds.Value] = computed(read)
+
+
+def _set(space: AddressSpace, identifier: int, value: Any, kind: Any) -> None:
+    data = space.get(standard(identifier))
+    if data is not None:
+        variant = ua.Variant(value, kind)
+        data.attributes[ua.AttributeIds.Value].value = ua.DataValue(variant)
+
+
+def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
+    """What is advertised; each of these is enforced, or true of what there is."""
+    operations = {
+        "MaxNodesPerRead": limits.max_nodes_per_read,
+        "MaxNodesPerWrite": limits.max_nodes_per_write,
+        "MaxNodesPerBrowse": limits.max_nodes_per_browse,
+        "MaxNodesPerHistoryReadData": limits.max_nodes_per_history_read,
+        "MaxNodesPerRegisterNodes": limits.max_nodes_per_register,
+        "MaxNodesPerTranslateBrowsePathsToNodeIds": limits.max_nodes_per_translate,
+        "MaxNodesPerMethodCall": limits.max_nodes_per_call,
+        "MaxMonitoredItemsPerCall": limits.max_items_per_call,
+    }
+    capabilities = {
+        "MaxSessions": (limits.max_sessions, _V.UInt32),
+        "MaxSubscriptions": (limits.max_subscriptions, _V.UInt32),
+        "MaxSubscriptionsPerSession": (limits.max_subscriptions_per_session, _V.UInt32),
+        "MaxMonitoredItems": (limits.max_items, _V.UInt32),
+        "MaxMonitoredItemsPerSubscription": (limits.max_items_per_subscription, _V.UInt32),
+        "MaxMonitoredItemsQueueSize": (limits.max_queue, _V.UInt32),
+        "MaxBrowseContinuationPoints": (limits.max_browse_points, _V.UInt16),
+        "MaxHistoryContinuationPoints": (limits.max_history_points, _V.UInt16),
+        "MaxQueryContinuationPoints": (0, _V.UInt16),
+        "MinSupportedSampleRate": (float(limits.min_sampling_ms), _V.Double),
+    }
+    history = {
+        "AccessHistoryDataCapability": True,
+        "AccessHistoryEventsCapability": False,
+        "ServerTimestampSupported": True,
+        "InsertDataCapability": False,
+        "ReplaceDataCapability": False,
+        "UpdateDataCapability": False,
+        "DeleteRawCapability": False,
+        "DeleteAtTimeCapability": False,
+        "InsertEventCapability": False,
+        "ReplaceEventCapability": False,
+        "UpdateEventCapability": False,
+        "DeleteEventCapability": False,
+        "InsertAnnotationCapability": False,
+    }
+    prefix = "Server_ServerCapabilities_"
+    found: dict[int, tuple[Any, Any]] = {
+        getattr(_IDS, f"{prefix}OperationLimits_{name}"): (value, _V.UInt32)
+        for name, value in operations.items()
+    }
+    for name, fact in capabilities.items():
+        found[getattr(_IDS, f"{prefix}{name}")] = fact
+    for name, able in history.items():
+        found[getattr(_IDS, f"HistoryServerCapabilities_{name}")] = (able, _V.Boolean)
+    most = limits.max_history_values
+    found[_IDS.HistoryServerCapabilities_MaxReturnDataValues] = (most, _V.UInt32)
+    found[_IDS.HistoryServerCapabilities_MaxReturnEventValues] = (0, _V.UInt32)
+    found[_IDS.Server_ServerRedundancy_RedundancySupport] = (0, _V.Int32)
+    for name in ("HistoryReadEvents", "HistoryUpdateData", "HistoryUpdateEvents"):
+        found[getattr(_IDS, f"{prefix}OperationLimits_MaxNodesPer{name}")] = (0, _V.UInt32)
+    found[getattr(_IDS, f"{prefix}OperationLimits_MaxNodesPerNodeManagement")] = (0, _V.UInt32)
+    return found

@@ -1,0 +1,1 @@
+"""What Hotpair costs beside others, measured side by side in one run; see README.md."""

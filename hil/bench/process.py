@@ -1,0 +1,190 @@
+"""The programs of a bench: started, heard through JSON lines on standard output, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+NODE_MODULES: Final = HERE.parents[1] / ".ci" / "node_modules"
+READY_S: Final = 60.0
+STOP_S: Final = 5.0
+LINE_BYTES_MAX: Final = 1 << 22
+LOG_LINES_SHOWN: Final = 40
+
+
+class BenchError(RuntimeError):
+    """A party could not take part; the message holds its last words or what to install."""
+
+
+def python(module: str, *arguments: object) -> list[str]:
+    """The command line of one of our modules, in the interpreter that runs the bench."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def hotpair(*arguments: object) -> list[str]:
+    """The command line of the gateway as an installed program."""
+    return python("gateway.cli", *arguments)
+
+
+def node_js(script: Path, *arguments: object) -> list[str]:
+    """The command line of a script for node. Raises BenchError without node or its packages."""
+    program = shutil.which("node")
+    if program is None:
+        raise BenchError("`node` is not installed: .ci/run installs it")
+    if not (NODE_MODULES / "node-opcua").is_dir():
+        raise BenchError("node-opcua is not installed: run `npm install --prefix .ci`")
+    return [program, str(script), *map(str, arguments)]
+
+
+def compile_c(source: Path, folder: Path, *flags: str) -> Path:
+    """Compile one C file into a folder; the program. Raises BenchError with the reason."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise BenchError("no C compiler: install gcc")
+    program = folder / source.stem
+    command = [compiler, "-O2", "-Wall", "-o", str(program), str(source), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{source.name} does not compile:\n{done.stderr}")
+    return program
+
+
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Variables of a party: modules are found, and nothing is kept outside the bench's folder."""
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    mine = {
+        "PYTHONUNBUFFERED": "1",
+        "NODE_PATH": str(NODE_MODULES),
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home),
+    }
+    return {**os.environ, **mine}
+
+
+class Spawned:
+    """A process whose standard output is JSON lines; other lines are passed over.
+
+    `latest` holds what it printed last under each key. Its standard error goes to a file in the
+    folder it is started in, `<name>.log`.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self.latest: dict[str, Any] = {}
+        self._command = list(command)
+        self.folder = folder
+        self._log = folder / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._heard = asyncio.Condition()
+        self._lines = 0
+
+    async def start(self, variables: Mapping[str, str] | None = None) -> None:
+        """Start; what it says is awaited by `hear`."""
+        with self._log.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                cwd=self.folder,
+                env={**environment(self.folder), **(variables or {})},
+                limit=LINE_BYTES_MAX,
+            )
+        self._pump = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            try:
+                said = json.loads(line)
+            except ValueError:
+                said = {"text": line.decode(errors="replace").strip()}
+            async with self._heard:
+                self.latest.update(said if isinstance(said, dict) else {"text": str(said)})
+                self._lines += 1
+                self._heard.notify_all()
+        async with self._heard:
+            self._heard.notify_all()
+
+    async def hear(self, key: str, within_s: float = READY_S) -> dict[str, Any]:
+        """What it said, once a key is in it. Raises BenchError."""
+
+        def arrived() -> bool:
+            ended = self._pump is None or self._pump.done()
+            return key in self.latest or ended or not self.running
+
+        try:
+            async with asyncio.timeout(within_s), self._heard:
+                await self._heard.wait_for(arrived)
+        except TimeoutError as error:
+            raise BenchError(f"{self.name} said no `{key}`:\n{self.last_words()}") from error
+        if key not in self.latest:
+            raise BenchError(f"{self.name} ended:\n{self.last_words()}")
+        return self.latest
+
+    async def ask(self, question: str, key: str, within_s: float = READY_S) -> dict[str, Any]:
+        """Write a line to its standard input, and hear the answer."""
+        assert self._process is not None and self._process.stdin is not None
+        self.latest = {}
+        self._process.stdin.write(question.encode() + b"\n")
+        await self._process.stdin.drain()
+        return await self.hear(key, within_s)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
+
+    def last_words(self) -> str:
+        """The end of its log, and the last it said."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join([*text.splitlines()[-LOG_LINES_SHOWN:], json.dumps(self.latest)])
+
+    async def stop(self) -> int:
+        """SIGTERM, then SIGKILL; the exit status. Idempotent."""
+        if self._process is None:
+            return 0
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+        status = await self._process.wait()
+        if self._pump is not None:
+            await self._pump
+        return status
+
+    async def __aenter__(self) -> Spawned:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()

@@ -1,0 +1,213 @@
+"""The gateway as the rig sees it: an installed program, its socket, its OPC UA endpoint.
+
+Nothing of the gateway is imported here but its words: what the rig judges is the program that an
+integrator installs, started as a process, killed as a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from asyncua import Client, ua
+
+from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term, Value
+
+START_S: Final = 30.0
+PAGE: Final = 10_000
+TAIL_LINES_MAX: Final = 200
+
+
+class ProgramError(RuntimeError):
+    """A program of the rig did not do what it must; the message holds its last words."""
+
+
+class Program:
+    """A `hotpair` process. `line` is awaited on its standard output before it counts as started."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path, ready: str) -> None:
+        self.name = name
+        self._arguments = (sys.executable, "-m", "gateway.cli", *arguments)
+        self._log = log
+        self._ready = ready
+        self._process: asyncio.subprocess.Process | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Start, and wait for the ready line; it is returned. Raises ProgramError."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._arguments,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        output = self._process.stdout
+        assert output is not None
+        try:
+            async with asyncio.timeout(START_S):
+                while line := (await output.readline()).decode():
+                    if self._ready in line:
+                        self._pump = asyncio.create_task(self._drain(output))
+                        return line.strip()
+        except TimeoutError:
+            await self.kill()
+        else:
+            await self._process.wait()
+        raise ProgramError(f"{self.name} did not start:\n{self.last_words()}")
+
+    async def _drain(self, output: asyncio.StreamReader) -> None:
+        while await output.readline():
+            continue
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
+
+    def last_words(self) -> str:
+        """The end of the program's log."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join(text.splitlines()[-TAIL_LINES_MAX:])
+
+    async def stop(self, within_s: float = 5.0) -> int:
+        """SIGTERM, and SIGKILL when that is not heard; the exit status."""
+        if not self.running:
+            return self._process.returncode or 0 if self._process else 0
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(within_s):
+                status = await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+            status = -signal.SIGKILL
+        if self._pump is not None:
+            await self._pump
+        return status
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        if self.running:
+            self._process.kill()
+        await self._process.wait()
+
+
+class Control:
+    """A running node through its socket."""
+
+    def __init__(self, data_dir: Path) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=str(data_dir / "control.sock"))
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url="http://node", timeout=30.0, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.aclose()
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """A JSON answer. Raises httpx.HTTPError."""
+        response = await self._http.get(path, params=params)
+        response.raise_for_status()
+        return response.json()
+
+    async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
+        """All gaps of all devices."""
+        found = await self.get("/gaps", **{"from": from_ns, "to": to_ns})
+        return [Gap(**{**gap, "cause": Cause(gap["cause"])}) for gap in found]
+
+    async def history(self, point: str, from_ns: int, to_ns: int) -> list[HistoryRow]:
+        """The stored samples of a point, page by page."""
+        rows: list[HistoryRow] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            span = {"from": from_ns, "to": to_ns, "limit": PAGE, "cursor": cursor}
+            page = await self.get("/history", point=point, **span)
+            rows += [_row(row) for row in page["rows"]]
+            cursor = page["cursor"]
+        return rows
+
+
+def _row(row: dict[str, Any]) -> HistoryRow:
+    term, _, seq = row["position"].rpartition("/")
+    number, node, nonce = term.split(".")
+    return HistoryRow(
+        row["time_ns"],
+        row["value"],
+        row["status"],
+        row["received_ns"],
+        Origin[row["origin"].upper()],
+        Position(Term(int(number), node, int(nonce, 16)), int(seq)),
+    )
+
+
+def ticks(moment: Any) -> int:
+    """A datetime of the OPC UA client (naive, UTC) in ns."""
+    epoch: int = ua.datetime_to_win_epoch(moment) * 100
+    return epoch - 11_644_473_600 * 1_000_000_000
+
+
+class Reader:
+    """An OPC UA client that reads history as any vendor's would: HistoryRead raw, page by page."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._client = Client(url, timeout=10)
+        self._client.session_timeout = 60_000
+        self._namespace = namespace
+        self._index = 0
+
+    async def __aenter__(self) -> Reader:
+        await self._client.connect()
+        self._index = await self._client.get_namespace_index(self._namespace)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.disconnect()
+
+    async def history(self, point: str, from_ns: int, to_ns: int) -> list[tuple[int, Value, int]]:
+        """(source time in ns, value, status) of each stored sample in [from, to)."""
+        node = ua.NodeId(point, self._index)
+        details = ua.ReadRawModifiedDetails(
+            IsReadModified=False,
+            StartTime=_moment(from_ns),
+            EndTime=_moment(to_ns),
+            NumValuesPerNode=0,
+            ReturnBounds=False,
+        )
+        rows: list[tuple[int, Value, int]] = []
+        continuation: bytes | None = None
+        while True:
+            wanted = ua.HistoryReadValueId(NodeId=node, ContinuationPoint=continuation)
+            parameters = ua.HistoryReadParameters(
+                HistoryReadDetails=details,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ReleaseContinuationPoints=False,
+                NodesToRead=[wanted],
+            )
+            result = (await self._client.uaclient.history_read(parameters))[0]
+            result.StatusCode.check()
+            for found in result.HistoryData.DataValues:
+                value = found.Value.Value if found.Value is not None else None
+                rows.append((ticks(found.SourceTimestamp), value, found.StatusCode.value))
+            continuation = result.ContinuationPoint
+            if not continuation:
+                return rows
+
+
+def _moment(time_ns: int) -> Any:
+    return ua.win_epoch_to_datetime(time_ns // 100 + 116_444_736_000_000_000)

@@ -1,0 +1,369 @@
+"""An OPC UA PLC whose values step exactly when the truth does.
+
+SourceTimestamps are the instants of change, so a judge can tell a value that came late from one
+that was never true. Built on asyncua's server by subclassing; the port opens and closes apart from
+the address space, as the power of a PLC does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from asyncua import Server, ua
+from asyncua.crypto.cert_gen import setup_self_signed_certificate
+from asyncua.server.binary_server_asyncio import BinaryServer
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway.model import NS_PER_S, Access, DataType, Value
+from hil.outstation.faults import Fault
+from hil.outstation.plc_session import OneUser, PlcServer, first_last
+from hil.plant import PlantPoint
+from hil.settings import SiteError
+
+PER_FOLDER: Final = 100
+"""Variables in one folder: asyncua is quadratic in them."""
+LONGEST_SLEEP_S: Final = 0.1
+YIELD_EVERY: Final = 250
+_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TYPES: Final = {
+    DataType.BOOL: ua.VariantType.Boolean,
+    DataType.INT8: ua.VariantType.SByte,
+    DataType.UINT8: ua.VariantType.Byte,
+    DataType.INT16: ua.VariantType.Int16,
+    DataType.UINT16: ua.VariantType.UInt16,
+    DataType.INT32: ua.VariantType.Int32,
+    DataType.UINT32: ua.VariantType.UInt32,
+    DataType.INT64: ua.VariantType.Int64,
+    DataType.UINT64: ua.VariantType.UInt64,
+    DataType.FLOAT32: ua.VariantType.Float,
+    DataType.FLOAT64: ua.VariantType.Double,
+    DataType.STRING: ua.VariantType.String,
+}
+
+
+def moment(time_ns: int) -> datetime:
+    """ns UTC as the naive datetime that asyncua wants (microseconds)."""
+    return (_UNIX + timedelta(microseconds=time_ns // 1_000)).replace(tzinfo=None)
+
+
+@dataclass(slots=True)
+class PlcNode:
+    """One variable: a scalar, or an array of which each point is an element."""
+
+    node_id: Any
+    variant: Any
+    points: dict[int | None, PlantPoint]
+    writable: bool
+    stamps: dict[int | None, int] = field(default_factory=dict)
+    values: dict[int | None, Value] = field(default_factory=dict)
+    written: set[int | None] = field(default_factory=set)
+
+    @property
+    def is_array(self) -> bool:
+        return None not in self.points
+
+    def held(self) -> Any:
+        """The value of the whole node; array elements without a point are zero."""
+        if not self.is_array:
+            return self.values[None]
+        blank: Value = False if self.variant is ua.VariantType.Boolean else 0
+        if self.variant is ua.VariantType.String:
+            blank = ""
+        size = max(index for index in self.points if index is not None) + 1
+        return [self.values.get(index, blank) for index in range(size)]
+
+
+class Plc:
+    """One OPC UA outstation. `security` is the device's section of the site, if it has one."""
+
+    def __init__(
+        self,
+        name: str,
+        points: Sequence[PlantPoint],
+        host: str,
+        port: int,
+        now_ns: Callable[[], int],
+        security: Mapping[str, Any] | None = None,
+        state_dir: Path | None = None,
+        password: str | None = None,
+    ) -> None:
+        self.name, self.host, self.port = name, host, port
+        self.powered = True
+        self.fault: Fault | None = None
+        self._now_ns = now_ns
+        self._security = security or {}
+        self._state_dir = state_dir
+        self._iserver = PlcServer(OneUser(self._security.get("user"), password))
+        self._server = Server(iserver=self._iserver)
+        self._nodes: list[PlcNode] = []
+        self._by_id: dict[Any, PlcNode] = {}
+        self._points = list(points)
+        self._heap: list[tuple[int, int, int | None]] = []
+        self._port_server: BinaryServer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"opc.tcp://{self.host}:{self.port}"
+
+    @property
+    def listening(self) -> bool:
+        return self._port_server is not None
+
+    async def start(self) -> None:
+        """Build the address space, open the port, let the values step. Raises OSError."""
+        server = self._server
+        await server.init()
+        server.set_endpoint(f"{self.endpoint}/")
+        server.set_server_name(self.name)
+        await server.set_application_uri(f"urn:hotpair:outstation:{self.name}")
+        await self._secure()
+        await self._build()
+        await server._setup_server_nodes()
+        await self._iserver.start()
+        self._iserver.plc = self
+        await self.open()
+        self._task = asyncio.create_task(self._step_for_ever())
+
+    async def _secure(self) -> None:
+        policy = self._security.get("policy", "Basic256Sha256") if self._security else "None"
+        if policy == "None":
+            self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+            return
+        mode = self._security.get("mode", "SignAndEncrypt")
+        if self._state_dir is None:
+            raise SiteError(f"{self.name}: a secured PLC needs a directory for its certificate")
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        key, cert = self._state_dir / f"{self.name}.pem", self._state_dir / f"{self.name}.der"
+        uri = f"urn:hotpair:outstation:{self.name}"
+        await setup_self_signed_certificate(
+            key, cert, uri, self.host, [ExtendedKeyUsageOID.SERVER_AUTH], {"commonName": self.name}
+        )
+        await self._server.load_certificate(str(cert))
+        await self._server.load_private_key(str(key))
+        wanted = f"{policy}_{mode}"
+        self._server.set_security_policy([ua.SecurityPolicyType[wanted]])
+
+    # ------------------------------------------------------------------ the address space
+
+    async def _build(self) -> None:
+        now_ns = self._now_ns()
+        for point in self._points:
+            await self._declare(point)
+        folder = None
+        for number, node in enumerate(self._nodes):
+            if number % PER_FOLDER == 0:
+                name = f"Block{number // PER_FOLDER + 1}"
+                folder = await self._server.nodes.objects.add_folder(1, name)
+                await asyncio.sleep(0)
+            assert folder is not None
+            for index, point in node.points.items():
+                step = point.signal.index_at(now_ns)
+                node.values[index] = point.signal.value_of(step)
+                node.stamps[index] = point.signal.starts_at(step)
+                self._heap.append((point.signal.starts_at(step + 1), number, index))
+            browse = ua.QualifiedName(str(node.node_id.Identifier), node.node_id.NamespaceIndex)
+            variable = await folder.add_variable(
+                node.node_id, browse, ua.Variant(node.held(), node.variant)
+            )
+            if node.writable:
+                await variable.set_writable()
+            await self._publish(node)
+        # (time, node, element) ties end at the element, and None does not compare with a number:
+        # a scalar's node has no other element, so a tie never gets that far.
+        heapq.heapify(self._heap)
+
+    async def _declare(self, point: PlantPoint) -> None:
+        text, index = point.place
+        node_id = await self._node_id(text)
+        variant = TYPES.get(point.data_type)
+        if variant is None:
+            raise SiteError(f"{point.id}: the OPC UA outstation has no {point.data_type}")
+        node = self._by_id.get(node_id)
+        if node is None:
+            node = PlcNode(node_id, variant, {}, False)
+            self._by_id[node_id] = node
+            self._nodes.append(node)
+        alone = index is None or None in node.points
+        if node.variant is not variant or index in node.points or (node.points and alone):
+            raise SiteError(f"{point.id}: its node is used otherwise by another point")
+        node.points[index] = point
+        node.writable |= point.access is not Access.READ
+
+    async def _node_id(self, text: str) -> Any:
+        """A NodeId; a namespace named by URI is registered, one named by number is padded up to."""
+        if text.startswith("nsu="):
+            uri, _, rest = text[4:].partition(";")
+            return ua.NodeId.from_string(f"ns={await self._server.register_namespace(uri)};{rest}")
+        node_id = ua.NodeId.from_string(text)
+        array = await self._server.get_namespace_array()
+        for number in range(len(array), node_id.NamespaceIndex + 1):
+            await self._server.register_namespace(f"urn:hotpair:outstation:namespace:{number}")
+        return node_id
+
+    # ------------------------------------------------------------------ values
+
+    async def _publish(self, node: PlcNode) -> None:
+        stamp_ns = max(node.stamps.values())
+        value = ua.DataValue(
+            ua.Variant(node.held(), node.variant),
+            SourceTimestamp=moment(stamp_ns),
+            ServerTimestamp=moment(self._now_ns()),
+        )
+        if self.fault is not None and self.fault.kind == "nan":
+            value = ua.DataValue(
+                StatusCode_=ua.StatusCode(ua.StatusCodes.BadSensorFailure),
+                SourceTimestamp=moment(self._now_ns()),
+                ServerTimestamp=moment(self._now_ns()),
+            )
+        aspace = self._iserver.aspace
+        await aspace.write_attribute_value(node.node_id, ua.AttributeIds.Value, value)
+
+    async def _step_for_ever(self) -> None:
+        while True:
+            now_ns = self._now_ns()
+            until_ns = self.fault.until_ns if self.fault is not None else None
+            if until_ns is not None and now_ns >= until_ns:
+                await self.set_fault(None)
+            if self.fault is not None and self.fault.kind == "silence":
+                self._hold_reading()
+                await asyncio.sleep(LONGEST_SLEEP_S)
+                continue
+            if self.fault is None or self.fault.kind != "stuck":
+                await self._step(now_ns)
+            wait_s = LONGEST_SLEEP_S
+            if self._heap:
+                wait_s = min(wait_s, max(0.0, (self._heap[0][0] - self._now_ns()) / NS_PER_S))
+            await asyncio.sleep(wait_s)
+
+    async def _step(self, now_ns: int) -> None:
+        """Bring every value that stepped up to now; each change is stamped with its own instant."""
+        done = 0
+        while self._heap and self._heap[0][0] <= now_ns:
+            _, number, index = self._heap[0]
+            node = self._nodes[number]
+            signal = node.points[index].signal
+            step = signal.index_at(now_ns)
+            heapq.heapreplace(self._heap, (signal.starts_at(step + 1), number, index))
+            value = signal.value_of(step)
+            if index in node.written or value == node.values[index]:
+                continue
+            node.values[index] = value
+            node.stamps[index] = signal.starts_at(step)
+            await self._publish(node)
+            done += 1
+            if done % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+    def splice(self, wanted: Any) -> Any:
+        """A write with IndexRange, as one of the whole array; or the StatusCode that refuses it."""
+        node = self._by_id.get(wanted.NodeId)
+        if not wanted.IndexRange or node is None or wanted.AttributeId != ua.AttributeIds.Value:
+            return wanted
+        try:
+            first, end = first_last(wanted.IndexRange)
+        except ValueError:
+            return ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid)
+        held, given = node.held(), wanted.Value.Value.Value
+        if not isinstance(held, list) or end > len(held) or not isinstance(given, list):
+            return ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData)
+        if len(given) != end - first:
+            return ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid)
+        held[first:end] = given
+        whole = ua.DataValue(ua.Variant(held, wanted.Value.Value.VariantType))
+        return ua.WriteValue(NodeId=wanted.NodeId, AttributeId=wanted.AttributeId, Value=whole)
+
+    def wrote(self, wanted: Any) -> None:
+        """A client wrote: what it wrote stays until `reset`, whatever the truth says."""
+        node = self._by_id.get(wanted.NodeId)
+        if node is None or wanted.AttributeId != ua.AttributeIds.Value:
+            return
+        given, now_ns = wanted.Value.Value.Value, self._now_ns()
+        if not node.is_array:
+            pairs: list[tuple[int | None, Value]] = [(None, given)]
+        else:
+            first = first_last(wanted.IndexRange)[0] if wanted.IndexRange else 0
+            pairs = [(first + offset, value) for offset, value in enumerate(given)]
+        for index, value in pairs:
+            node.values[index] = value
+            node.stamps[index] = now_ns
+            node.written.add(index)
+
+    async def reset(self) -> None:
+        """Forget what was written."""
+        now_ns = self._now_ns()
+        for node in self._nodes:
+            for index in node.written & set(node.points):
+                step = node.points[index].signal.index_at(now_ns)
+                node.values[index] = node.points[index].signal.value_of(step)
+                node.stamps[index] = now_ns
+            if node.written:
+                node.written.clear()
+                await self._publish(node)
+
+    # ------------------------------------------------------------------ faults and power
+
+    async def set_fault(self, fault: Fault | None) -> None:
+        """Begin a fault, or end the present one (None)."""
+        old, self.fault = self.fault, fault
+        kinds = {kind.kind for kind in (old, fault) if kind is not None}
+        if old is not None and old.kind == "silence":
+            for transport in self._transports():
+                transport.resume_reading()
+        if old is not None and old.kind == "refuse" and self.powered:
+            await self.open()
+        if "nan" in kinds:
+            for node in self._nodes:
+                await self._publish(node)
+        if fault is not None and fault.kind == "silence":
+            self._hold_reading()
+        elif fault is not None and fault.kind == "refuse":
+            await self.close()
+        elif fault is not None and fault.kind == "drop":
+            self.drop()
+
+    def _transports(self) -> list[Any]:
+        return list(self._iserver.asyncio_transports)
+
+    def _hold_reading(self) -> None:
+        for transport in self._transports():
+            if transport.is_reading():
+                transport.pause_reading()
+
+    def drop(self) -> None:
+        """Close every connection; the port stays open."""
+        for transport in self._transports():
+            transport.abort()
+
+    async def open(self) -> None:
+        """Open the port. Raises OSError."""
+        if self._port_server is not None:
+            return
+        server = BinaryServer(self._iserver, self.host, self.port, self._server.limits)
+        server.set_policies(self._server._policies)
+        await server.start()
+        self._port_server = server
+
+    async def close(self) -> None:
+        """Close the port and end every session, as when the power goes."""
+        server, self._port_server = self._port_server, None
+        if server is None:
+            return
+        self.drop()
+        for session in list(self._iserver._external_sessions.values()):
+            await session.close_session()
+        await server.stop()
+
+    async def stop(self) -> None:
+        """Close the port and end the server."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.close()
+        await self._server.stop()

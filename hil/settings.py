@@ -1,0 +1,75 @@
+"""What `rig.yaml` says, and how the rig reads YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from profiles.schema import Area
+
+
+class SiteError(ValueError):
+    """A site that the rig can't emulate; the message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """What `rig.yaml` beside the site says about its outstations; the gateway never reads it.
+
+    `refuse` are inclusive stretches of registers that answer exception 2, by device and area;
+    `scratch` are registers that exist without a point. `strict` devices refuse every register
+    that no point declares; `whole` devices refuse a read that begins or ends inside a value. `tls`
+    names the files `cert`, `key` and `ca` that outstations with TLS show and ask for.
+    """
+
+    seed: int = 0
+    change: float = 0.05
+    dead: frozenset[str] = frozenset()
+    refuse: Mapping[str, Mapping[Area, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
+    scratch: Mapping[str, Mapping[Area, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
+    strict: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    max_connections: Mapping[str, int] = field(default_factory=dict)
+    evict_oldest: frozenset[str] = frozenset()
+    tls: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_yaml(text: str) -> Any:
+    """Plain data of a YAML 1.2 document; raises ruamel's YAMLError."""
+    return YAML(typ="safe", pure=True).load(text) or {}
+
+
+def read_rig(text: str) -> Rig:
+    """The rig settings of a `rig.yaml`."""
+    data = load_yaml(text)
+
+    def stretches(key: str) -> dict[str, dict[Area, tuple[tuple[int, int], ...]]]:
+        return {
+            device: {
+                Area(area): tuple((int(low), int(high)) for low, high in pairs)
+                for area, pairs in areas.items()
+            }
+            for device, areas in data.pop(key, {}).items()
+        }
+
+    refuse, scratch = stretches("refuse"), stretches("scratch")
+    found = Rig(
+        seed=int(data.pop("seed", 0)),
+        change=float(data.pop("change", 0.05)),
+        dead=frozenset(data.pop("dead", ())),
+        refuse=refuse,
+        scratch=scratch,
+        strict=frozenset(data.pop("strict", ())),
+        whole=frozenset(data.pop("whole", ())),
+        latency_ms=data.pop("latency_ms", {}),
+        max_connections=data.pop("max_connections", {}),
+        evict_oldest=frozenset(data.pop("evict_oldest", ())),
+        tls=data.pop("tls", {}),
+    )
+    if data:
+        raise SiteError(f"rig.yaml: unknown keys {sorted(data)}")
+    return found
