@@ -143,7 +143,9 @@ class Session:
             try:
                 return await create()
             except termios.error as error:
-                reason = f"the port can't do {self._settings.rtu!r} ({error})"
+                rtu = self._settings.rtu or Rtu()
+                said = f"{rtu.baudrate} baud {rtu.bytesize}{rtu.parity}{rtu.stopbits}"
+                reason = f"it can't do {said} ({error}); a pseudo terminal needs `parity: N`"
                 raise OSError(str(error)) from error
             except (OSError, ValueError) as error:
                 reason = str(error) or type(error).__name__

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from asyncua import ua
@@ -19,6 +19,7 @@ from drivers.opcua import pki
 from drivers.opcua.nodes import Identifier, Limits
 from drivers.opcua.observe import Reading
 from drivers.opcua.session_client import HotpairClient, device_error
+from drivers.opcua.session_reading import to_reading
 from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
 from drivers.opcua.values import Builtin, datetime_to_ns
 from drivers.opcua.wire import Wire
@@ -53,41 +54,6 @@ _TOO_MANY: Final = frozenset(
         ua.StatusCodes.BadEncodingLimitsExceeded,
     }
 )
-
-
-def _text_of(value: Any) -> str | None:
-    text = value.Text
-    return None if text is None else str(text)
-
-
-_PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
-    ua.VariantType.LocalizedText: _text_of,
-    ua.VariantType.QualifiedName: lambda value: value.Name,
-    ua.VariantType.NodeId: lambda value: value.to_string(),
-    ua.VariantType.ExpandedNodeId: lambda value: value.to_string(),
-    ua.VariantType.StatusCode: lambda value: value.value,
-    ua.VariantType.XmlElement: lambda value: getattr(value, "Value", value),
-}
-
-
-def to_reading(data: ua.DataValue) -> Reading:
-    """The plain form of a DataValue."""
-    variant = data.Value
-    status = data.StatusCode.value if data.StatusCode is not None else Status.GOOD
-    source_ns = datetime_to_ns(data.SourceTimestamp)
-    if source_ns is None:
-        source_ns = datetime_to_ns(data.ServerTimestamp)
-    if variant is None:
-        return Reading(None, Builtin.NULL, 0, status, source_ns)
-    value, kind = variant.Value, variant.VariantType
-    rank = 0
-    if variant.is_array:
-        rank = 2 if variant.Dimensions is not None and len(variant.Dimensions) > 1 else 1
-    if not isinstance(kind, ua.VariantType):
-        return Reading(None, Builtin.EXTENSIONOBJECT, rank, status, source_ns)
-    if (plain := _PLAIN.get(kind)) is not None and value is not None and rank < 2:
-        value = [plain(v) for v in value] if rank else plain(value)
-    return Reading(value, Builtin(kind.value), rank, status, source_ns)
 
 
 class Session:

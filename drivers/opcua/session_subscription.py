@@ -17,8 +17,9 @@ from asyncua.ua.uaerrors import UaStructParsingError
 
 from drivers.opcua.nodes import chunks
 from drivers.opcua.observe import Reading
-from drivers.opcua.session import Session, to_reading
+from drivers.opcua.session import Session
 from drivers.opcua.session_client import device_error
+from drivers.opcua.session_reading import to_reading
 from drivers.opcua.values import clean_status
 from gateway.clock import Clock
 from gateway.driver import DriverContext

@@ -259,6 +259,10 @@ def _refuse_type(value: Value, builtin: Builtin) -> WriteRefused:
     return WriteRefused(text, Status.BAD_TYPE_MISMATCH, f"write a {type_name(builtin)}")
 
 
+_FLOAT_END: Final = 3.4028235677973366e38
+"""The smallest number that no longer rounds to a finite Float."""
+
+
 def _write_number(value: Value, builtin: Builtin) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse_type(value, builtin)
@@ -266,7 +270,7 @@ def _write_number(value: Value, builtin: Builtin) -> int | float:
         number = float(value)
         if not math.isfinite(number):
             raise WriteRefused(f"{value} is not written", Status.BAD_OUT_OF_RANGE)
-        if builtin is Builtin.FLOAT and abs(number) > 3.4028235677973366e38:
+        if builtin is Builtin.FLOAT and abs(number) >= _FLOAT_END:
             raise WriteRefused(f"{value} is too large for a Float", Status.BAD_OUT_OF_RANGE)
         return number
     if not math.isfinite(value) or value != int(value):

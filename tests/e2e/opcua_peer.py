@@ -1,4 +1,4 @@
-"""A PLC with an OPC UA server in this process, and a line to it: the bench of the driver's tests."""
+"""A PLC with an OPC UA server in this process, and a line to it: the bench of the tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import Server, ua
-from asyncua.server.user_managers import UserManager
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.internal_session import InternalSession
+from asyncua.server.user_managers import UserManager
 
 from drivers.opcua import driver
 from drivers.opcua.line import OpcUaLine
@@ -63,6 +65,9 @@ INITIAL = (
 )
 
 
+ANYBODY = User(role=UserRole.Anonymous)
+
+
 class OneUser(UserManager):  # type: ignore[misc]
     """Lets one operator in, and nobody else."""
 
@@ -74,6 +79,42 @@ class OneUser(UserManager):  # type: ignore[misc]
         return None
 
 
+class IndexingSession(InternalSession):  # type: ignore[misc]
+    """Reads and writes single elements of arrays, as real PLCs do and the library does not."""
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        results = await super().read(params)
+        for place, wanted in enumerate(params.NodesToRead):
+            if wanted.IndexRange:
+                whole = results[place].Value
+                part = ua.Variant([whole.Value[int(wanted.IndexRange)]], whole.VariantType)
+                results[place] = ua.DataValue(part)
+        return list(results)
+
+    async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
+        for wanted in params.NodesToWrite:
+            if wanted.IndexRange:
+                whole = await self.iserver.isession.read_attributes(
+                    [wanted.NodeId], ua.AttributeIds.Value
+                )
+                values = list(whole[0].Value.Value)
+                values[int(wanted.IndexRange)] = wanted.Value.Value.Value[0]
+                variant = ua.Variant(values, wanted.Value.Value.VariantType)
+                wanted.Value, wanted.IndexRange = ua.DataValue(variant), None
+        return list(await super().write(params))
+
+
+class IndexingServer(InternalServer):  # type: ignore[misc]
+    """Gives clients sessions that know single elements."""
+
+    def create_session(
+        self, name: str, user: User = ANYBODY, external: bool = False
+    ) -> InternalSession:
+        return IndexingSession(
+            self, self.aspace, self.subscription_service, name, user=user, external=external
+        )
+
+
 class Plc:
     """An OPC UA server that can be stopped, started anew, and asked to change a value."""
 
@@ -81,6 +122,7 @@ class Plc:
         self.port = port or free_port()
         self.spare_namespaces = spare_namespaces
         self.advertised = "127.0.0.1"
+        self.make_iserver: type[InternalServer] = InternalServer
         self.user_manager: UserManager | None = None
         self.policies = [ua.SecurityPolicyType.NoSecurity]
         self.certificate: Path | None = None
@@ -93,7 +135,7 @@ class Plc:
         return f"opc.tcp://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        server = Server(user_manager=self.user_manager)
+        server = Server(iserver=self.make_iserver(user_manager=self.user_manager))
         await server.init()
         server.disable_clock(True)
         server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}")
@@ -108,6 +150,8 @@ class Plc:
         await self._fill()
         await server.start()
         if self.advertised != "127.0.0.1":
+            server.iserver.match_discovery_endpoint_url = False
+            server.iserver.match_discovery_source_ip = False
             for endpoint in server.iserver.endpoints:
                 endpoint.EndpointUrl = f"opc.tcp://{self.advertised}:4840"
 

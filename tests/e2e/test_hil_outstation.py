@@ -415,7 +415,7 @@ async def test_the_control_socket_takes_commands_and_explains_refusals(tmp_path:
         said.extend([await send(path, message) for message in messages])
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b"no json\n[1]\n")
-        said.extend(json.loads(await reader.readline()) for _ in range(2))
+        said.extend([json.loads(await reader.readline()) for _ in range(2)])
         writer.close()
         master = await Master.on(rig)
         master.ask()

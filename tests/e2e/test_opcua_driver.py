@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +9,23 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from asyncua import ua
+from asyncua import Client, ua
+from opcua_peer import (
+    KINDS,
+    LONG_AGO,
+    URI,
+    Heard,
+    House,
+    IndexingServer,
+    Plc,
+    ns,
+    open_line,
+    running,
+)
 
 from gateway.driver import Frame
 from gateway.errors import DeviceError, LinkError, Refused, WriteRefused
 from gateway.model import Status, is_bad
-from opcua_peer import LONG_AGO, KINDS, URI, Heard, House, Plc, ns, open_line, running
 
 ALL = {
     "bool": ("Bool", "bool", True),
@@ -235,6 +245,8 @@ async def test_an_endpoint_that_announces_another_host_is_reached_all_the_same(
     plc = Plc()
     plc.advertised = "plc.invalid"
     async with running(plc), Heard(open_line(house, subscribe(plc), FLOW)) as heard:
+        announced = await Client(plc.endpoint).connect_and_get_server_endpoints()
+        assert [e.EndpointUrl for e in announced] == ["opc.tcp://plc.invalid:4840"]
         await heard.value(0, 2.25)
 
 
@@ -353,7 +365,7 @@ async def test_a_scan_of_a_dead_device_is_a_fault_and_the_next_good_one_is_whole
         ("double", 0.1, 0.1),
         ("string", "off", "off"),
         ("bytes", b"xyz", b"xyz"),
-        ("time", 1_700_000_000_000_000_000, datetime(2023, 11, 14, 22, 13, 20)),
+        ("time", 1_700_000_000_000_000_000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
         ("text", "bye", ua.LocalizedText("bye")),
     ],
 )
@@ -367,7 +379,7 @@ async def test_a_write_arrives_in_the_type_of_the_node_and_is_read_back(
     assert (outcome.status, outcome.read_back) == (Status.GOOD, value)
     found = await plc.get(ALL[name][0])
     if isinstance(found, datetime):
-        found = found.replace(tzinfo=None)
+        found = found.replace(tzinfo=UTC)
     assert found == raw
     await line.close()
 
@@ -390,6 +402,17 @@ async def test_a_write_that_does_not_fit_is_refused_before_it_is_sent(
         assert refused.value.status == status
     assert await plc.get("Array") == [1.0, 2.0, 3.0]
     await line.close()
+
+
+async def test_one_element_is_written_where_the_server_knows_elements(house: House) -> None:
+    plc = Plc()
+    plc.make_iserver = IndexingServer
+    async with running(plc):
+        line = open_line(house, poll(plc), all_points())
+        point = next(p for p in line.spec.devices[0].points if p.name == "element")
+        assert (await line.write(point, 9.0)).read_back == 9.0
+        assert await plc.get("Array") == [1.0, 9.0, 3.0]
+        await line.close()
 
 
 async def test_a_write_that_the_server_refuses_raises_its_status(plc: Plc, house: House) -> None:

@@ -26,7 +26,8 @@ static void tick(void) {
 
 static void fill(void) {
     map = modbus_mapping_new(16, 16, 300, 16);
-    modbus_set_float_abcd(12.5f, map->tab_registers + 1);
+    /* modbus_set_float_abcd() of libmodbus 3.1.6 swaps the bytes: write the words themselves */
+    map->tab_registers[1] = 0x4148;
     map->tab_registers[10] = 7;
     for (int i = 100; i < 225; i++)
         map->tab_registers[i] = i;

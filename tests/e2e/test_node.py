@@ -1,0 +1,176 @@
+"""One node as a program: polled, killed, disabled, written to, judged by the plant's truth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.model import NS_PER_S, Cause
+
+from .plant import SmallPlant, small_plant
+
+
+def of(device: str, points: Mapping[str, Any]) -> list[Any]:
+    return [point for name, point in points.items() if name.startswith(f"{device}/")]
+
+
+async def test_a_node_polls_serves_and_stops_at_once(tmp_path: Path) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        from_ns = time.time_ns()
+        await plant.gaps(from_ns, from_ns + 4 * NS_PER_S)
+        found = await plant.verdict(from_ns, from_ns + 4 * NS_PER_S)
+        assert found.passed, found.evidence[:3]
+        assert found.declared == 0
+        stopping = time.monotonic()
+        assert await plant.node.stop() == 0
+        assert time.monotonic() - stopping < 2.0
+
+
+async def test_a_lost_outstation_goes_bad_as_one_is_declared_and_is_back_within_a_second(
+    tmp_path: Path,
+) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        from_ns = time.time_ns()
+        await plant.rig(power="off", device="plc1")
+        off_ns = time.time_ns()
+        gone = await plant.until(
+            lambda points: all(p["status"] == "BadNoCommunication" for p in of("plc1", points)), 5
+        )
+        assert gone - off_ns < 2 * NS_PER_S, "two scans of the slowest polled class that matters"
+        moments = {p["source_time_ns"] for p in of("plc1", await points_of(plant))}
+        assert len(moments) == 1, "all points of a device go bad together"
+        assert all(p["status"] == "Good" for p in of("meter1", await points_of(plant)))
+        await plant.rig(power="on", device="plc1")
+        on_ns = time.time_ns()
+        back = await plant.until(
+            lambda points: any(p["status"] == "Good" for p in of("plc1", points)), 5
+        )
+        assert back - on_ns <= NS_PER_S
+        await plant.all_good()
+        to_ns = time.time_ns()
+        gaps = [gap for gap in await plant.gaps(from_ns, to_ns) if gap.device == "plc1"]
+        assert {gap.scan_class for gap in gaps} == {"fast", "normal", "slow"}
+        assert {gap.cause for gap in gaps} == {Cause.LINK}
+        found = await plant.verdict(from_ns, to_ns)
+        assert found.passed, found.evidence[:3]
+        assert found.declared > 0
+
+
+async def points_of(plant: SmallPlant) -> dict[str, Any]:
+    return {p["point"]: p for p in await plant.control.get("/points")}
+
+
+async def test_a_killed_node_comes_back_with_its_history_and_declares_its_absence(
+    tmp_path: Path,
+) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        from_ns = time.time_ns()
+        await plant.gaps(from_ns, from_ns + 2 * NS_PER_S)
+        await plant.node.kill()
+        plant.node = plant.new_node()
+        await plant.node.start()
+        await plant.all_good()
+        to_ns = time.time_ns()
+        gaps = await plant.gaps(from_ns, to_ns)
+        assert {gap.device for gap in gaps} == {"plc1", "plc2", "meter1"}
+        assert Cause.NODE_DOWN in {gap.cause for gap in gaps}
+        found = await plant.verdict(from_ns, to_ns)
+        assert found.passed, found.evidence[:3]
+        assert found.collected > 0
+
+
+async def test_maintenance_is_declared_survives_a_restart_and_is_never_a_fault(
+    tmp_path: Path,
+) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        from_ns = time.time_ns()
+        for command in (
+            ("disable", "meter1", "--why", "calibration"),
+            ("disable", "plc1/ph", "--why", "probe removed"),
+            ("substitute", "plc1/level", "2.5", "--why", "sensor broken"),
+        ):
+            status, _, err = await plant.hotpair(*command)
+            assert status == 0, err
+        await plant.node.kill()
+        plant.node = plant.new_node()
+        await plant.node.start()
+
+        def held(points: Mapping[str, Any]) -> bool:
+            level, ph = points["plc1/level"], points["plc1/ph"]
+            return (
+                (level["value"], level["status"]) == (2.5, "GoodLocalOverride")
+                and ph["status"] == "BadOutOfService"
+                and all(p["status"] == "BadOutOfService" for p in of("meter1", points))
+                and points["plc1/inflow"]["status"] == "Good"
+            )
+
+        await plant.until(held, 5)
+        disabled_ns = time.time_ns()
+        await plant.gaps(disabled_ns, disabled_ns + NS_PER_S)
+        for command in (
+            ("enable", "meter1", "--why", "done"),
+            ("enable", "plc1/ph", "--why", "done"),
+            ("release", "plc1/level", "--why", "new sensor"),
+        ):
+            status, _, err = await plant.hotpair(*command)
+            assert status == 0, err
+        await plant.all_good()
+        gaps = await plant.gaps(from_ns, time.time_ns())
+        causes = {gap.cause for gap in gaps if gap.device == "meter1"}
+        assert Cause.DISABLED in causes
+        assert Cause.DEVICE not in causes and Cause.LINK not in causes
+        status, _, err = await plant.hotpair("disable", "nobody", "--why", "x")
+        assert status == 1
+        assert "nobody" in err
+
+
+async def test_a_write_is_read_back_checked_and_audited(tmp_path: Path) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        status, out, _ = await plant.hotpair("write", "plc1/setpoint", "3.5")
+        assert (status, "Good, read back 3.5" in out) == (0, True), out
+        await plant.until(lambda points: points["plc1/setpoint"]["value"] == 3.5, 3)
+        status, out, _ = await plant.hotpair("write", "plc1/setpoint", "9")
+        assert (status, "BadOutOfRange" in out) == (1, True), out
+        status, out, _ = await plant.hotpair("write", "plc1/level", "1")
+        assert (status, "BadNotWritable" in out) == (1, True), out
+        status, out, _ = await plant.hotpair("write", "plc2/running", "true")
+        assert (status, "Good, read back True" in out) == (0, True), out
+        await plant.rig(power="off", device="plc1")
+        await plant.until(lambda p: p["plc1/setpoint"]["status"] == "BadNoCommunication", 5)
+        status, out, _ = await plant.hotpair("write", "plc1/setpoint", "3")
+        assert (status, "BadNoCommunication" in out) == (1, True), out
+
+
+async def test_commissioning_works_through_the_running_node(tmp_path: Path) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        values = await plant.json("raw", "plc1", "holding", "0", "4")
+        assert len(values) == 4 and all(0 <= value <= 0xFFFF for value in values)
+        status, out, _ = await plant.hotpair("trace", "plc1", "--seconds", "1.5")
+        assert status == 0
+        assert "->" in out and "<-" in out
+        status, _, err = await plant.hotpair("raw", "plc1", "holding", "60000", "4")
+        assert status == 1 and err.count("\n") == 1, err
+        seen = await plant.json("status")
+        assert seen["devices"]["plc1"]["state"] == "up"
+        history = await plant.json("history", "plc1/level", "--from", "1m")
+        assert history[0]["origin"] == "poll"
+        assert await plant.json("events", "--from", "1h") == []
+
+
+async def test_two_nodes_never_work_on_the_same_data(tmp_path: Path) -> None:
+    async with small_plant(tmp_path) as plant:
+        process = await asyncio.create_subprocess_exec(
+            *plant.new_node()._arguments, stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 1
+        assert b"another node already runs" in err
