@@ -85,10 +85,6 @@ class Collector:
         self.coverage = CoverageTracker(self._keys(), revision, start_ns)
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: dict[str, asyncio.Task[None]] = {}
-        for target in maintenance.disabled:
-            self._disable(target, start_ns)
-        for target, record in maintenance.substituted.items():
-            self._substitute(target, record, start_ns)
 
     def _keys(self) -> list[tuple[Key, int]]:
         return [
@@ -116,7 +112,12 @@ class Collector:
 
     def start(self) -> None:
         """Begin to poll and to listen."""
-        self._begin_grid(self._house.clock.utc_ns())
+        now_ns = self._house.clock.utc_ns()
+        self._begin_grid(now_ns)
+        for target in self.maintenance.disabled:
+            self._disable(target, now_ns)
+        for target, record in self.maintenance.substituted.items():
+            self._substitute(target, record, now_ns)
         for line in self._lines.values():
             self._tasks.append(asyncio.create_task(self._poll(line), name=f"line {line.spec.name}"))
             for device in line.spec.devices:
@@ -250,7 +251,7 @@ class Collector:
         state = self.states[device.name]
         now_ns = self._house.clock.utc_ns()
         for scan_class in device.scan_classes:
-            self.coverage.failed((device.name, scan_class), fault.cause)
+            self.coverage.failed((device.name, scan_class), fault.cause, now_ns)
         known, state.fault = state.fault, fault
         if known is None:
             state.down_since_ns = now_ns
@@ -288,7 +289,7 @@ class Collector:
             self._recovered(device, now_ns)
         key = (device.name, SUBSCRIPTION_CLASS)
         if not delivery.complete:
-            self.coverage.failed(key, Cause.OVERRUN)
+            self.coverage.failed(key, Cause.OVERRUN, now_ns)
             self._house.alarm(device.name, 500, "the server dropped values (queue overflow)")
         begins = self.coverage.scanned(key, delivery.through_ns, delivery.through_ns)
         state.scans += 1
@@ -363,7 +364,7 @@ class Collector:
             if (task := self._listening.pop(target, None)) is not None:
                 task.cancel()
             for scan_class in device.scan_classes:
-                self.coverage.failed((target, scan_class), Cause.DISABLED)
+                self.coverage.failed((target, scan_class), Cause.DISABLED, now_ns)
             numbers = self._filter.numbers(target)
             rows = self._filter.fail(numbers, Status.BAD_OUT_OF_SERVICE, now_ns)
             self._say(device, rows, Origin.SUBSTITUTE, now_ns)

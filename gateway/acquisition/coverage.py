@@ -74,15 +74,15 @@ class CoverageTracker:
         state.through_ns = max(state.through_ns, through_ns)
         return opened
 
-    def failed(self, key: Key, cause: Cause, from_ns: int | None = None) -> None:
-        """The key is not complete from `from_ns` (default: from where it was complete through)."""
+    def failed(self, key: Key, cause: Cause, at_ns: int) -> None:
+        """Nothing is complete from where the key was complete through, and from `at_ns` at latest.
+
+        At latest, because from then on history holds Bad samples, though the next instant of a
+        slow class may be far away.
+        """
         state = self._states[key]
-        if state.hole_from_ns is not None:
-            state.open(state.hole_from_ns if from_ns is None else from_ns, cause)
-        else:
-            state.open(
-                state.through_ns if from_ns is None else min(from_ns, state.through_ns), cause
-            )
+        known = state.hole_from_ns is not None
+        state.open(at_ns if known else min(at_ns, state.through_ns), cause)
 
     def skipped(self, key: Key, from_ns: int, to_ns: int, cause: Cause) -> None:
         """The stretch [from, to) holds scan instants that nobody answered for."""
@@ -90,10 +90,10 @@ class CoverageTracker:
         if state.hole_from_ns is None and to_ns > from_ns:
             state.closed.append((from_ns, to_ns, cause))
 
-    def failed_all(self, cause: Cause, from_ns: int) -> None:
-        """Nothing is complete from `from_ns`: the store failed, or the clock was set."""
+    def failed_all(self, cause: Cause, at_ns: int) -> None:
+        """No class is complete from `at_ns`: the store failed, or the clock was set."""
         for key in self._states:
-            self.failed(key, cause, from_ns)
+            self.failed(key, cause, at_ns)
 
     def in_hole(self, key: Key) -> bool:
         """Whether the key waits for a good scan."""

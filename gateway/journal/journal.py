@@ -109,17 +109,22 @@ class Journal:
             await state.keep_rows(await shelf.kept_rows())
             bodies, floor_ns = await state.load()
             for position, body in bodies:
-                kept.apply(position, body)
+                if body is None:
+                    on_event(900, f"the kept record {position} is damaged and was left out")
+                else:
+                    kept.apply(position, body)
             await shelf.replay()
             seen = {term.number for p in shelf.partitions for term in p.state.terms}
             term = await state.open_term(node, rng, now_ns, seen)
             readers += [await Reader.begin(state.path, broken) for _ in range(2)]
-        except (sqlite3.Error, OSError) as error:
+        except BaseException as error:
             for reader in readers:
                 await reader.close()
             await shelf.close()
             if state is not None:
                 await state.close()
+            if not isinstance(error, sqlite3.Error | OSError):
+                raise
             raise JournalError(
                 f"the journal in {directory} can't be opened: {error}",
                 "Look for room on the disk and for the rights of the folder",

@@ -183,10 +183,17 @@ class Shelf:
                 at = row_id
                 seq = split_record_id(row_id)[1]
                 if kind == "b":
-                    body = decode(wire)
-                    assert isinstance(body, Batch)
-                    self.deal_out(partition, Position(term, seq), body)
+                    self._deal_out_again(partition, Position(term, seq), wire)
                 partition.live.note(term, seq)
+
+    def _deal_out_again(self, partition: Partition, position: Position, wire: bytes) -> None:
+        try:
+            body = decode(wire)
+        except msgspec.MsgspecError as error:
+            self._on_event(900, f"record {position} is damaged and was left out: {error}")
+            return
+        if isinstance(body, Batch):
+            self.deal_out(partition, position, body)
 
     def deal_out(self, partition: Partition, position: Position, body: Batch) -> None:
         """Put a committed batch into the tail of its partition."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from gateway.journal.database import Database, checkpoint, execute, is_damage, open_writer
 from gateway.journal.database import set_aside as set_file_aside
 from gateway.journal.records import Body, Record, decode
@@ -85,12 +87,15 @@ class StateFile:
 
         await self._database.run(work)
 
-    async def load(self) -> tuple[list[tuple[Position, Body]], int | None]:
-        """The facts, maintenance and revisions kept, in order; and the floor of history."""
+    async def load(self) -> tuple[list[tuple[Position, Body | None]], int | None]:
+        """The facts, maintenance and revisions kept, in order; and the floor of history.
+
+        A body is None when its wire form is damaged.
+        """
 
         def work(
             connection: sqlite3.Connection,
-        ) -> tuple[list[tuple[Position, Body]], int | None]:
+        ) -> tuple[list[tuple[Position, Body | None]], int | None]:
             rows = connection.execute(
                 f"SELECT {KEPT_COLUMNS} FROM kept WHERE kind IN ('f', 'm', 'v')"
                 " ORDER BY number, nonce, seq"
@@ -116,10 +121,14 @@ class StateFile:
             await self._database.close()
 
 
-def kept_record(row: tuple[Any, ...]) -> tuple[Position, Body]:
-    """A row of KEPT_COLUMNS as a position and its body."""
+def kept_record(row: tuple[Any, ...]) -> tuple[Position, Body | None]:
+    """A row of KEPT_COLUMNS as a position and its body, None when that is damaged."""
     number, node, nonce, seq, wire = row
-    return Position(Term(number, node, int(nonce, 16)), seq), decode(wire)
+    position = Position(Term(number, node, int(nonce, 16)), seq)
+    try:
+        return position, decode(wire)
+    except msgspec.MsgspecError:
+        return position, None
 
 
 def newest_kept(connection: sqlite3.Connection, kind: str, limit: int) -> list[Any]:
@@ -128,4 +137,5 @@ def newest_kept(connection: sqlite3.Connection, kind: str, limit: int) -> list[A
         f"SELECT {KEPT_COLUMNS} FROM kept WHERE kind = ? ORDER BY at_ns DESC, seq DESC LIMIT ?",
         (kind, limit),
     ).fetchall()
-    return [kept_record(row) for row in rows]
+    found = [kept_record(row) for row in rows]
+    return [(position, body) for position, body in found if body is not None]

@@ -56,10 +56,11 @@ def moment(time_ns: int) -> datetime:
 class PlcNode:
     """One variable: a scalar, or an array of which each point is an element."""
 
-    node_id: Any
+    text: str
     variant: Any
-    points: dict[int | None, PlantPoint]
-    writable: bool
+    node_id: Any = None
+    writable: bool = False
+    points: dict[int | None, PlantPoint] = field(default_factory=dict)
     stamps: dict[int | None, int] = field(default_factory=dict)
     values: dict[int | None, Value] = field(default_factory=dict)
     written: set[int | None] = field(default_factory=set)
@@ -77,6 +78,23 @@ class PlcNode:
             blank = ""
         size = max(index for index in self.points if index is not None) + 1
         return [self.values.get(index, blank) for index in range(size)]
+
+
+def nodes_of(points: Sequence[PlantPoint]) -> list[PlcNode]:
+    """The variables that a PLC's points need. Raises SiteError when points contradict each other."""
+    found: dict[str, PlcNode] = {}
+    for point in points:
+        text, index = point.place
+        variant = TYPES.get(point.data_type)
+        if variant is None:
+            raise SiteError(f"{point.id}: the OPC UA outstation has no {point.data_type}")
+        node = found.setdefault(text, PlcNode(text, variant))
+        alone = index is None or None in node.points
+        if node.variant is not variant or index in node.points or (node.points and alone):
+            raise SiteError(f"{point.id}: its node is used otherwise by another point")
+        node.points[index] = point
+        node.writable |= point.access is not Access.READ
+    return list(found.values())
 
 
 class Plc:
@@ -101,12 +119,14 @@ class Plc:
         self._state_dir = state_dir
         self._iserver = PlcServer(OneUser(self._security.get("user"), password))
         self._server = Server(iserver=self._iserver)
-        self._nodes: list[PlcNode] = []
+        self._nodes = nodes_of(points)
         self._by_id: dict[Any, PlcNode] = {}
-        self._points = list(points)
         self._heap: list[tuple[int, int, int | None]] = []
         self._port_server: BinaryServer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._policy = self._security.get("policy", "Basic256Sha256") if security else "None"
+        if self._policy != "None" and state_dir is None:
+            raise SiteError(f"{name}: a secured PLC needs a directory for its certificate")
 
     @property
     def endpoint(self) -> str:
@@ -132,13 +152,10 @@ class Plc:
         self._task = asyncio.create_task(self._step_for_ever())
 
     async def _secure(self) -> None:
-        policy = self._security.get("policy", "Basic256Sha256") if self._security else "None"
-        if policy == "None":
+        if self._state_dir is None or self._policy == "None":
             self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
             return
         mode = self._security.get("mode", "SignAndEncrypt")
-        if self._state_dir is None:
-            raise SiteError(f"{self.name}: a secured PLC needs a directory for its certificate")
         self._state_dir.mkdir(parents=True, exist_ok=True)
         key, cert = self._state_dir / f"{self.name}.pem", self._state_dir / f"{self.name}.der"
         uri = f"urn:hotpair:outstation:{self.name}"
@@ -147,15 +164,16 @@ class Plc:
         )
         await self._server.load_certificate(str(cert))
         await self._server.load_private_key(str(key))
-        wanted = f"{policy}_{mode}"
+        wanted = f"{self._policy}_{mode}"
         self._server.set_security_policy([ua.SecurityPolicyType[wanted]])
 
     # ------------------------------------------------------------------ the address space
 
     async def _build(self) -> None:
         now_ns = self._now_ns()
-        for point in self._points:
-            await self._declare(point)
+        for node in self._nodes:
+            node.node_id = await self._node_id(node.text)
+            self._by_id[node.node_id] = node
         folder = None
         for number, node in enumerate(self._nodes):
             if number % PER_FOLDER == 0:
@@ -179,23 +197,6 @@ class Plc:
         # a scalar's node has no other element, so a tie never gets that far.
         heapq.heapify(self._heap)
 
-    async def _declare(self, point: PlantPoint) -> None:
-        text, index = point.place
-        node_id = await self._node_id(text)
-        variant = TYPES.get(point.data_type)
-        if variant is None:
-            raise SiteError(f"{point.id}: the OPC UA outstation has no {point.data_type}")
-        node = self._by_id.get(node_id)
-        if node is None:
-            node = PlcNode(node_id, variant, {}, False)
-            self._by_id[node_id] = node
-            self._nodes.append(node)
-        alone = index is None or None in node.points
-        if node.variant is not variant or index in node.points or (node.points and alone):
-            raise SiteError(f"{point.id}: its node is used otherwise by another point")
-        node.points[index] = point
-        node.writable |= point.access is not Access.READ
-
     async def _node_id(self, text: str) -> Any:
         """A NodeId; a namespace named by URI is registered, one named by number is padded up to."""
         if text.startswith("nsu="):
@@ -218,7 +219,7 @@ class Plc:
         )
         if self.fault is not None and self.fault.kind == "nan":
             value = ua.DataValue(
-                StatusCode_=ua.StatusCode(ua.StatusCodes.BadSensorFailure),
+                StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure),
                 SourceTimestamp=moment(self._now_ns()),
                 ServerTimestamp=moment(self._now_ns()),
             )

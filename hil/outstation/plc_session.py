@@ -84,9 +84,9 @@ def _cut(result: Any, index_range: str) -> Any:
     try:
         first, end = first_last(index_range)
     except ValueError:
-        return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid))
+        return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid))
     if not isinstance(value, list) or first >= len(value):
-        return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
+        return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
     return replace(result, Value=ua.Variant(value[first:end], result.Value.VariantType))
 
 

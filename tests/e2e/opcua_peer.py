@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from asyncua import Server, ua
+from asyncua import Node, Server, ua
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
@@ -94,10 +94,8 @@ class IndexingSession(InternalSession):  # type: ignore[misc]
     async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
         for wanted in params.NodesToWrite:
             if wanted.IndexRange:
-                whole = await self.iserver.isession.read_attributes(
-                    [wanted.NodeId], ua.AttributeIds.Value
-                )
-                values = list(whole[0].Value.Value)
+                whole = await Node(self, wanted.NodeId).read_value()
+                values = list(whole)
                 values[int(wanted.IndexRange)] = wanted.Value.Value.Value[0]
                 variant = ua.Variant(values, wanted.Value.Value.VariantType)
                 wanted.Value, wanted.IndexRange = ua.DataValue(variant), None

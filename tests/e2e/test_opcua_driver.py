@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from asyncua import Client, ua
-from opcua_peer import (
+
+from gateway.driver import Frame
+from gateway.errors import DeviceError, LinkError, Refused, WriteRefused
+from gateway.model import Status, is_bad
+from tests.e2e.opcua_peer import (
     KINDS,
     LONG_AGO,
     URI,
@@ -22,10 +26,6 @@ from opcua_peer import (
     open_line,
     running,
 )
-
-from gateway.driver import Frame
-from gateway.errors import DeviceError, LinkError, Refused, WriteRefused
-from gateway.model import Status, is_bad
 
 ALL = {
     "bool": ("Bool", "bool", True),

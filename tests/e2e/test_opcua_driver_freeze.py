@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from opcua_peer import KINDS, URI, Heard, House, Plc, open_line, running
+from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, open_line, running
 
 FLOW = {"flow": {"node": f"nsu={URI};s=Double", "type": "double"}}
 

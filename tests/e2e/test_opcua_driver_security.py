@@ -14,11 +14,11 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from opcua_peer import URI, Heard, House, OneUser, Plc, open_line, running
 
 from drivers.opcua.pki import fingerprint
 from gateway.driver import Scan
 from gateway.model import Status
+from tests.e2e.opcua_peer import URI, Heard, House, OneUser, Plc, open_line, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FLOW = {"flow": {"node": f"nsu={URI};s=Double", "type": "double"}}

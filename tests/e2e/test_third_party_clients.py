@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from third_party.rig import Node, need_npm, opcua_task, running_node, until
 
 from gateway.server.passwords import hash_password
 from hil.bench.process import Spawned, free_port, python
+
+from .third_party.rig import Node, need_npm, opcua_task, running_node, until
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(60)]
 

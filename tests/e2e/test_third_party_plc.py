@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from third_party.rig import Node, need_npm, opcua_task, running_node, script, until
 
 from hil.bench.process import Spawned, free_port
+
+from .third_party.rig import Node, need_npm, opcua_task, running_node, script, until
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(60)]
 

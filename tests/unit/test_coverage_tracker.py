@@ -67,7 +67,7 @@ def test_a_key_that_is_late_beyond_its_patience_is_declared_and_the_others_go_on
 def test_a_fault_opens_a_hole_where_the_key_was_complete_through() -> None:
     cover = tracker()
     cover.scanned(KEY, 1, 100)
-    cover.failed(KEY, Cause.LINK)
+    cover.failed(KEY, Cause.LINK, 120)
     assert cover.in_hole(KEY)
     assert holes(cover.record(300)) == [(0, 1, "starting"), (100, 300, "link")]
     cover.scanned(KEY, 350, 400)
@@ -77,16 +77,24 @@ def test_a_fault_opens_a_hole_where_the_key_was_complete_through() -> None:
 def test_a_hole_whose_cause_changes_is_two_holes() -> None:
     cover = tracker()
     cover.scanned(KEY, 1, 100)
-    cover.failed(KEY, Cause.LINK)
-    cover.failed(KEY, Cause.LINK)
-    cover.failed(KEY, Cause.DISABLED)
-    assert holes(cover.record(200))[-1] == (100, 200, "disabled")
+    cover.failed(KEY, Cause.LINK, 120)
+    cover.failed(KEY, Cause.LINK, 140)
+    cover.failed(KEY, Cause.DISABLED, 160)
+    assert holes(cover.record(200))[1:] == [(100, 160, "link"), (160, 200, "disabled")]
+
+
+def test_a_slow_class_whose_next_instant_is_far_ends_when_the_loss_is_noticed() -> None:
+    cover = tracker()
+    cover.scanned(KEY, 1, 1000)
+    cover.failed(KEY, Cause.LINK, 120)
+    cover.scanned(KEY, 150, 1150)
+    assert holes(cover.record(200)) == [(0, 1, "starting"), (120, 150, "link")]
 
 
 def test_the_cause_of_an_open_hole_changes_from_then_on_when_the_moment_is_known() -> None:
     cover = tracker()
     cover.scanned(KEY, 1, 100)
-    cover.failed(KEY, Cause.LINK)
+    cover.failed(KEY, Cause.LINK, 110)
     cover.scanned(KEY, 150, 200)
     cover.failed_all(Cause.STORE, 180)
     cover.failed(KEY, Cause.CLOCK, 250)
@@ -111,11 +119,11 @@ def test_the_number_of_holes_between_two_records_is_bounded_and_none_is_forgotte
     cover = tracker()
     for start in range(0, 1000 * (HOLES_KEPT_MAX + 10), 1000):
         cover.scanned(KEY, start + 500, start + 600)
-        cover.failed(KEY, Cause.DEVICE)
+        cover.failed(KEY, Cause.DEVICE, start + 700)
     found = holes(cover.record(10**6))
     assert len(found) <= HOLES_KEPT_MAX + 2
     declared = sum(to - start for start, to, _ in found)
-    assert declared >= 400 * (HOLES_KEPT_MAX + 9)
+    assert declared >= 390 * (HOLES_KEPT_MAX + 9)
 
 
 steps = st.lists(
@@ -138,7 +146,7 @@ def test_no_instant_is_claimed_that_no_scan_answered_for(events: list[tuple[str,
             cover.scanned(KEY, now, end)
             through = max(through, end)
         elif kind == "bad":
-            cover.failed(KEY, Cause.DEVICE)
+            cover.failed(KEY, Cause.DEVICE, now)
         elif kind == "skip":
             cover.skipped(KEY, now - 3, now, Cause.OVERRUN)
         elif kind == "claim" and (record := cover.record(now)) is not None:

@@ -44,7 +44,7 @@ static void say_ready(int port) {
 
 static int serve_rtu(const char *device) {
     uint8_t query[MODBUS_MAX_ADU_LENGTH];
-    modbus_t *line = modbus_new_rtu(device, 19200, 'E', 8, 1);
+    modbus_t *line = modbus_new_rtu(device, 19200, 'N', 8, 1);
     modbus_set_slave(line, 1);
     if (modbus_connect(line))
         return 1;

@@ -114,7 +114,12 @@ class Node:
             found = await self.value(point)
             return found is not None and found == value
 
-        await until(same, f"{point} = {value}; {await self.points(point)}", within_s)
+        try:
+            await until(same, f"{point} = {value}", within_s)
+        except AssertionError as error:
+            found = (await self.points(point))[point]
+            why = (await self.control.get("/status"))["devices"]
+            raise AssertionError(f"{error}: {found}; {why}") from None
 
     async def goes_bad(self, point: str, within_s: float = WITHIN_S) -> str:
         """Wait until the status of a point is bad; its name."""

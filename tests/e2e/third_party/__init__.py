@@ -1,0 +1,1 @@
+"""Small programs by other vendors, and the rig that runs a node beside them."""
