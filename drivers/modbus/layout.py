@@ -123,16 +123,20 @@ class Layout:
         # Scale factors of another class are read along; that class observes them.
         numbers = [spec.number if i < own else -1 for i, (spec, _) in enumerate(chosen)]
         limits, quirks = self.holds.limits, self.holds.quirks
-        untouched = volatile_ranges(self._unwanted(maps))
+        others = self._unwanted(maps)
+        untouched = volatile_ranges(others)
+        safe = {m.name for m in every}
+        known = [(m.area, m.address, m.address + m.words - 1) for m in others if m.name in safe]
         requests = plan(
             maps,
             limits,
             quirks,
             refusals.ranges,
             untouched=untouched,
+            known=known,
             request_cost=SERIAL_REQUEST_COST if self.serial else REQUEST_COST,
         )
-        barred = unreadable(maps, limits, refusals.ranges, untouched=untouched)
+        barred = unreadable(maps, limits, refusals.ranges, untouched=untouched, known=known)
         unread = [
             (numbers[i], refusals.status_of(maps[i]) or Status.BAD_CONFIGURATION_ERROR)
             for i in barred

@@ -5,7 +5,7 @@ Every point lies in exactly one request, whole. A request never
 
 - exceeds what the device allows in one request, or leaves the allowed range it starts in;
 - touches a refused address, or in passing a volatile one;
-- crosses a hole (registers that no wanted point declares) wider than `max_gap_words`.
+- crosses a hole (registers that no point declares) wider than `max_gap_words`.
 
 Points that must be read together are one *span*: a point with its SunSpec scale factor, and the
 points that share a volatile register. Sorted by where they begin, with spans inside other spans
@@ -74,15 +74,17 @@ def plan(
     refused: Collection[AddressRange] = (),
     *,
     untouched: Collection[AddressRange] = (),
+    known: Collection[AddressRange] = (),
     request_cost: int = REQUEST_COST,
 ) -> tuple[Request, ...]:
     """The requests of least cost that read every readable point once, by area and address.
 
     `refused` are addresses that the device refused: a point there is left out (see `unreadable`).
     `untouched` are addresses never to be read in passing: volatile points that are not among
-    `points` (see `volatile_ranges`). Addresses of SunSpec points must be absolute already.
+    `points` (see `volatile_ranges`). `known` are registers of other declared points: they may be
+    read in passing, since the device is known to have them, and make no hole. Addresses of SunSpec points must be absolute already.
     """
-    spans, _ = survey(points, limits, refused, untouched)
+    spans, _ = survey(points, limits, refused, untouched, known)
     requests: list[Request] = []
     for area in Area:
         mine = sorted(
@@ -93,7 +95,7 @@ def plan(
         chosen = [[span] for span in alone]
         if shared:
             terrain = Terrain.of(
-                points, shared, limits, [*refused, *untouched, *taken(points, alone)]
+                points, shared, limits, [*refused, *untouched, *taken(points, alone)], known
             )
             cost = request_cost * (BITS_PER_WORD if area.is_bits else 1)
             chosen += _partition(shared, terrain, cost)
@@ -109,9 +111,10 @@ def unreadable(
     refused: Collection[AddressRange] = (),
     *,
     untouched: Collection[AddressRange] = (),
+    known: Collection[AddressRange] = (),
 ) -> dict[int, str]:
     """The points that no legal request can read (index), each with the reason for a person."""
-    return survey(points, limits, refused, untouched)[1]
+    return survey(points, limits, refused, untouched, known)[1]
 
 
 def scale_factors(points: Sequence[PointMap], wanted: Collection[int]) -> tuple[int, ...]:

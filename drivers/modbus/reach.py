@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from profiles.schema import Area, Limits, PointMap
@@ -47,6 +48,7 @@ def survey(
     limits: Limits,
     refused: Collection[AddressRange],
     untouched: Collection[AddressRange],
+    known: Collection[AddressRange] = (),
 ) -> tuple[list[Span], dict[int, str]]:
     """The spans of the readable points, and why the others are not readable."""
     reasons = _out_of_reach(points, limits, refused)
@@ -54,7 +56,7 @@ def survey(
     for _ in range(len(points) + 1):
         _orphans(points, reasons)
         spans = spans_of(points, [i for i in range(len(points)) if i not in reasons])
-        broken = _unreachable(points, spans, limits, [*refused, *untouched])
+        broken = _unreachable(points, spans, limits, [*refused, *untouched], known)
         if not broken:
             break
         reasons.update(broken)
@@ -153,6 +155,7 @@ def _unreachable(
     spans: Sequence[Span],
     limits: Limits,
     barred: Sequence[AddressRange],
+    known: Collection[AddressRange],
 ) -> dict[int, str]:
     """Spans that no single request can read: the points that cause it, with the reason."""
     broken: dict[int, str] = {}
@@ -167,7 +170,7 @@ def _unreachable(
             for span in volatile
         ]
         for group, closed in terrains:
-            terrain = Terrain.of(points, group, limits, closed)
+            terrain = Terrain.of(points, group, limits, closed, known)
             for span in group:
                 if len(span.members) > 1 and not terrain.fits(span.first, span.end):
                     linked = [i for i in span.members if points[i].point.sf is not None]
@@ -203,12 +206,17 @@ class Terrain:
         spans: Sequence[Span],
         limits: Limits,
         barred: Iterable[AddressRange],
+        known: Iterable[AddressRange] = (),
     ) -> Terrain:
-        """The terrain that these spans, all of one area, stand on."""
+        """The terrain that these spans, all of one area, stand on.
+
+        `known` registers are declared by points that are not wanted now: no hole, no way in.
+        """
         if not spans:
             return cls((), (), 0, ())
         area = spans[0].area
         closed = [(first, last) for where, first, last in barred if where is area]
+        passable = _merged((first, last) for where, first, last in known if where is area)
         gap = limits.max_gap_words * (BITS_PER_WORD if area.is_bits else 1)
         declared = sorted(
             (points[i].address, points[i].address + points[i].words)
@@ -221,7 +229,8 @@ class Terrain:
         for first, last_end in declared:
             if not starts or first > end:
                 # A hole [end, first): too wide, or with an address in it that must not be read.
-                if starts and (first - end > gap or any(a < first and end <= b for a, b in closed)):
+                wide = _widest_hole(end, first, passable) > gap
+                if starts and (wide or any(a < first and end <= b for a, b in closed)):
                     island += 1
                 starts.append(first)
                 islands.append(island)
@@ -239,6 +248,29 @@ class Terrain:
 
     def _island(self, address: int) -> int:
         return self.islands[bisect_right(self.starts, address) - 1]
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Inclusive ranges in order, those that touch made one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _widest_hole(first: int, end: int, passable: Sequence[tuple[int, int]]) -> int:
+    """The longest run of undeclared registers in [first, end); `passable` as `_merged` gives it."""
+    widest, at = 0, first
+    begin = max(0, bisect_right(passable, (first, 0x10000)) - 1)
+    for a, b in islice(passable, begin, None):
+        if a >= end:
+            break
+        widest = max(widest, a - at)
+        at = max(at, b + 1)
+    return max(widest, end - at)
 
 
 def _limit(area: Area, limits: Limits) -> int:

@@ -109,7 +109,10 @@ def unpack(packed: bytes) -> Columns:
     """The columns of a stored form. Raises ValueError if it isn't one."""
     try:
         version, kind, flags, count = _HEADER.unpack_from(packed)
-        data = zlib.decompressobj().decompress(packed[_HEADER.size :], _MAX_BYTES)
+        inflate = zlib.decompressobj()
+        data = inflate.decompress(packed[_HEADER.size :], _MAX_BYTES)
+        if not inflate.eof:
+            raise ValueError("it is cut short")
         if version != _VERSION:
             raise ValueError(f"segment format {version} is not known")
         return _unpack(kind, flags, count, memoryview(data))

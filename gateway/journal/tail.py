@@ -20,6 +20,10 @@ from gateway.journal.records import Batch
 from gateway.model import HistoryRow, Origin, Term
 
 
+class _Untyped:
+    """The type of a column that has no value yet; no value is of it, not even None."""
+
+
 class Tail:
     """The newest samples of one point; `refs` index the batches of its group."""
 
@@ -30,7 +34,7 @@ class Tail:
         self.refs = array("I")
         self.statuses: array[int] | None = None
         self.absent: bytearray | None = None
-        self.type: type = type(None)
+        self.type: type = _Untyped
         self.values: Any = []
 
     def add_unlike(self, value: Any) -> None:
@@ -42,7 +46,7 @@ class Tail:
             self.absent.append(1)
             self.values.append(False if self.type is bool else 0)
             return
-        if self.type is type(None):
+        if self.type is _Untyped:
             self._begin(type(value), count)
         else:
             self._mix()

@@ -81,7 +81,7 @@ class PlcNode:
 
 
 def nodes_of(points: Sequence[PlantPoint]) -> list[PlcNode]:
-    """The variables that a PLC's points need. Raises SiteError when points contradict each other."""
+    """The variables that points need. Raises SiteError when points contradict each other."""
     found: dict[str, PlcNode] = {}
     for point in points:
         text, index = point.place

@@ -89,13 +89,14 @@ class OutstationRig:
 
     def _listeners(self, line: PlantLine, bus: Bus, limit: int, evict: bool) -> list[Port]:
         if line.transport == "rtu":
-            settings = {key: line.options[key] for key in SERIAL_OPTIONS if key in line.options}
             path = self._ports.get(line.name)
             if path is None:
                 raise SiteError(f"line {line.name}: no port is named for it (node.yaml `ports:`)")
             if path.is_char_device() and not path.is_symlink():
+                settings = {key: line.options[key] for key in SERIAL_OPTIONS if key in line.options}
                 return [SerialLine(bus, port=str(path), **settings)]
-            return [SerialLine(bus, link=path, **settings)]
+            # A pty has neither speed nor parity, and Linux refuses to set a parity on it.
+            return [SerialLine(bus, link=path)]
         if line.transport == "udp":
             return [UdpListener(bus, host, line.port) for host in line.hosts]
         tls = self._tls(line) if line.transport == "tls" else None

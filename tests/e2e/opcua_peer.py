@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import Node, Server, ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
@@ -102,6 +103,26 @@ class IndexingSession(InternalSession):  # type: ignore[misc]
         return list(await super().write(params))
 
 
+class StingySession(InternalSession):  # type: ignore[misc]
+    """Refuses to read more than three nodes at once, without having said so."""
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        if len(params.NodesToRead) > 3:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+        return list(await super().read(params))
+
+
+class StingyServer(InternalServer):  # type: ignore[misc]
+    """Gives clients sessions of little capacity."""
+
+    def create_session(
+        self, name: str, user: User = ANYBODY, external: bool = False
+    ) -> InternalSession:
+        return StingySession(
+            self, self.aspace, self.subscription_service, name, user=user, external=external
+        )
+
+
 class IndexingServer(InternalServer):  # type: ignore[misc]
     """Gives clients sessions that know single elements."""
 
@@ -185,6 +206,12 @@ class Plc:
         now = ua.Variant(datetime.now(UTC) + ahead, ua.VariantType.DateTime)
         await self.server.write_attribute_value(what, ua.DataValue(now))
 
+    async def add(self, name: str, value: Any, kind: ua.VariantType) -> None:
+        await self.folder.add_variable(ua.NodeId(name, self.index), name, ua.Variant(value, kind))
+
+    async def remove(self, name: str) -> None:
+        await self.server.delete_nodes([self.server.get_node(ua.NodeId(name, self.index))])
+
     async def set(self, name: str, value: Any, kind: ua.VariantType, **more: Any) -> None:
         """Write a value with the current time as its source time, unless `more` says otherwise."""
         now = datetime.now(UTC)
@@ -204,6 +231,18 @@ async def running(plc: Plc) -> AsyncIterator[Plc]:
         await plc.stop()
 
 
+class ShiftedClock(SystemClock):
+    """A clock whose monotonic half a test may set forward, to reach what happens rarely."""
+
+    ahead_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.ahead_ns
+
+    def utc_ns(self) -> int:
+        return super().utc_ns() - self.ahead_ns
+
+
 @dataclass
 class House:
     """What a driver is given, with everything that it says kept."""
@@ -212,10 +251,11 @@ class House:
     alarms: list[tuple[str, int, str]] = field(default_factory=list)
     facts: dict[tuple[str, str], Any] = field(default_factory=dict)
     allowed: bool = True
+    clock: ShiftedClock = field(default_factory=ShiftedClock)
 
     def context(self) -> DriverContext:
         return DriverContext(
-            clock=SystemClock(),
+            clock=self.clock,
             rng=random.Random(7),
             base_dir=self.base_dir,
             data_dir=self.base_dir / "data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 import pytest_asyncio
 from asyncua import Client, ua
 
-from gateway.driver import Frame
+from gateway.driver import Delivery, Frame
 from gateway.errors import DeviceError, LinkError, Refused, WriteRefused
-from gateway.model import Status, is_bad
+from gateway.model import NS_PER_S, Status, is_bad
 from tests.e2e.opcua_peer import (
     KINDS,
     LONG_AGO,
@@ -22,6 +23,7 @@ from tests.e2e.opcua_peer import (
     House,
     IndexingServer,
     Plc,
+    StingyServer,
     ns,
     open_line,
     running,
@@ -474,6 +476,105 @@ async def test_a_wrong_clock_of_the_server_is_told_and_future_stamps_are_not_bel
     scan = await line.scan("plc", "normal")
     assert scan.requested_ns <= scan.observations[0].time_ns <= scan.received_ns
     assert "3600 s ahead of ours" in house.texts("clock")[0]
+    await line.close()
+
+
+async def test_a_node_that_appears_later_is_found_within_a_minute(plc: Plc, house: House) -> None:
+    points = FLOW | {"late": {"node": node("Late"), "type": "double"}}
+    async with Heard(open_line(house, subscribe(plc), points)) as heard:
+        first = await heard.until(lambda d: True)
+        assert first.observations[1].status == Status.BAD_NODE_ID_UNKNOWN
+        await plc.add("Late", 1.0, KINDS.Double)
+        house.clock.ahead_ns = 61 * NS_PER_S
+        await heard.value(1, 1.0)
+        await plc.set("Late", 2.0, KINDS.Double)
+        await heard.value(1, 2.0)
+    await plc.remove("Late")
+
+
+async def test_the_channel_is_renewed_before_it_ends_and_an_idle_session_kept(
+    plc: Plc, house: House
+) -> None:
+    line = open_line(house, poll(plc, session_timeout="5s"), FLOW)
+    await line.scan("plc", "normal")
+    renewed, kept = asyncio.Event(), asyncio.Event()
+
+    def look(frame: Frame) -> None:
+        if "Renew" in frame.text:
+            renewed.set()
+        if renewed.is_set() and frame.text.startswith("Read i=2259"):
+            kept.set()
+
+    line.trace("plc", look)
+    house.clock.ahead_ns = 2_701 * NS_PER_S
+    async with asyncio.timeout(10):
+        await renewed.wait()
+        house.clock.ahead_ns += 6 * NS_PER_S
+        await kept.wait()
+    assert (await line.scan("plc", "normal")).fault is None
+    assert line.diagnostics("plc").link_failures == 0
+    await line.close()
+
+
+async def test_a_server_that_refuses_large_reads_unannounced_is_asked_for_less(
+    house: House,
+) -> None:
+    plc = Plc()
+    plc.make_iserver = StingyServer
+    async with running(plc):
+        line = open_line(house, poll(plc), all_points())
+        scan = await line.scan("plc", "normal")
+        assert len(scan.observations) == len(ALL)
+        refused = line.diagnostics("plc").exceptions[ua.StatusCodes.BadTooManyOperations]
+        await line.scan("plc", "normal")
+        assert line.diagnostics("plc").exceptions == {ua.StatusCodes.BadTooManyOperations: refused}
+        await line.close()
+
+
+async def test_an_error_of_the_house_costs_one_attempt_and_not_the_subscription(
+    plc: Plc, house: House
+) -> None:
+    line = open_line(house, subscribe(plc), FLOW)
+    heard: list[Delivery] = []
+    back = asyncio.Event()
+
+    def take(delivery: Delivery) -> None:
+        heard.append(delivery)
+        if len(heard) == 1:
+            raise RuntimeError("no room")
+        if len(heard) == 3:
+            back.set()
+
+    task = asyncio.create_task(line.listen("plc", take))
+    await asyncio.wait_for(back.wait(), 10)
+    fault = heard[1].fault
+    assert fault is not None and "no room" in fault.detail
+    assert heard[2].observations[0].value == 2.25
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await line.close()
+
+
+async def test_a_write_whose_node_can_not_be_there_or_is_an_array_is_refused(
+    plc: Plc, house: House
+) -> None:
+    points = {
+        "foreign": {"node": "nsu=urn:other;s=a", "type": "double", "access": "rw"},
+        "array": {"node": node("Array"), "type": "double", "access": "rw"},
+        "missing": {"node": node("Nowhere"), "type": "double", "access": "rw"},
+    }
+    line = open_line(house, poll(plc), points)
+    await line.scan("plc", "normal")
+    specs = {p.name: p for p in line.spec.devices[0].points}
+    for name, status in (
+        ("foreign", Status.BAD_NODE_ID_UNKNOWN),
+        ("array", Status.BAD_NOT_SUPPORTED),
+    ):
+        with pytest.raises(WriteRefused) as refused:
+            await line.write(specs[name], 1.0)
+        assert refused.value.status == status
+    with pytest.raises(Refused):
+        await line.write(specs["missing"], 1.0)
     await line.close()
 
 

@@ -80,6 +80,7 @@ def legal(
     group: Sequence[int],
     limits: Limits,
     barred: Sequence[AddressRange],
+    known: Sequence[AddressRange] = (),
 ) -> bool:
     """Whether one request may read exactly these points: written from the words of the rule."""
     mine: set[int] = set().union(*(registers(points[i]) for i in group))
@@ -98,6 +99,8 @@ def legal(
     declared = set(mine)
     for other in others:
         declared |= registers(other)
+    for _, a, b in known:
+        declared |= set(range(a, b + 1))
     hole = 0
     for register in sorted(stretch):
         hole = 0 if register in declared else hole + 1
@@ -166,9 +169,10 @@ def test_a_plan_costs_no_more_than_the_best_of_all_partitions(data: st.DataObjec
     points = data.draw(maps(6, 24))
     rules = data.draw(limits(16, 24))
     refused = data.draw(barriers(24))
+    known = data.draw(barriers(24))
     price = data.draw(st.integers(0, 12))
-    found = plan(points, rules, Quirks(), refused, request_cost=price)
-    reasons = unreadable(points, rules, refused)
+    found = plan(points, rules, Quirks(), refused, known=known, request_cost=price)
+    reasons = unreadable(points, rules, refused, known=known)
     readable = [i for i in range(len(points)) if i not in reasons]
     assert sorted(i for request in found for i in request.points) == readable
     units = together(points, readable)
@@ -179,7 +183,7 @@ def test_a_plan_costs_no_more_than_the_best_of_all_partitions(data: st.DataObjec
     best = None
     for partition in partitions(shared):
         groups = [[i for unit in group for i in unit] for group in partition]
-        if all(legal(points, calm, group, rules, closed) for group in groups):
+        if all(legal(points, calm, group, rules, closed, known) for group in groups):
             total = sum(
                 price
                 + max(points[i].address + points[i].words for i in group)

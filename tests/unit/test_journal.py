@@ -300,9 +300,11 @@ async def test_gaps_are_what_coverage_leaves_out_also_over_restarts(world: World
         assert await journal.gaps("plc1", T0, T0 + 5 * NS_PER_S) == expected
         assert await journal.gaps("plc1", T0, 2**62) == expected, "the newest second is no gap"
         run_rows = await journal._reader.run(
-            lambda _: journal._reader.open(journal._shelf.files()[-1])
-            .execute("SELECT count(*) FROM run")
-            .fetchone()
+            lambda _: (
+                journal._reader.open(journal._shelf.files()[-1])
+                .execute("SELECT count(*) FROM run")
+                .fetchone()
+            )
         )
         assert run_rows == (1,), "touching coverage is one row"
     world.clock.now_ns = T0 + 8 * NS_PER_S
@@ -416,9 +418,11 @@ async def test_a_full_disk_stops_history_but_not_live_values_and_heals(world: Wo
     told: list[int | None] = []
 
     def sink(records: Sequence[Record], stored: bool) -> None:
-        for record in records:
-            if isinstance(record.body, Batch):
-                heard.append((record.body.samples[0][2], record.position.seq, stored))
+        heard.extend(
+            (record.body.samples[0][2], record.position.seq, stored)
+            for record in records
+            if isinstance(record.body, Batch)
+        )
 
     async with world.journal() as journal:
         journal.on_commit(sink)
@@ -564,7 +568,7 @@ async def test_a_broken_chain_is_found(world: World) -> None:
     connection.commit()
     connection.close()
     async with world.journal() as journal:
-        assert [position.seq for position in await journal.verify()] == [2, 3, 4]
+        assert [position.seq for position in await journal.verify()] == [2, 4]
         assert {position.term for position in await journal.verify()} == {term}
     assert any("damaged and was left out" in text for _, text in world.events)
 

@@ -1,0 +1,193 @@
+"""The waterworks: the whole emulated site, read by the product's own drivers.
+
+The rig's encoder and the drivers' decoders share no code. Here they meet over real sockets, a pty
+and OPC UA, for every point of the site.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from drivers.modbus import driver as modbus
+from drivers.opcua import driver as opcua
+from gateway.clock import SystemClock
+from gateway.config.files import load as load_config
+from gateway.driver import Delivery, DriverContext, LineSpec, Observation
+from gateway.model import NS_PER_MS, NS_PER_S, is_bad
+from hil.judges import same
+from hil.nemesis import read_schedule
+from hil.outstation.rig import OutstationRig
+from hil.plant import Plant, PlantPoint
+from hil.site import load_site, localise, serial_ports
+
+SITE = Path(__file__).parents[2] / "hil" / "sites" / "waterworks"
+DRIVERS = {"modbus": modbus.schema, "opcua": opcua.schema}
+PORTS = [*range(15020, 15028), 4840, 8080]
+
+
+def free_offset() -> int:
+    """An offset at which every port of the site is free now."""
+    for offset in random.sample(range(2_000, 40_000, 20), 50):
+        try:
+            for port in PORTS:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port + offset))
+        except OSError:
+            continue
+        return offset
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the site with all ports moved."""
+    here = tmp_path / "waterworks"
+    shutil.copytree(SITE, here, ignore=shutil.ignore_patterns("run", "data"))
+    offset = free_offset()
+    for name in ("site.yaml", "node.yaml"):
+        (here / name).write_text(localise((here / name).read_text(), offset))
+    yield here
+
+
+def test_the_rig_and_the_gateway_understand_the_same_site(folder: Path) -> None:
+    plant = load_site(folder / "site.yaml")
+    node, site = load_config(folder / "node.yaml", DRIVERS)
+    assert len(site.devices) == len(plant.devices) == 12
+    assert len(site.points) == 2_000
+    mine = {point.id: point for point in plant.points()}
+    assert set(mine) == {point.id for point in site.points}
+    for point in site.points:
+        own = mine[point.id]
+        assert (own.data_type, own.access, own.scan_class, own.deadband) == (
+            point.data_type,
+            point.access,
+            point.scan_class,
+            point.deadband,
+        ), point.id
+    assert {name: str(path) for name, path in serial_ports(folder / "node.yaml").items()} == {
+        name: str(path) for name, path in node.ports.items()
+    }
+
+
+def test_every_living_device_is_faulted_once_within_half_an_hour(folder: Path) -> None:
+    plant = load_site(folder / "site.yaml")
+    strokes = read_schedule((folder / "faults.yaml").read_text())
+    faulted = [s.message["device"] for s in strokes if s.message.get("power") != "on"]
+    assert sorted(faulted) == sorted(set(plant.devices) - plant.rig.dead)
+    assert strokes[-1].at_ns < 25 * 60 * NS_PER_S
+    assert YAML(typ="safe").load(folder / "rig.yaml")["dead"] == ["valves1"]
+
+
+def context_of(folder: Path) -> DriverContext:
+    return DriverContext(
+        clock=SystemClock(),
+        rng=random.Random(1),
+        base_dir=folder,
+        data_dir=folder / "data",
+        bind=None,
+        facts={},
+        learned=lambda device, key, value: None,
+        alarm=lambda device, severity, text: None,
+        may_send=lambda: True,
+    )
+
+
+class Reading:
+    """Everything that one line's devices said in one scan of each class."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[tuple[int, int, Observation]]] = {}
+        self.faults: dict[str, str] = {}
+
+    def add(self, from_ns: int, to_ns: int, observations: object) -> None:
+        assert isinstance(observations, list | tuple)
+        for item in observations:
+            self.seen.setdefault(item.point, []).append((from_ns, to_ns, item))
+
+
+async def scan_all(line: LineSpec, folder: Path, found: Reading) -> None:
+    driver = opcua if line.driver == "opcua" else modbus
+    opened = driver.open_line(line, context_of(folder))
+    try:
+        for device in line.devices:
+            if device.subscribed:
+                await listen(opened, device.name, len(device.points), found)
+                continue
+            for scan_class in device.scan_classes:
+                for _ in range(20):  # a refused block is learned piece by piece
+                    scan = await opened.scan(device.name, scan_class)
+                    found.add(scan.requested_ns, scan.received_ns, scan.observations)
+                    if scan.fault is None:
+                        found.faults.pop(device.name, None)
+                        break
+                    found.faults[device.name] = scan.fault.detail
+                    if device.name == "valves1":
+                        break
+                    await asyncio.sleep(scan.fault.retry_after_ns / NS_PER_S)
+    finally:
+        await opened.close()
+
+
+async def listen(opened: object, device: str, points: int, found: Reading) -> None:
+    complete = asyncio.Event()
+
+    def deliver(delivery: Delivery) -> None:
+        for item in delivery.observations:
+            found.add(item.time_ns, item.time_ns, [item])
+        if len(found.seen) >= points:
+            complete.set()
+
+    assert hasattr(opened, "listen")
+    task = asyncio.create_task(opened.listen(device, deliver))
+    async with asyncio.timeout(30):
+        await complete.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def wrong(point: PlantPoint, from_ns: int, to_ns: int, item: Observation) -> str | None:
+    """What is wrong with an observation, if anything: it must be true at a moment of its scan."""
+    if point.unreadable:
+        return None if is_bad(item.status) else f"{point.id} reads {item.value!r} where it can't"
+    held = [step.value for step in point.steps(from_ns - 5 * NS_PER_MS, to_ns + 1)]
+    if not is_bad(item.status) and any(same(item.value, value) for value in held):
+        return None
+    return f"{point.id}: {item.value!r} status {item.status:#x}, held {held}"
+
+
+async def test_every_point_reads_as_the_truth_through_the_drivers(folder: Path) -> None:
+    plant: Plant = load_site(folder / "site.yaml")
+    node, site = load_config(folder / "node.yaml", DRIVERS)
+    rig = OutstationRig(plant, serial_ports(folder / "node.yaml"), base_dir=folder)
+    await rig.start()
+    try:
+        readings = {line.name: Reading() for line in site.lines}
+        async with asyncio.timeout(90):
+            await asyncio.gather(
+                *(scan_all(line, folder, readings[line.name]) for line in site.lines)
+            )
+    finally:
+        await rig.stop()
+    truth = {point.id: point for point in plant.points()}
+    problems: list[str] = []
+    for line in site.lines:
+        reading = readings[line.name]
+        assert set(reading.faults) <= plant.rig.dead, reading.faults
+        for device in line.devices:
+            for spec in device.points:
+                if not spec.access.readable or device.name in plant.rig.dead:
+                    continue
+                for from_ns, to_ns, item in reading.seen[spec.number]:
+                    found = wrong(truth[spec.id], from_ns, to_ns, item)
+                    if found is not None:
+                        problems.append(found)
+    assert not problems, problems[:20]
+    assert node.node == "a"

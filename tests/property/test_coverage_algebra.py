@@ -1,0 +1,177 @@
+"""The interval algebra against sets of whole instants, which are too dumb to be wrong."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.journal.coverage import (
+    Except,
+    Interval,
+    Lost,
+    Run,
+    cause_of,
+    gaps,
+    intersect,
+    shrink,
+    streams,
+    subtract,
+    union,
+    unite,
+)
+from gateway.model import Cause, Term
+
+END = 40
+TERMS = [Term(1, "a", 1), Term(2, "a", 9), Term(2, "b", 5), Term(3, "b", 2)]
+
+instants = st.integers(0, END)
+intervals = st.lists(st.tuples(instants, instants), max_size=8)
+runs = st.lists(
+    st.builds(Run, st.sampled_from(TERMS), st.integers(1, 2), instants, instants), max_size=6
+)
+holes = st.lists(
+    st.builds(
+        Except,
+        st.sampled_from(TERMS),
+        st.just("plc1"),
+        st.sampled_from(["fast", "slow"]),
+        st.sampled_from([Cause.LINK, Cause.DEVICE, Cause.STORE]),
+        instants,
+        instants,
+    ),
+    max_size=6,
+)
+losses = st.lists(
+    st.builds(Lost, st.sampled_from([Cause.CLOCK, Cause.STORE]), instants, instants), max_size=3
+)
+
+
+def points(parts: Any) -> set[int]:
+    return {t for start, end in parts for t in range(start, end)}
+
+
+def is_tidy(parts: list[Interval]) -> bool:
+    return all(s < e for s, e in parts) and all(a[1] < b[0] for a, b in pairwise(parts))
+
+
+@given(intervals)
+def test_a_union_holds_the_same_instants_and_is_tidy(parts: list[Interval]) -> None:
+    assert points(union(parts)) == points(parts)
+    assert is_tidy(union(parts))
+
+
+@given(intervals, intervals)
+def test_subtracting_and_intersecting_are_those_of_sets(
+    left: list[Interval], right: list[Interval]
+) -> None:
+    a, b = union(left), union(right)
+    assert points(subtract(a, b)) == points(a) - points(b)
+    assert points(intersect(a, b)) == points(a) & points(b)
+    assert is_tidy(subtract(a, b))
+
+
+@given(intervals, st.integers(0, 4))
+def test_shrinking_takes_the_margin_off_both_ends(parts: list[Interval], margin: int) -> None:
+    whole = union(parts)
+    expected = {
+        t
+        for start, end in whole
+        for t in range(start, end)
+        if t - margin >= start and t + margin < end
+    }
+    assert points(shrink(whole, margin)) == expected
+
+
+def has_plc1(term: Term, revision: int) -> bool:
+    return revision == 1
+
+
+@given(runs, holes, losses, instants, instants, st.none() | instants, st.randoms())
+def test_gaps_are_what_no_term_covers_whatever_the_order_of_arrival(
+    run_list: list[Run],
+    hole_list: list[Except],
+    loss_list: list[Lost],
+    start: int,
+    end: int,
+    floor: int | None,
+    rng: Any,
+) -> None:
+    covered: set[int] = set()
+    for term in TERMS:
+        claimed = {
+            t
+            for r in run_list
+            if r.term == term and r.revision == 1
+            for t in range(r.since_ns, r.through_ns)
+        }
+        for h in hole_list:
+            if h.term == term and h.scan_class == "fast":
+                claimed -= set(range(h.from_ns, h.to_ns))
+        covered |= claimed
+    if floor is not None:
+        covered -= set(range(floor))
+    expected = set(range(start, end)) - covered
+
+    def ask() -> list[Any]:
+        return gaps("plc1", "fast", (start, end), run_list, hole_list, loss_list, floor, has_plc1)
+
+    found = ask()
+    assert points((g.from_ns, g.to_ns) for g in found) == expected
+    for gap in found:
+        for t in range(gap.from_ns, gap.to_ns):
+            assert gap.cause is dumb_cause(t, run_list, hole_list, loss_list, floor)
+    for one, other in pairwise(found):
+        assert one.to_ns < other.from_ns or one.cause is not other.cause
+    for items in (run_list, hole_list, loss_list):
+        rng.shuffle(items)
+    assert ask() == found
+
+
+def dumb_cause(
+    t: int,
+    run_list: list[Run],
+    hole_list: list[Except],
+    loss_list: list[Lost],
+    floor: int | None,
+) -> Cause:
+    """The cause of an uncovered instant, by looking at everything."""
+    order = list(Cause)
+    if floor is not None and t < floor:
+        return Cause.RETENTION
+    told = [
+        ((h.term.number, h.term.nonce, order.index(h.cause)), h.cause)
+        for h in hole_list
+        if h.scan_class == "fast" and h.from_ns <= t < h.to_ns
+    ]
+    told += [
+        ((r.term.number, r.term.nonce, order.index(Cause.DISABLED)), Cause.DISABLED)
+        for r in run_list
+        if r.revision != 1 and r.since_ns <= t < r.through_ns
+    ]
+    if told:
+        return max(told)[1]
+    lost = [order.index(x.cause) for x in loss_list if x.from_ns <= t < x.to_ns]
+    return order[max(lost)] if lost else Cause.NODE_DOWN
+
+
+@given(runs, holes, st.integers(0, 3))
+def test_several_writers_are_shrunk_before_they_are_united_one_is_not(
+    run_list: list[Run], hole_list: list[Except], margin: int
+) -> None:
+    by_term = streams(run_list, hole_list, "plc1", "fast")
+    alone = {term: parts for term, parts in by_term.items() if term.node == "a"}
+    assert unite(alone, margin) == union(i for parts in alone.values() for i in parts)
+    if {term.node for term in by_term} == {"a", "b"}:
+        expected: set[int] = set()
+        for node in "ab":
+            parts = union(i for t, ps in by_term.items() if t.node == node for i in ps)
+            expected |= points(shrink(parts, margin))
+        assert points(unite(by_term, margin)) == expected
+
+
+def test_a_cause_of_a_later_version_counts_as_the_devices() -> None:
+    assert cause_of("link") is Cause.LINK
+    assert cause_of("gremlins") is Cause.DEVICE
