@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gateway.cli.client import NodeClient, who
 from gateway.cli.look import console, table
@@ -27,7 +28,9 @@ def value_of(text: str) -> bool | int | float | str:
 def raw(node: Path, device: str, area: str, address: str, count: int, as_json: bool) -> None:
     """`hotpair raw`."""
     with NodeClient(node) as client:
-        values: list[Any] = client.get(f"/raw/{device}/{area}/{address}", count=count)["values"]
+        values: list[Any] = client.get(
+            f"/raw/{device}/{area}/{quote(address, safe='')}", count=count
+        )["values"]
     if as_json:
         print(json.dumps(values))
         return

@@ -6,6 +6,7 @@ of SQLite before 3.51.3 can't be reached.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -174,20 +175,26 @@ class Ballast:
         """Give the room away."""
         self._path.unlink(missing_ok=True)
 
-    def ensure(self) -> None:
-        """Take the room (written, not sparse). Raises OSError when there isn't any."""
-        try:
-            if self._path.stat().st_size == self._size:
-                return
-        except FileNotFoundError:
-            pass
+    def ensure(self, spare_bytes: int = 0) -> None:
+        """Take the room (written, not sparse). Raises OSError when there isn't any.
+
+        With `spare_bytes` that much more must be free: what was just given away by `release`
+        isn't taken for a disk that has room again.
+        """
+        if not spare_bytes and self._path.exists() and self._path.stat().st_size == self._size:
+            return
+        room = os.statvfs(self._path.parent)
+        wanted = self._size + spare_bytes
+        if spare_bytes and room.f_bavail * room.f_frsize < wanted:
+            raise OSError(errno.ENOSPC, "no room yet")  # cheap: nothing is written to find out
         block = bytes(65536)
         try:
             with self._path.open("wb") as file:
-                for start in range(0, self._size, len(block)):
-                    file.write(block[: self._size - start])
+                for start in range(0, wanted, len(block)):
+                    file.write(block[: wanted - start])
                 file.flush()
                 os.fsync(file.fileno())
+                file.truncate(self._size)
         except OSError:
             self.release()
             raise

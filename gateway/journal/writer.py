@@ -205,7 +205,7 @@ class Writer:
         if self._new_term is None:
             return
         target, open_term, future = self._new_term
-        if self._taken < target and self.store_failed_since_ns is None:
+        if self._pending and self._taken < target and self.store_failed_since_ns is None:
             self._urgent = True
             return
         self._new_term = None
@@ -361,7 +361,7 @@ class Writer:
         self._retry_s = self._loop.time() + _TICK_S
         database = self._shelf.current.database
         try:
-            await asyncio.to_thread(self._ballast.ensure)
+            await asyncio.to_thread(self._ballast.ensure, self._settings.ballast_bytes)
             if database is not None:
                 await database.run(probe)
         except (sqlite3.Error, OSError):

@@ -26,6 +26,10 @@ from gateway.server.filters import DEFAULT, Filter, FilterRefused, make_filter
 from gateway.server.subscription import Encode
 
 _CODES = ua.StatusCodes
+# The decoder's own class: the library exports another one under the same name.
+_DATA_CHANGE_FILTER: Final = ua.extension_objects_by_typeid[
+    ua.NodeId(ua.ObjectIds.DataChangeFilter_Encoding_DefaultBinary)
+]
 _TYPES: Final = {code: data_type for data_type, code in BUILT_IN.items()}
 
 
@@ -192,7 +196,7 @@ def read_filter(target: Target, asked: object) -> Filter:
     """The filter of a request, none being the default. Raises ItemRefused."""
     if asked is None or (isinstance(asked, ua.ExtensionObject) and not asked):
         return DEFAULT
-    if not isinstance(asked, ua.DataChangeFilter):
+    if not isinstance(asked, _DATA_CHANGE_FILTER):
         raise ItemRefused(_CODES.BadMonitoredItemFilterUnsupported)
     if not target.is_value:
         raise ItemRefused(_CODES.BadFilterNotAllowed)

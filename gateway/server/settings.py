@@ -81,6 +81,7 @@ class Limits:
     min_sampling_ms: int = 50
     max_sampling_ms: int = 3_600_000
     max_keep_alive_ms: int = 3_600_000
+    min_lifetime_ms: int = 10_000
     max_history_values: int = 10_000
     max_history_values_per_request: int = 50_000
     max_history_points: int = 100

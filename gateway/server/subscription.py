@@ -169,7 +169,8 @@ class Pace:
         keep_alive_max = max(1, int(limits.max_keep_alive_ms / interval_ms))
         keep_alive = min(max(keep_alive_count, 1), keep_alive_max)
         # At least three keep-alives before a subscription dies (OPC 10000-4 section 5.14.2).
-        lifetime = min(max(lifetime_count, 3 * keep_alive), 10 * keep_alive_max)
+        least = max(3 * keep_alive, int(limits.min_lifetime_ms / interval_ms))
+        lifetime = max(least, min(lifetime_count, 10 * keep_alive_max))
         most = limits.max_notifications_per_publish
         return cls(
             interval_ms,

@@ -96,7 +96,7 @@ async def browse_next(context: Context, session: Session, params: Any) -> Any:
         else:
             results.append(_page(context, session, kept[1:], kept[0]))
     response = ua.BrowseNextResponse()
-    response.Results = results
+    response.Parameters.Results = results
     return response
 
 

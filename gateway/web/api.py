@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -120,58 +120,37 @@ def build(node: Node) -> FastAPI:
             body["status"] = status_name(error.status)
         return JSONResponse(body, status_code=409)
 
-    def checked(point: str) -> str:
-        if not node.knows(point):
-            raise HTTPException(404, f"no point {point!r}: `hotpair points` lists them")
-        return point
+    app.include_router(looking(node))
+    app.include_router(history(node))
+    app.include_router(acting(node))
+    return app
 
-    @app.get("/status")
+
+def checked(node: Node, point: str) -> str:
+    """The id of a point that exists. Raises HTTP 404."""
+    if not node.knows(point):
+        raise HTTPException(404, f"no point {point!r}: `hotpair points` lists them")
+    return point
+
+
+def looking(node: Node) -> APIRouter:
+    """What a node is and reads now."""
+    router = APIRouter()
+
+    @router.get("/status")
     async def status() -> dict[str, Any]:
         return node.status()
 
-    @app.get("/points")
+    @router.get("/points")
     async def points(pattern: str = "*") -> list[dict[str, Any]]:
         return node.points(pattern)
 
-    @app.get("/history")
-    async def history(
-        point: str,
-        start: str = Query(alias="from"),
-        end: str = Query(alias="to"),
-        limit: int = Query(10_000, ge=1, le=HISTORY_PAGE_MAX),
-        reverse: bool = False,
-        cursor: str = "",
-    ) -> dict[str, Any]:
-        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
-        after = tuple(int(part) for part in cursor.split(",")) if cursor else None
-        page = await node.history.read(checked(point), from_ns, to_ns, limit, after, reverse)
-        return {
-            "point": point,
-            "rows": [row_as_json(row) for row in page.rows],
-            "cursor": ",".join(map(str, page.cursor)) if page.cursor else None,
-        }
-
-    @app.get("/gaps")
-    async def gaps(
-        start: str = Query(alias="from"), end: str = Query(alias="to"), device: str = ""
-    ) -> list[dict[str, Any]]:
-        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
-        names = [device] if device else node.site_devices
-        found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
-        return [gap._asdict() for gap in found]
-
-    @app.get("/events")
-    async def events(
-        start: str = Query(alias="from"), end: str = Query(alias="to")
-    ) -> list[dict[str, Any]]:
-        return await node.events(time_of(start, "from"), time_of(end, "to"))
-
-    @app.get("/raw/{device}/{area}/{address}")
+    @router.get("/raw/{device}/{area}/{address:path}")
     async def raw(device: str, area: str, address: str, count: int = 1) -> dict[str, Any]:
         values = await node.raw(device, area, address, count)
         return {"values": [shown(value) for value in values]}
 
-    @app.get("/trace/{device}")
+    @router.get("/trace/{device}")
     async def trace(
         device: str, seconds: float = Query(60.0, gt=0, le=TRACE_SECONDS_MAX)
     ) -> StreamingResponse:
@@ -195,23 +174,71 @@ def build(node: Node) -> FastAPI:
 
         return StreamingResponse(lines(), media_type="application/jsonl")
 
-    @app.post("/maintenance")
+    return router
+
+
+def history(node: Node) -> APIRouter:
+    """What a node's journal holds, and what it does not."""
+    router = APIRouter()
+
+    @router.get("/history")
+    async def samples(
+        point: str,
+        start: str = Query(alias="from"),
+        end: str = Query(alias="to"),
+        limit: int = Query(10_000, ge=1, le=HISTORY_PAGE_MAX),
+        reverse: bool = False,
+        cursor: str = "",
+    ) -> dict[str, Any]:
+        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
+        after = tuple(int(part) for part in cursor.split(",")) if cursor else None
+        known = checked(node, point)
+        page = await node.history.read(known, from_ns, to_ns, limit, after, reverse)
+        return {
+            "point": point,
+            "rows": [row_as_json(row) for row in page.rows],
+            "cursor": ",".join(map(str, page.cursor)) if page.cursor else None,
+        }
+
+    @router.get("/gaps")
+    async def gaps(
+        start: str = Query(alias="from"), end: str = Query(alias="to"), device: str = ""
+    ) -> list[dict[str, Any]]:
+        from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
+        names = [device] if device else node.site_devices
+        found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
+        return [gap._asdict() for gap in found]
+
+    @router.get("/events")
+    async def events(
+        start: str = Query(alias="from"), end: str = Query(alias="to")
+    ) -> list[dict[str, Any]]:
+        return await node.events(time_of(start, "from"), time_of(end, "to"))
+
+    return router
+
+
+def acting(node: Node) -> APIRouter:
+    """What a node can be told."""
+    router = APIRouter()
+
+    @router.post("/maintenance")
     async def maintenance(request: MaintenanceRequest) -> dict[str, str]:
         await node.maintain(request.action, request.target, request.value, request.who, request.why)
         return {"done": f"{request.action} {request.target}"}
 
-    @app.post("/write")
+    @router.post("/write")
     async def write(request: WriteRequest) -> dict[str, Any]:
-        outcome = await node.write(request.who, checked(request.point), request.value)
+        outcome = await node.write(request.who, checked(node, request.point), request.value)
         return {
             "status": status_name(outcome.status),
             "read_back": shown(outcome.read_back),
             "detail": outcome.detail,
         }
 
-    @app.post("/backup")
-    async def backup(path: str) -> dict[str, str]:
+    @router.post("/backup")
+    async def backup(path: str = Body(embed=True)) -> dict[str, str]:
         await node.backup(path)
         return {"done": path}
 
-    return app
+    return router

@@ -142,15 +142,15 @@ async def test_browse_pages_are_named_used_once_and_released(plant: Plant) -> No
         more = ua.BrowseNextRequest()
         more.Parameters.ReleaseContinuationPoints = False
         more.Parameters.ContinuationPoints = [first.ContinuationPoint]
-        second = (await peer.call(more, token)).Results[0]
+        second = (await peer.call(more, token)).Parameters.Results[0]
         assert len(second.References) == 1000
-        again = (await peer.call(more, token)).Results[0]
+        again = (await peer.call(more, token)).Parameters.Results[0]
         assert again.StatusCode.value == ua.StatusCodes.BadContinuationPointInvalid
         more.Parameters.ContinuationPoints = [second.ContinuationPoint]
         more.Parameters.ReleaseContinuationPoints = True
-        assert (await peer.call(more, token)).Results[0].StatusCode.is_good()
+        assert (await peer.call(more, token)).Parameters.Results[0].StatusCode.is_good()
         more.Parameters.ReleaseContinuationPoints = False
-        gone = (await peer.call(more, token)).Results[0]
+        gone = (await peer.call(more, token)).Parameters.Results[0]
         assert gone.StatusCode.value == ua.StatusCodes.BadContinuationPointInvalid
 
 

@@ -115,6 +115,17 @@ def test_a_prepared_extension_object_is_written_as_it_is() -> None:
     assert found == extensionobject_to_binary(ua.HistoryData())
 
 
+def test_a_filter_is_decoded_into_a_class_of_its_own() -> None:
+    from asyncua.common.utils import Buffer
+    from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
+
+    from gateway.server.items import _DATA_CHANGE_FILTER
+
+    sent = struct_to_binary(ua.MonitoringParameters(Filter=ua.DataChangeFilter()))
+    found = struct_from_binary(ua.MonitoringParameters, Buffer(sent))
+    assert isinstance(found.Filter, _DATA_CHANGE_FILTER)
+
+
 def test_the_policies_we_offer_exist_and_no_weak_one_is_among_them() -> None:
     from gateway.server.opcua import _SECURE
 

@@ -95,15 +95,16 @@ def test_who_is_no_authority_can_issue_nothing(tmp_path: Path) -> None:
         pki.judge(der(certificate("plc", issuer="plc2")), Security(), tmp_path, tmp_path)
 
 
-def test_rejected_certificates_are_kept_up_to_a_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pki, "REJECTED_MAX", 2)
-    for number in range(4):
+def test_rejected_certificates_are_kept_up_to_a_bound(tmp_path: Path) -> None:
+    folder = tmp_path / "pki" / "rejected"
+    folder.mkdir(parents=True)
+    for number in range(pki.REJECTED_MAX - 1):
+        (folder / f"{number}.der").write_bytes(b"x")
+    for number in range(3):
         with pytest.raises(pki.NotTrusted) as refused:
             pki.judge(der(certificate(f"plc{number}")), Security(), tmp_path, tmp_path)
         assert "fingerprint" in refused.value.remedy
-    assert len(list((tmp_path / "pki" / "rejected").iterdir())) == 2
+    assert len(list(folder.iterdir())) == pki.REJECTED_MAX
 
 
 def test_a_given_certificate_and_key_are_used_and_a_near_end_is_told(tmp_path: Path) -> None:

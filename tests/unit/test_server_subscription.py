@@ -25,6 +25,7 @@ from gateway.server.subscription import (
 )
 
 LIMITS = Limits()
+BRIEF = Limits(min_lifetime_ms=0)
 SECOND_NS = 1000 * NS_PER_MS
 
 
@@ -166,13 +167,13 @@ def test_silence_is_broken_by_a_keep_alive() -> None:
 
 
 def test_a_subscription_nobody_asks_for_expires() -> None:
-    found = subscription(keep_alive=1, lifetime=3)
+    found = subscription(keep_alive=1, lifetime=3, limits=BRIEF)
     outcomes = [found.cycle(n * SECOND_NS) for n in range(1, 5)]
     assert outcomes == [Outcome.SEND] * 3 + [Outcome.EXPIRED]
 
 
 def test_touching_a_subscription_keeps_it_alive() -> None:
-    found = subscription(keep_alive=1, lifetime=3)
+    found = subscription(keep_alive=1, lifetime=3, limits=BRIEF)
     for number in range(1, 20):
         assert found.cycle(number * SECOND_NS) is Outcome.SEND
         found.touch()
@@ -253,6 +254,11 @@ def test_modifying_brings_the_next_cycle_forward_but_never_back() -> None:
 @pytest.mark.parametrize("asked", [0.0, 0.001, -5.0, math.nan])
 def test_an_interval_that_would_eat_the_processor_is_raised(asked: float) -> None:
     assert pace(asked).interval_ms == LIMITS.min_publishing_ms
+
+
+def test_a_lifetime_is_never_shorter_than_a_client_needs_to_come_back() -> None:
+    found = pace(50, 1, 1)
+    assert found.lifetime_count * found.interval_ms >= LIMITS.min_lifetime_ms
 
 
 @given(
