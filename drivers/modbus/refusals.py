@@ -37,10 +37,6 @@ class Refusal:
             and self.first < point.address + point.words
         )
 
-    def __str__(self) -> str:
-        span = f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
-        return f"{self.area} {span}: {exception_name(self.code)}"
-
 
 class Refusals:
     """All that a device refused; as a device fact `[[area, first, last, code], ...]`."""
@@ -55,7 +51,19 @@ class Refusals:
         return bool(self._all)
 
     def __str__(self) -> str:
-        return "; ".join(str(refusal) for refusal in self._all)
+        """For a person: neighbours that were refused alike are one stretch."""
+        stretches: list[tuple[Area, int, int, int]] = []
+        for one in sorted(self._all, key=lambda r: (r.area, r.code, r.first)):
+            if stretches and (one.area, one.code) == stretches[-1][:2]:
+                area, code, first, last = stretches[-1]
+                if one.first <= last + 1:
+                    stretches[-1] = (area, code, first, max(last, one.last))
+                    continue
+            stretches.append((one.area, one.code, one.first, one.last))
+        return "; ".join(
+            f"{area} {first if first == last else f'{first}..{last}'}: {exception_name(code)}"
+            for area, code, first, last in stretches
+        )
 
     @property
     def ranges(self) -> tuple[tuple[Area, int, int], ...]:

@@ -122,7 +122,7 @@ class _Channel(UaClient):  # type: ignore[misc]
         except TimeoutError:
             self._set_state(UaClientState.DISCONNECTED)
             raise LinkError(f"{host}:{port} does not answer a connection attempt") from None
-        except BaseException:
+        except BaseException:  # cancelled or failed, the state must say so
             self._set_state(UaClientState.DISCONNECTED)
             raise
         self._set_state(UaClientState.SOCKET_OPEN)

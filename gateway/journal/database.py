@@ -96,7 +96,7 @@ def _connect_writer(path: Path, tables: Sequence[str], synchronous: str) -> sqli
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise Damaged(f"{path.name}: {found}")
-    except BaseException:
+    except BaseException:  # whatever it was, nobody else can close what nobody else has seen
         connection.close()
         raise
     return connection
@@ -112,7 +112,7 @@ def execute(connection: sqlite3.Connection, statements: Iterable[Statement]) -> 
             else:
                 connection.executemany(sql, rows)
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # half a transaction must not stay open, whatever stopped it
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("ROLLBACK")
         raise

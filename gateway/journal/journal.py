@@ -16,6 +16,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal import history, ledger
+from gateway.journal.coverage import Lost
 from gateway.journal.coverage import gaps as gaps_of
 from gateway.journal.database import Ballast
 from gateway.journal.kept import KeptState
@@ -28,7 +29,7 @@ from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import CommitSink, PartitionSink, StoreSink
 from gateway.journal.state import StateFile, newest_kept
 from gateway.journal.writer import Writer
-from gateway.model import NS_PER_S, Gap, HistoryPage, HistoryRow, Position, Term
+from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
 
 __all__ = ["HistorySettings", "Journal", "day_of"]
 
@@ -117,7 +118,7 @@ class Journal:
             seen = {term.number for p in shelf.partitions for term in p.state.terms}
             term = await state.open_term(node, rng, now_ns, seen)
             readers += [await Reader.begin(state.path, broken) for _ in range(2)]
-        except BaseException as error:
+        except BaseException as error:  # a thread left behind would hang the exit for ever
             for reader in readers:
                 await reader.close()
             await shelf.close()
@@ -183,7 +184,9 @@ class Journal:
     def on_store(self, sink: StoreSink) -> None:
         """Have `sink(failed_since_ns)` called when the store fails, `sink(None)` when it is back.
 
-        From then on every point must be restated: changes were dropped meanwhile.
+        In between coverage is refused and a Loss record tells why. Once it is back every scan class
+        must be declared uncovered until its next good scan, and that scan be kept whole: changes
+        were dropped meanwhile.
         """
         self._writer.sinks.store.append(sink)
 
@@ -193,7 +196,7 @@ class Journal:
 
     @property
     def store_failed_since_ns(self) -> int | None:
-        """Since when nothing can be stored, or None."""
+        """The first instant of which nothing is kept while the store fails, or None."""
         return self._writer.store_failed_since_ns
 
     # ------------------------------------------------------------------ what was kept
@@ -276,7 +279,13 @@ class Journal:
         )
         now_ns = self._clock.utc_ns()
         through_ns = self._writer.through_ns or self._term_opened_ns
-        window = (from_ns, min(to_ns, max(through_ns, now_ns - _HORIZON_NS)))
+        horizon_ns = max(through_ns, now_ns - _HORIZON_NS)
+        losses = list(found.losses)
+        failed_ns = self._writer.store_failed_since_ns
+        if failed_ns is not None:
+            horizon_ns = now_ns
+            losses.append(Lost(Cause.STORE, failed_ns, now_ns))
+        window = (from_ns, min(to_ns, horizon_ns))
 
         def configured(term: Term, revision: int) -> bool:
             return self._kept.has_device(revision, term, device)
@@ -290,7 +299,7 @@ class Journal:
                 window,
                 found.runs,
                 found.holes,
-                found.losses,
+                losses,
                 self._writer.floor_ns,
                 configured,
             )

@@ -245,7 +245,7 @@ class Shelf:
         begun: list[Statement] = [(INSERT_META, [("begun_ns", now_ns)])]
         try:
             await database.run(lambda connection: execute(connection, begun))
-        except BaseException:
+        except BaseException:  # a connection left behind would hang the exit for ever
             await database.close()
             raise
         self.partitions.append(

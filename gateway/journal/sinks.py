@@ -9,7 +9,7 @@ from gateway.journal.records import Record
 CommitSink = Callable[[Sequence[Record], bool], None]
 """(records in order, whether they are stored); unstored batches have seq 0."""
 StoreSink = Callable[[int | None], None]
-"""Since when the store fails (ns UTC), or None: it works again, restate every point."""
+"""The first instant that is not kept (ns UTC), or None: the store works again, restate all."""
 PartitionSink = Callable[[], None]
 """A new partition began: restate every point."""
 

@@ -4,8 +4,9 @@ One task owns the files. It commits at once when idle and every 50 ms under load
 flushes tails, rolls partitions and keeps to the retention. Effects of a commit come in this order:
 file, copy of the kept kinds, tail, futures, sinks; so whoever hears of a record can read it.
 
-When the store fails, batches go to the sinks unstored, pending coverage is dropped (it would claim
-what was not kept; the collector makes it anew, with holes), and everything else waits its turn.
+When the store fails, batches go to the sinks unstored, coverage is refused until the store works
+again (it would claim what is not kept), and everything else waits its turn. What lies between is
+declared by a Loss record, so that the gap has its cause whatever the collector knows.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from gateway.clock import Clock
-from gateway.errors import JournalError, StoreFull
+from gateway.errors import JournalError
 from gateway.journal.database import Ballast, execute, is_damage, is_full, probe
 from gateway.journal.kept import KeptState
 from gateway.journal.partition_file import Partition
@@ -28,15 +31,16 @@ from gateway.journal.records import (
     Batch,
     Body,
     Coverage,
+    Loss,
     Record,
     chain,
-    encode,
 )
 from gateway.journal.schema import SEQ_BITS, transaction
 from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import Sinks
 from gateway.journal.state import StateFile
-from gateway.model import NS_PER_S, Position, Term
+from gateway.journal.waiting import Waiting, WaitingLine
+from gateway.model import NS_PER_S, Cause, Position, Term
 
 _GROUP_MAX: Final = 2_000
 _KEPT_BACKLOG_MAX: Final = 1_000
@@ -47,14 +51,6 @@ _DAMAGES_MAX: Final = 3
 
 
 OpenTerm = Callable[[], Awaitable[Term]]
-
-
-class _Waiting(NamedTuple):
-    """A body that is not committed yet."""
-
-    body: Body
-    wire: bytes
-    future: asyncio.Future[Record]
 
 
 class Writer:
@@ -85,14 +81,10 @@ class Writer:
         self._on_event = on_event
         self._seq = 0
         self._digest = EMPTY_DIGEST
-        self._pending: deque[_Waiting] = deque()
+        self._pending = WaitingLine(settings.queue_max)
         self._urgent = False
         self._closing = False
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._queued = 0
-        self._taken = 0
         self._new_term: tuple[int, OpenTerm, asyncio.Future[Term]] | None = None
         self._kept_backlog: deque[Record] = deque(maxlen=_KEPT_BACKLOG_MAX)
         self._damaged: list[tuple[str, str]] = []
@@ -100,6 +92,7 @@ class Writer:
         self._last_commit_s = 0.0
         self._retry_s = 0.0
         self._retention_ns = 0
+        self._resumed_ns = -(2**63)
         self._loop = asyncio.get_running_loop()
         self.task = asyncio.create_task(self._run(), name="journal-writer")
         self.task.add_done_callback(self._ended)
@@ -108,26 +101,21 @@ class Writer:
 
     def append(self, body: Body) -> asyncio.Future[Record]:
         """Queue a body. Raises JournalError when closed or the queue is full; TypeError if bad."""
-        wire = encode(body)
         if self._closing or self.task.done():
             raise JournalError("the journal is closed")
-        if len(self._pending) >= self._settings.queue_max:
-            raise StoreFull("too many records wait for the journal", "await room() first")
-        future: asyncio.Future[Record] = self._loop.create_future()
-        future.add_done_callback(_look_at)
-        self._pending.append(_Waiting(body, wire, future))
-        self._queued += 1
+        if isinstance(body, Coverage) and body.since_ns < self._resumed_ns:
+            since_ns = min(self._resumed_ns, body.through_ns)
+            body = msgspec.structs.replace(body, since_ns=since_ns)
+        future = self._pending.join(body)
         if not isinstance(body, Batch | Coverage):
             self._urgent = True
-        if len(self._pending) >= self._settings.queue_max // 2:
-            self._room.clear()
         if len(self._pending) in (1, _GROUP_MAX) or self._urgent:
             self._wake.set()
         return future
 
     async def room(self) -> None:
         """Wait until less than half the queue is taken."""
-        await self._room.wait()
+        await self._pending.room()
 
     async def begin_term(self, open_term: OpenTerm) -> Term:
         """Commit what waits, then seal what is appended from now on in a new term."""
@@ -136,7 +124,7 @@ class Writer:
         if self._closing or self.task.done():
             raise JournalError("the journal is closed")
         future: asyncio.Future[Term] = self._loop.create_future()
-        self._new_term = (self._queued, open_term, future)
+        self._new_term = (self._pending.joined, open_term, future)
         self._urgent = True
         self._wake.set()
         return await asyncio.shield(future)
@@ -170,10 +158,7 @@ class Writer:
                     break
                 await self._keep_house()
         finally:
-            for waiting in self._pending:
-                _fail(waiting.future, JournalError("the journal closed before it was stored"))
-            self._pending.clear()
-            self._room.set()
+            self._pending.close()
             if self._new_term is not None and not self._new_term[2].done():
                 self._new_term[2].set_exception(JournalError("the journal closed"))
 
@@ -190,9 +175,7 @@ class Writer:
     def _delay_s(self) -> float:
         now_s = self._loop.time()
         if self.store_failed_since_ns is not None:
-            if any(isinstance(waiting.body, Batch) for waiting in self._pending):
-                return 0.0
-            return self._retry_s - now_s
+            return 0.0 if self._pending.holds_observations else self._retry_s - now_s
         if self._urgent or self._damaged or len(self._pending) >= _GROUP_MAX:
             return 0.0
         if self._pending:
@@ -205,7 +188,7 @@ class Writer:
         if self._new_term is None:
             return
         target, open_term, future = self._new_term
-        if self._pending and self._taken < target and self.store_failed_since_ns is None:
+        if self._pending and self._pending.left < target and self.store_failed_since_ns is None:
             self._urgent = True
             return
         self._new_term = None
@@ -226,7 +209,7 @@ class Writer:
                 return
             self._retry_s = self._loop.time() + _TICK_S
         self._urgent = False
-        group = [self._pending.popleft() for _ in range(min(len(self._pending), _GROUP_MAX))]
+        group = self._pending.take(_GROUP_MAX)
         if not group:
             return
         self._last_commit_s = self._loop.time()
@@ -242,10 +225,9 @@ class Writer:
             assert database is not None
             await database.run(lambda connection: execute(connection, statements))
         except (sqlite3.Error, OSError) as error:
-            self._pending.extendleft(reversed(group))
+            self._pending.put_back(group)
             await self._failed(error, now_ns, self._shelf.current)
             return
-        self._taken += len(group)
         if self.store_failed_since_ns is None:
             self._damages = 0
         self._seq, self._digest = records[-1].position.seq, records[-1].digest
@@ -261,10 +243,9 @@ class Writer:
         self.sinks.committed(records, True)
         if began:
             self.sinks.partition_began()
-        if len(self._pending) < self._settings.queue_max // 2:
-            self._room.set()
+        self._pending.done(len(group))
 
-    def _sealed(self, group: Sequence[_Waiting]) -> list[Record]:
+    def _sealed(self, group: Sequence[Waiting]) -> list[Record]:
         records: list[Record] = []
         seq, digest = self._seq, self._digest
         for body, wire, _ in group:
@@ -300,39 +281,25 @@ class Writer:
             except (sqlite3.Error, OSError) as worse:
                 error = worse
         first = self.store_failed_since_ns is None
-        if first:
-            self.store_failed_since_ns = now_ns
-            what = "the disk is full" if is_full(error) else f"the store failed ({error})"
-            self._on_event(950, f"{what}: history pauses under a declared gap, live values go on")
-            try:
-                self._ballast.release()
-            except OSError as worse:
-                self._on_event(900, f"the ballast file could not be given away: {worse}")
         self._retry_s = self._loop.time() + (0.0 if first else _TICK_S)
-        self._shed(coverage_too=True)
-        if first:
-            self.sinks.store_changed(now_ns)
+        if not first:
+            self._shed()
+            return
+        self.store_failed_since_ns = self._pending.oldest_claim_ns(now_ns)
+        what = "the disk is full" if is_full(error) else f"the store failed ({error})"
+        self._on_event(950, f"{what}: history pauses under a declared gap, live values go on")
+        try:
+            self._ballast.release()
+        except OSError as worse:
+            self._on_event(900, f"the ballast file could not be given away: {worse}")
+        self._shed()
+        self.sinks.store_changed(self.store_failed_since_ns)
 
-    def _shed(self, coverage_too: bool = False) -> None:
-        """Hand the waiting batches out unstored; coverage only when the failure is news."""
-        batches: list[Record] = []
-        rest: deque[_Waiting] = deque()
-        for waiting in self._pending:
-            body = waiting.body
-            if isinstance(body, Batch):
-                self._taken += 1
-                batches.append(Record(Position(self.term, 0), waiting.wire, EMPTY_DIGEST, body))
-                _fail(waiting.future, StoreFull("the batch was not stored"))
-            elif coverage_too and isinstance(body, Coverage):
-                self._taken += 1
-                _fail(waiting.future, StoreFull("the coverage would claim what was not stored"))
-            else:
-                rest.append(waiting)
-        self._pending = rest
+    def _shed(self) -> None:
+        """Hand the waiting batches out unstored: live values go on; refuse coverage."""
+        batches = self._pending.shed(self.term)
         if batches:
             self.sinks.committed(batches, False)
-        if len(rest) < self._settings.queue_max // 2:
-            self._room.set()
 
     async def _resync(self) -> None:
         """After a failed commit, ask the file what was stored last: a seq is never used twice."""
@@ -371,7 +338,13 @@ class Writer:
             except (sqlite3.Error, OSError):
                 return  # it was loud when it began; it stays so by `store_failed_since_ns`
             return
+        now_ns = self._clock.utc_ns()
+        if self.store_failed_since_ns is not None:
+            loss = Loss(self.store_failed_since_ns, now_ns, Cause.STORE, "the store took nothing")
+            self._pending.join_first(loss)
+            self._urgent = True
         self.store_failed_since_ns = None
+        self._resumed_ns = now_ns
         self._on_event(500, "the store works again: history goes on")
         self.sinks.store_changed(None)
 
@@ -420,19 +393,5 @@ class Writer:
     def _declare_losses(self) -> None:
         losses, self._shelf.losses = self._shelf.losses, []
         for loss in losses:
-            future: asyncio.Future[Record] = self._loop.create_future()
-            future.add_done_callback(_look_at)
-            self._pending.appendleft(_Waiting(loss, encode(loss), future))
-            self._queued += 1
+            self._pending.join_first(loss)
             self._urgent = True
-
-
-def _fail(future: asyncio.Future[Record], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _look_at(future: asyncio.Future[Record]) -> None:
-    """Many callers never ask what became of a record; the sinks and events have told already."""
-    if not future.cancelled():
-        future.exception()

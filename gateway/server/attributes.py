@@ -10,6 +10,7 @@ from typing import Any, Final
 from asyncua import ua
 
 from gateway.driver import PointSpec
+from gateway.errors import DeviceError, WriteRefused
 from gateway.model import FLOAT_TYPES, INTEGER_RANGES, DataType, Value
 from gateway.server.context import Context
 from gateway.server.encoding import BUILT_IN, NEITHER, from_ticks
@@ -123,6 +124,8 @@ async def _write_device(
             continue
         try:
             statuses[index] = await context.write(account.name, point, value)
+        except (WriteRefused, DeviceError) as refused:
+            statuses[index] = refused.status
         except Exception:  # one item's failure must not hide what became of the others
             _log.exception("writing %s failed", point.id)
             statuses[index] = _CODES.BadInternalError

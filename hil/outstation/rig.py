@@ -95,7 +95,7 @@ class OutstationRig:
             if path.is_char_device() and not path.is_symlink():
                 settings = {key: line.options[key] for key in SERIAL_OPTIONS if key in line.options}
                 return [SerialLine(bus, port=str(path), **settings)]
-            # A pty has neither speed nor parity, and Linux refuses to set a parity on it.
+            # A pty has neither speed nor parity, and setting a parity on it twice is an error.
             return [SerialLine(bus, link=path)]
         if line.transport == "udp":
             return [UdpListener(bus, host, line.port) for host in line.hosts]

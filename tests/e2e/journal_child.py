@@ -47,7 +47,7 @@ async def main(folder: Path, first: int) -> None:
             journal.append(Fact("plc1", "counter", counter, time_ns))
         counter += 1
         await journal.room()
-        await asyncio.sleep(0.0005)
+        await asyncio.sleep(0.0005)  # paces: an endless producer
 
 
 asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -148,6 +148,7 @@ class Plant:
     history: MemoryHistory
     writes: list[tuple[str, str, Value]] = field(default_factory=list)
     write_status: int = Status.GOOD
+    write_error: Exception | None = None
     may_write: asyncio.Event = field(default_factory=asyncio.Event)
     diagnostics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -161,6 +162,8 @@ class Plant:
 
     async def write(self, user: str, point: PointSpec, value: Value) -> int:
         await self.may_write.wait()
+        if self.write_error is not None:
+            raise self.write_error
         self.writes.append((user, point.id, value))
         return self.write_status
 

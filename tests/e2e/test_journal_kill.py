@@ -30,7 +30,7 @@ async def run_and_kill(folder: Path, first: int, after_s: float) -> tuple[Term, 
     assert child.stdout is not None
     _, number, node, nonce = (await child.stdout.readline()).split()
     await child.stdout.readuntil(b"ack")
-    await asyncio.sleep(after_s)
+    await asyncio.sleep(after_s)  # paces: the random instant of the kill
     child.kill()
     lines = (b"ack" + await child.stdout.read()).split(b"\n")
     await child.wait()

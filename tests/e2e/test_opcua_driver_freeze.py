@@ -74,7 +74,7 @@ async def test_a_stop_of_three_seconds_loses_nothing_and_a_long_one_ends_in_a_fa
             await heard.value(0, 2.25)
             relay.open.clear()
             for step in range(30):
-                await asyncio.sleep(0.1)  # the stop itself: three seconds of plant time
+                await asyncio.sleep(0.1)  # paces: three seconds of plant time
                 await plc.set("Double", float(step), KINDS.Double)
             frozen_through_ns = heard.deliveries[-1].through_ns
             relay.open.set()

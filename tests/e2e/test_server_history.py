@@ -174,9 +174,7 @@ async def test_a_continuation_point_is_used_once_and_by_its_session(
 
 
 async def test_continuation_points_are_bounded_and_can_be_released(client: Client) -> None:
-    points = []
-    for _ in range(3):
-        points.append((await ask(client, second(0), second(1000))).ContinuationPoint)
+    points = [(await ask(client, second(0), second(1000))).ContinuationPoint for _ in range(3)]
     full = await ask(client, second(0), second(1000))
     assert full.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints
     for point in points:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from asyncua import Client, ua
 
+from gateway.errors import LinkError, WriteRefused
 from gateway.model import Status
 from gateway.server.opcua import OpcUaServer
 from tests.e2e.server_rig import Plant, RawPeer, running
@@ -231,7 +233,7 @@ async def test_a_subscriber_is_told_the_present_value_then_changes_only(
     assert await heard.until(1) == [1.0]
     plant.set("plc1/level", 1.0)
     plant.set("plc2/level", 5.0)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.15)  # paces: nothing must come, for three intervals
     plant.set("plc1/level", 2.0)
     assert await heard.until(2) == [1.0, 2.0]
     plant.set("plc1/level", None, Status.BAD_NO_COMMUNICATION)
@@ -275,10 +277,10 @@ async def test_a_slow_ramp_is_told_each_time_it_has_climbed_the_deadband(
     await heard.until(1)
     for step in range(1, 30):
         plant.set("plc1/level", step * 0.1)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.06)  # paces: the plant changes slower than it is sampled
     told = await heard.until(3)
     assert told[:2] == [0.0, pytest.approx(1.1)]
-    assert all(b - a > 1.0 for a, b in zip(told, told[1:], strict=False))
+    assert all(b - a > 1.0 for a, b in itertools.pairwise(told))
     await subscription.delete()
 
 
@@ -313,7 +315,7 @@ async def test_a_queue_keeps_what_happens_between_two_publishes(
     await heard.until(1)
     for value in (1, 2, 3, 4):
         plant.set("plc1/count", value)
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(0.12)  # paces: the plant changes slower than it is sampled
     assert (await heard.until(4))[1:4] == [2, 3, 4]
     assert heard.values[1][1].StatusCode.value == 0x0480
     await subscription.delete()
@@ -501,6 +503,21 @@ async def test_the_fields_own_answer_is_the_clients_answer(plant: Plant, client:
     answer = await write(client, LEVEL, variant(1.0, ua.VariantType.Double))
     plant.write_status = Status.GOOD
     assert answer == Status.BAD_DEVICE_FAILURE
+
+
+async def test_a_refusal_by_the_gateway_and_a_fault_of_ours_have_their_codes(
+    plant: Plant, client: Client
+) -> None:
+    good = variant(1.0, ua.VariantType.Double)
+    for error, status in (
+        (WriteRefused("no reign", Status.BAD_INVALID_STATE), Status.BAD_INVALID_STATE),
+        (LinkError("gone"), Status.BAD_NO_COMMUNICATION),
+        (RuntimeError("a bug"), Status.BAD_INTERNAL_ERROR),
+    ):
+        plant.write_error = error
+        answer = await write(client, LEVEL, good)
+        plant.write_error = None
+        assert answer == status
 
 
 async def test_a_write_that_takes_its_time_holds_up_no_read(plant: Plant, client: Client) -> None:

@@ -108,3 +108,19 @@ def test_where_the_higher_stream_ends_the_other_is_restated() -> None:
         (3, 20),
         (6, 10),
     ]
+    assert len(reconstruction.raw_view(0, 20)) == 3, "where all end, nothing is restated"
+
+
+def test_an_interval_speaks_only_by_what_was_learned_since_it_began() -> None:
+    term = TERMS[0]
+    stale = HistoryRow(1, 10, 0, 1, Origin.POLL, Position(term, 1))
+    held_back = HistoryRow(7, 15, 0, 3, Origin.POLL, Position(term, 2))
+    fresh = HistoryRow(8, 20, 0, 8, Origin.POLL, Position(term, 3))
+    ahead = HistoryRow(30, 30, 0, 30, Origin.POLL, Position(term, 4))
+    whole = Reconstruction([stale, held_back, fresh, ahead], {term: [(0, 4), (6, 12)]})
+    opening = whole.at(6)
+    assert opening is not None
+    assert opening.row is fresh, "stamped after the interval began, held from its beginning"
+    assert whole.at(5) is None
+    assert Reconstruction([stale, ahead], {term: [(6, 12)]}).at(8) is None
+    assert Reconstruction([stale], {term: [(6, 12)]}).at(8) is None

@@ -158,6 +158,7 @@ def test_a_device_may_refuse_to_cut_a_value() -> None:
         "16000400ff",
         "1700000001000000010200",
         "17000000000009000102000a",
+        "170000000100090001020000ff",
         "1700000001000900010400",
         "2b0e0500",
     ],
@@ -250,6 +251,27 @@ def test_values_may_stand_still_or_say_nothing() -> None:
     memory.blank(later, False)
     data = unit.answer(bytes.fromhex("0300000002"), later)[2:]
     assert struct.unpack(">f", data)[0] == held(device, "v", later)
+
+
+def test_ranges_that_a_profile_allows_may_be_read_though_nobody_declared_them() -> None:
+    limits = "limits: {allowed_ranges: {holding: [[0, 20]], input: []}}"
+    plant = plant_of(SITE.replace("unit_id: 5", f"unit_id: 5\n    {limits}"))
+    unit = Unit(memory_of(plant.devices["plc"], plant.rig))
+    assert ask(unit, "03 0014 0001") == "03 02 00 00"
+    assert ask(unit, "03 0015 0001") == "83 02"
+
+
+def test_an_area_without_any_address_does_not_exist() -> None:
+    plant = plant_of(scratch={"plc": {Area.INPUT: (), Area.HOLDING: ((60, 61),)}})
+    unit = Unit(memory_of(plant.devices["plc"], plant.rig))
+    assert ask(unit, "03 003c 0002") == "03 04 00 00 00 00"
+    points = "{c: {register: coil, address: 0, type: bool}}"
+    head = "driver: modbus, line: {tcp: {host: 127.0.0.1}}"
+    bare = plant_of(
+        f"devices: {{plc: {{{head}, points: {points}}}}}", scratch={"plc": {Area.INPUT: ()}}
+    )
+    unit = Unit(memory_of(bare.devices["plc"], bare.rig))
+    assert ask(unit, "04 0000 0001") == "84 02"
 
 
 # ---------------------------------------------------------------------------------- SunSpec

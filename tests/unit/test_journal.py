@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import JournalError, StoreFull
+from gateway.journal.database import Ballast
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.partitions import NS_PER_DAY
 from gateway.journal.records import (
@@ -113,7 +114,7 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that the journal's task does by itself."""
     async with asyncio.timeout(20):
         while not condition():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # paces: the poll of a condition
 
 
 async def flushed(journal: Journal) -> None:
@@ -435,23 +436,27 @@ async def test_a_full_disk_stops_history_but_not_live_values_and_heals(world: Wo
         for future in (full, claim):
             with pytest.raises(StoreFull):
                 await future
-        assert journal.store_failed_since_ns == T0
+        assert journal.store_failed_since_ns == T0, "the refused claim began there"
         assert told == [T0]
         assert any(severity >= 900 for severity, _ in world.events)
         with pytest.raises(StoreFull):
             await journal.append(batch(2, 3.0))
         assert [(seq, stored) for _, seq, stored in heard] == [(2, True), (0, False), (0, False)]
-        small = await journal.append(
-            covered(0, 2, Hole("plc1", "normal", T0 + NS_PER_S, T0 + 2 * NS_PER_S, "store"))
-        )
-        assert small.position.seq == 3, "room was made for coverage, and no seq was used up"
+        with pytest.raises(StoreFull):
+            await journal.append(covered(2, 3))
+        small = await journal.append(Role("a", "main", T0, "still"))
+        assert small.position.seq == 3, "room was made for small records, and no seq was used up"
+        world.clock.now_ns = T0 + 3 * NS_PER_S
+        gap = Gap("plc1", "normal", *hole_times(0, 3), Cause.STORE)
+        assert await journal.gaps("plc1", *hole_times(0, 3)) == [gap]
         await limit_pages(journal, None)
         await until(lambda: journal.store_failed_since_ns is None)
         assert told == [T0, None]
         record = await journal.append(batch(3, 4.0))
-        assert record.position.seq == 4
+        assert record.position.seq == 5, "after the Loss record"
+        await journal.append(covered(1, 5))
         assert [row.value for row in await all_rows(journal, "plc1/level")] == [1.0, 4.0]
-        assert [g.cause for g in await journal.gaps("plc1", T0, T0 + 2 * NS_PER_S)] == [Cause.STORE]
+        assert await journal.gaps("plc1", *hole_times(0, 5)) == [gap]
         assert await journal.verify() == []
 
 
@@ -662,3 +667,45 @@ async def test_a_crash_in_the_middle_of_a_flush_shows_each_sample_once(world: Wo
             assert [row.value for row in rows] == [float(i)]
         last = await journal.last_values([name for name, _ in points])
         assert len(last) == 600
+
+
+async def test_kept_records_wait_for_a_state_file_that_cannot_be_written(world: World) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        state = journal._state._database
+
+        def limit(connection: sqlite3.Connection, pages: int) -> None:
+            connection.execute(f"PRAGMA max_page_count={pages}")
+
+        await state.run(lambda connection: limit(connection, 1))
+        await journal.append(Audit("write", "plc1/level", T0, "bob", "x" * 100_000))
+        assert await journal.audit() == []
+        assert any("state file" in text for _, text in world.events)
+        await state.run(lambda connection: limit(connection, 2**30))
+        await journal.append(Event("x", 1, "wake", T0))
+        await until(lambda: not journal._writer._kept_backlog)
+        assert [entry.target for _, entry in await journal.audit()] == ["plc1/level"]
+
+
+async def test_closing_while_the_store_fails_tells_whoever_still_waits(world: World) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await limit_pages(journal, 0)
+        waiting = journal.append(Audit("write", "x", T0, "bob", "x" * 200_000))
+        await until(lambda: journal.store_failed_since_ns is not None)
+    with pytest.raises(JournalError, match="closed before"):
+        await waiting
+
+
+async def test_ballast_is_not_taken_for_room_that_came_back(tmp_path: Path) -> None:
+    ballast = Ballast(tmp_path / "ballast", 4096)
+    ballast.ensure()
+    ballast.ensure()
+    assert (tmp_path / "ballast").stat().st_size == 4096
+    with pytest.raises(OSError, match="no room yet"):
+        ballast.ensure(2**62)
+    ballast.release()
+    ballast.ensure(8192)
+    assert (tmp_path / "ballast").stat().st_size == 4096
+    with pytest.raises(FileNotFoundError):
+        Ballast(tmp_path / "nowhere" / "ballast", 4096).ensure()

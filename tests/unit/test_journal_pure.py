@@ -323,3 +323,17 @@ def test_only_the_newest_revisions_are_remembered() -> None:
         kept.apply(Position(TERM, number + 1), Revision(number, b"", 0, "x", {}, ()))
     assert kept.names(0, TERM) is None
     assert kept.names(99, TERM) == ()
+
+
+def test_numbers_beyond_64_bits_signed_move_a_column_to_a_wider_form() -> None:
+    for values in ([1, 2**63, 3], [None, 2**64 - 1, 1], [2**63, None, 2**63 + 1], [True, 1, "x"]):
+        tails = TailSet()
+        for seq, item in enumerate(values, 1):
+            tails.ingest(TERM, seq, batch([(0, seq, item, 0)], seq=seq), ["d/x"])
+        ((_, _, found),) = tails.columns_of("d/x")
+        assert typed(found.values) == typed(values)
+
+
+def test_times_further_apart_than_64_bits_are_packed_all_the_same() -> None:
+    far = Columns([-(2**63), 0, 2**63 - 1], [2**63 - 1, -(2**63), 5], [1, 2, 3], None, [1, 2, 3])
+    assert [list(part) for part in unpack(pack(far))[:3]] == [list(part) for part in far[:3]]

@@ -76,7 +76,9 @@ def test_the_library_decodes_what_we_encode(
 
 
 def test_a_bad_sample_without_a_value_has_no_variant() -> None:
-    data = data_value_encoder(DataType.FLOAT64)(None, Status.BAD_NO_COMMUNICATION, NOW_NS, 0, SOURCE)
+    data = data_value_encoder(DataType.FLOAT64)(
+        None, Status.BAD_NO_COMMUNICATION, NOW_NS, 0, SOURCE
+    )
     assert data[0] == 0x06
     assert decode(data).StatusCode.value == Status.BAD_NO_COMMUNICATION
 

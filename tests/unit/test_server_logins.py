@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gateway.model import NS_PER_S
 from gateway.server import logins as logins_module
 from gateway.server.certificate import load_identity
-from gateway.server.logins import FREE_FAILURES, LoginThrottled, Logins
+from gateway.server.logins import FREE_FAILURES, Logins, LoginThrottled
 from gateway.server.passwords import NOBODY, hash_password, verify_password
 from gateway.server.settings import Role, User
 

@@ -60,7 +60,7 @@ def test_no_time_reaches_a_reader_that_64_bits_do_not_hold(start: int, end: int)
 
 
 def test_the_code_of_bad_bounds_is_the_librarys() -> None:
-    assert history_plan.BAD_BOUND_NOT_FOUND == ua.StatusCodes.BadBoundNotFound
+    assert ua.StatusCodes.BadBoundNotFound == history_plan.BAD_BOUND_NOT_FOUND
 
 
 def test_known_units_carry_their_unece_code_and_unknown_ones_none() -> None:

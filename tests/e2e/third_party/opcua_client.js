@@ -1,17 +1,18 @@
-// A client by node-opcua. Usage: opcua_client.js TASK_FILE; what it found is one JSON object.
+// A client by node-opcua. Usage: opcua_client.js TASKS_FILE PKI_FOLDER
+// Each task is a session of its own; what they found is one JSON object, in their order.
 "use strict";
 const fs = require("fs");
 const path = require("path");
 const opcua = require("node-opcua");
 
 const PAGES_MAX = 1000;
-const task = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
+const tasks = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
 
-async function connect() {
+async function connect(task) {
     const client = opcua.OPCUAClient.create({
         applicationName: "third party", endpointMustExist: false,
         clientCertificateManager: new opcua.OPCUACertificateManager({
-            rootFolder: path.join(process.cwd(), "client-pki"),
+            rootFolder: path.join(process.argv[3], "client"),
             automaticallyAcceptUnknownCertificate: true,
         }),
         securityMode: opcua.MessageSecurityMode[task.mode || "None"],
@@ -40,7 +41,7 @@ async function browse(session, nodeId) {
     return found;
 }
 
-async function walk(session) {
+async function walk(session, task) {
     let nodeId = "ns=0;i=85";
     let found = await browse(session, nodeId);
     for (const name of task.path) {
@@ -64,7 +65,7 @@ async function attributes(session, nodeId) {
     return found;
 }
 
-async function subscribe(session) {
+async function subscribe(session, task) {
     const subscription = await session.createSubscription2({ requestedPublishingInterval: 100,
         requestedLifetimeCount: 100, requestedMaxKeepAliveCount: 10,
         maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1 });
@@ -83,7 +84,7 @@ async function subscribe(session) {
     return values;
 }
 
-async function history(session) {
+async function history(session, task) {
     const { node, start, end, page } = task.history;
     const pages = [];
     let continuationPoint;
@@ -102,7 +103,7 @@ async function history(session) {
     return { pages };
 }
 
-async function write(session) {
+async function write(session, task) {
     const found = {};
     for (const { node, type, value } of task.write) {
         const status = await session.write({ nodeId: node, attributeId: opcua.AttributeIds.Value,
@@ -112,23 +113,27 @@ async function write(session) {
     return found;
 }
 
-async function main() {
-    const { client, session } = await connect();
+async function carryOut(task) {
+    const { client, session } = await connect(task);
     const found = {};
-    if (task.path) found.browse = await walk(session);
+    if (task.path) found.browse = await walk(session, task);
     if (task.read)
         found.read = (await session.read(task.read.map((nodeId) => ({ nodeId,
             attributeId: opcua.AttributeIds.Value })))).map(plain);
     if (task.attributes) found.attributes = await attributes(session, task.attributes);
-    if (task.subscribe) found.subscribe = await subscribe(session);
-    if (task.history) found.history = await history(session);
-    if (task.write) found.write = await write(session);
+    if (task.subscribe) found.subscribe = await subscribe(session, task);
+    if (task.history) found.history = await history(session, task);
+    if (task.write) found.write = await write(session, task);
     await session.close();
     await client.disconnect();
     return found;
 }
 
-main().then(
-    (found) => process.stdout.write(JSON.stringify({ found }) + "\n", () => process.exit(0)),
-    (error) => process.stdout.write(JSON.stringify({ found: { error: String(error.message) } })
-        + "\n", () => process.exit(0)));
+async function main() {
+    const found = [];
+    for (const task of tasks)
+        found.push(await carryOut(task).catch((error) => ({ error: String(error.message) })));
+    process.stdout.write(JSON.stringify({ found }) + "\n", () => process.exit(0));
+}
+
+main();

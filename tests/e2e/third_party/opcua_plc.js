@@ -1,4 +1,4 @@
-// A PLC by node-opcua. Usage: opcua_plc.js PORT
+// A PLC by node-opcua. Usage: opcua_plc.js PORT PKI_FOLDER
 "use strict";
 const path = require("path");
 const { DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy,
@@ -7,7 +7,7 @@ const { DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, Sec
 async function main() {
     const port = Number(process.argv[2]);
     const certificates = new OPCUACertificateManager({
-        rootFolder: path.join(process.cwd(), "plc-pki"),
+        rootFolder: path.join(process.argv[3], "plc"),
         automaticallyAcceptUnknownCertificate: true,
     });
     const server = new OPCUAServer({

@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil.bench.process import NODE_MODULES, BenchError, Spawned, hotpair, node_js
+from hil.bench.process import NODE_MODULES, Spawned, hotpair, node_js
 from hil.gateway import Control
 
 HERE = Path(__file__).resolve().parent
@@ -175,15 +175,20 @@ async def running_node(
     assert status == 0, process.last_words()
 
 
-async def opcua_task(folder: Path, **task: Any) -> dict[str, Any]:
-    """What a node-opcua client finds."""
+def pki(tmp_path: Path) -> Path:
+    """Where node-opcua keeps its keys: one folder for a whole run, as making them takes seconds."""
+    folder = tmp_path.parent / "third-party-pki"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+async def opcua_tasks(tmp_path: Path, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a node-opcua client finds, in a session for each task."""
     need_npm("node-opcua")
-    file = folder / "task.json"
-    file.write_text(json.dumps(task))
-    async with Spawned("client", script("opcua_client.js", file), folder) as client:
-        try:
-            said = await client.hear("found", 20)
-        except BenchError as error:
-            raise AssertionError(str(error)) from error
-    found: dict[str, Any] = said["found"]
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps(tasks))
+    command = script("opcua_client.js", file, pki(tmp_path))
+    async with Spawned("client", command, tmp_path) as client:
+        said = await client.hear("found", 30)
+    found: list[dict[str, Any]] = said["found"]
     return found

@@ -1,0 +1,108 @@
+"""The server under a client of another family: npm node-opcua, where it is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server_rig import PASSWORD, running
+
+SCRIPT = """
+const o = require("node-opcua");
+const [url, policy, user, password, pki] = process.argv.slice(1);
+(async () => {
+  const options = {endpointMustExist: false, connectionStrategy: {maxRetry: 0}};
+  options.clientCertificateManager = new o.OPCUACertificateManager(
+    {rootFolder: pki, automaticallyAcceptUnknownCertificate: true});
+  await options.clientCertificateManager.initialize();
+  options.securityMode = o.MessageSecurityMode.SignAndEncrypt;
+  options.securityPolicy = o.SecurityPolicy[policy];
+  const client = o.OPCUAClient.create(options);
+  await client.connect(url);
+  const session = await client.createSession(
+    {type: o.UserTokenType.UserName, userName: user, password: password});
+  const level = "ns=2;s=plc1/level", found = {};
+  const tree = await session.browse({nodeId: "ns=2;s=plc1", browseDirection: 0,
+    referenceTypeId: "HierarchicalReferences", includeSubtypes: true, resultMask: 63});
+  found.children = tree.references.map(r => r.browseName.name);
+  found.value = (await session.read({nodeId: level, attributeId: 13})).value.value;
+  const written = await session.write({nodeId: level, attributeId: 13,
+    value: {value: {dataType: o.DataType.Double, value: 3.5}}});
+  found.written = written.name;
+  const subscription = await session.createSubscription2({requestedPublishingInterval: 100,
+    requestedMaxKeepAliveCount: 10, requestedLifetimeCount: 100, publishingEnabled: true,
+    maxNotificationsPerPublish: 0, priority: 0});
+  const item = await subscription.monitor({nodeId: level, attributeId: 13},
+    {samplingInterval: 100, queueSize: 1, discardOldest: true}, o.TimestampsToReturn.Both);
+  found.told = await new Promise(r => item.once("changed", dv => r(dv.value.value)));
+  await subscription.terminate();
+  let point = null, count = 0, pages = 0;
+  do {
+    const answer = await session.performMessageTransaction(new o.HistoryReadRequest({
+      historyReadDetails: new o.ReadRawModifiedDetails({isReadModified: false,
+        startTime: new Date("2020-01-01"), endTime: new Date("2030-01-01"),
+        numValuesPerNode: 0, returnBounds: false}),
+      timestampsToReturn: o.TimestampsToReturn.Both, releaseContinuationPoints: false,
+      nodesToRead: [{nodeId: level, continuationPoint: point}]}));
+    const result = answer.results[0];
+    count += result.historyData.dataValues.length;
+    point = result.continuationPoint;
+    pages += 1;
+  } while (point && point.length);
+  found.history = [count, pages];
+  await session.close();
+  await client.disconnect();
+  console.log("RESULT " + JSON.stringify(found));
+  process.exit(0);
+})().catch(error => { console.error(error); process.exit(1); });
+"""
+
+
+def modules() -> Path | None:
+    """Where node-opcua is installed, if it is."""
+    for entry in os.environ.get("NODE_PATH", "").split(os.pathsep):
+        if entry and (Path(entry) / "node-opcua").is_dir():
+            return Path(entry)
+    return None
+
+
+@pytest.mark.external
+@pytest.mark.parametrize(
+    "policy", ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
+)
+async def test_node_opcua_browses_reads_writes_subscribes_and_looks_back(
+    policy: str, tmp_path: Path
+) -> None:
+    folder, node = modules(), shutil.which("node")
+    if folder is None or node is None:
+        pytest.skip("node-opcua is not installed: npm install node-opcua, NODE_PATH to it")
+    async with running(tmp_path / "pki") as plant:
+        plant.history.fill("plc1/level", 25_000)
+        plant.set("plc1/level", 2.25)
+        process = await asyncio.create_subprocess_exec(
+            node,
+            "-e",
+            SCRIPT,
+            plant.url.replace("localhost", "127.0.0.1"),
+            policy,
+            "otto",
+            PASSWORD,
+            str(tmp_path / "client"),
+            env=os.environ | {"NODE_PATH": str(folder), "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode() + output.decode()
+        line = next(text for text in output.decode().splitlines() if text.startswith("RESULT "))
+        found = json.loads(line.removeprefix("RESULT "))
+        assert {"level", "count", "Diagnostics"} <= set(found["children"])
+        assert (found["value"], found["written"], found["told"]) == (2.25, "Good", 2.25)
+        assert found["history"] == [25_000, 3]
+        assert plant.writes == [("otto", "plc1/level", 3.5)]
