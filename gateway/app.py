@@ -282,10 +282,9 @@ class App:
             self._server.publish(dirty)
 
     def _store_changed(self, failed_since_ns: int | None) -> None:
-        if failed_since_ns is not None:
-            self._collector.store_failed(failed_since_ns)
-        else:
-            self._collector.restate_all()
+        # Also when it is back: changes were dropped, so nothing holds before the next good scan.
+        at_ns = self._clock.utc_ns() if failed_since_ns is None else failed_since_ns
+        self._collector.store_failed(at_ns)
 
     def _learned(self, device: str, key: str, value: Any) -> None:
         if self._facts.get((device, key)) != value:

@@ -309,6 +309,7 @@ class Collector:
     def store_failed(self, since_ns: int) -> None:
         """History lost what came since: nothing is claimed until the store takes samples again."""
         self.coverage.failed_all(Cause.STORE, since_ns)
+        self.restate_all()
 
     def clock_stepped(self) -> None:
         """The clock was set: what came before can't be put on one line with what comes now."""

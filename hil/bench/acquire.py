@@ -29,6 +29,8 @@ from hil.gateway import Control
 
 START_S: Final = 600.0
 PERIOD_S: Final = 1.0
+LOOK_S: Final = 0.02
+Count = Callable[[], Awaitable[tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,22 @@ class Measured:
     kept: int | None = None
 
 
-async def window(
-    party: str, spawned: Spawned, seconds: float, count: Callable[[], Awaitable[tuple[int, ...]]]
-) -> Measured:
+async def between_scans(count: Count) -> None:
+    """Wait for the middle of the pause between two rounds, so that a window holds whole ones.
+
+    Gives up after two periods: the scans of a party that staggers them never pause together.
+    """
+    first = await count()
+    for _ in range(int(2 * PERIOD_S / LOOK_S)):
+        if await count() != first:
+            break
+        await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(PERIOD_S / 2)
+
+
+async def window(party: str, spawned: Spawned, seconds: float, count: Count) -> Measured:
     """Measure a running party; `count` gives (scans, late scans, samples kept) so far."""
+    await between_scans(count)
     before = await count()
     usage = (await watch({party: spawned.pid}, seconds))[party]
     after = await count()

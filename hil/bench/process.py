@@ -150,6 +150,12 @@ class Spawned:
         await self._process.stdin.drain()
         return await self.hear(key, within_s)
 
+    async def ended(self) -> int:
+        """Wait until it ends by itself and all it said was heard; the exit status."""
+        assert self._process is not None and self._pump is not None
+        await self._pump
+        return await self._process.wait()
+
     @property
     def pid(self) -> int:
         """The process id."""

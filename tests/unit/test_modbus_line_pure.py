@@ -325,3 +325,22 @@ def test_a_device_overrides_its_profile_key_by_key() -> None:
     assert holds.quirks.has_fc22
     assert holds.defaults.address_base == 1
     assert holds.sunspec.bases[0] == 40000
+
+
+def test_neighbours_that_were_refused_alike_are_told_as_one_stretch() -> None:
+    refusals = Refusals((), 0)
+    for first, last, code in ((12, 13, 2), (10, 11, 2), (14, 14, 3), (20, 20, 2)):
+        refusals.add(Area.HOLDING, first, last, code, 0)
+    assert str(refusals) == (
+        "holding 10..13: exception 2 (illegal data address); "
+        "holding 20: exception 2 (illegal data address); "
+        "holding 14: exception 3 (illegal data value)"
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [{"timeout": "1ms"}, {"heartbeat": {"address": 0, "period": "1ms"}}]
+)
+def test_times_outside_their_bounds_are_refused_with_the_bounds(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="between"):
+        ModbusDevice.model_validate({"driver": "modbus", "line": "bus1", **given})

@@ -1,0 +1,53 @@
+"""The benches run, small and short: what they print is whole. Nothing here is timed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil.bench.process import Spawned, python
+
+from .third_party.rig import need, need_npm, need_program
+
+pytestmark = [pytest.mark.external, pytest.mark.timeout(60)]
+
+SHORT = ("--json", "--seconds", 1, "--warmup", 0.5)
+
+
+async def rows(name: str, folder: Path, *options: object) -> dict[str, Any]:
+    """The rows of the one table of a bench, by party."""
+    place = folder / name
+    place.mkdir()
+    command = python(f"hil.bench.{name}", *SHORT, "--keep", place / "work", *options)
+    said: dict[str, Any] = {}
+    async with Spawned(name, command, place) as bench:
+        async with asyncio.timeout(50):
+            await bench.ended()
+        said = bench.latest
+        assert said, bench.last_words()
+    [table] = said.values()
+    found: dict[str, Any] = table["rows"]
+    return found
+
+
+async def test_each_bench_runs_beside_its_parties(tmp_path: Path) -> None:
+    need_program("gcc")
+    need(Path("/usr/include/modbus/modbus.h").exists(), "libmodbus-dev")
+    need_npm("node-opcua")
+    acquired, served, history = await asyncio.gather(
+        rows("acquire", tmp_path, "--case", "small"),
+        rows("serve", tmp_path, "--points", 200),
+        rows("history", tmp_path, "--points", 3, "--scans", 150),
+    )
+    assert list(acquired) == ["hotpair", "pymodbus", "libmodbus"]
+    assert all(row["scans done"] > 0 for row in acquired.values())
+    assert acquired["hotpair"]["samples kept / s"] > 0
+    assert list(served) == ["hotpair", "naive"]
+    assert all(row["values / s"] > 0 and row["bad"] == 0 for row in served.values())
+    assert all(row["values"] == 450 for row in history.values())
+    assert all(row.get("lost", 0) == 0 for row in history.values())
+    assert all(row.get("unordered", 0) == 0 for row in history.values())
