@@ -190,7 +190,11 @@ class NodeView:
         line = self._collector.line_of(self._known_device(device))
         if not 1 <= count <= RAW_COUNT_MAX:
             raise ControlError(f"count {count} is out of range", f"Ask for 1 to {RAW_COUNT_MAX}")
-        return list(await line.raw(device, area, address, count))
+        try:
+            return list(await line.raw(device, area, address, count))
+        except ValueError as error:
+            remedy = "Areas are holding, input, coil and discrete; addresses count from 0"
+            raise ControlError(f"{area} {address}: {error}", remedy) from error
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each frame of a device to `sink` until the returned function is called."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -104,8 +106,8 @@ def main(bench: Bench, options: argparse.ArgumentParser) -> None:
 
     try:
         outcomes = asyncio.run(_run(bench, folder.resolve(), given, progress))
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    except (BenchError, psutil.Error, httpx.HTTPError) as error:
+        sys.exit(f"bench: {error or repr(error)}")
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

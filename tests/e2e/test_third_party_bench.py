@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from hil.bench.process import Spawned, python
 
-from .third_party.rig import need, need_npm, need_program
+from .third_party.rig import need_libmodbus, need_npm
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(60)]
 
@@ -35,8 +34,7 @@ async def rows(name: str, folder: Path, *options: object) -> dict[str, Any]:
 
 
 async def test_each_bench_runs_beside_its_parties(tmp_path: Path) -> None:
-    need_program("gcc")
-    need(Path("/usr/include/modbus/modbus.h").exists(), "libmodbus-dev")
+    need_libmodbus()
     need_npm("node-opcua")
     acquired, served, history = await asyncio.gather(
         rows("acquire", tmp_path, "--case", "small"),

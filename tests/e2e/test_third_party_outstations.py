@@ -14,7 +14,7 @@ from .third_party.rig import (
     MODBUS_CONSTANTS,
     MODBUS_POINTS,
     Node,
-    need,
+    need_libmodbus,
     need_npm,
     need_program,
     running_node,
@@ -28,8 +28,7 @@ LIBMODBUS = ("-I/usr/include/modbus", "-lmodbus")
 
 
 def libmodbus(folder: Path, *arguments: object) -> list[str]:
-    need_program("gcc")
-    need(Path("/usr/include/modbus/modbus.h").exists(), "libmodbus-dev")
+    need_libmodbus()
     program = compile_c(HERE / "libmodbus_server.c", folder, *LIBMODBUS)
     return [str(program), *map(str, arguments)]
 

@@ -66,6 +66,12 @@ def need_program(*names: str) -> None:
         need(shutil.which(name), name)
 
 
+def need_libmodbus() -> None:
+    """Skip, or fail, without a C compiler and libmodbus."""
+    need_program("gcc")
+    need(Path("/usr/include/modbus/modbus.h").exists(), "libmodbus-dev")
+
+
 def need_npm(package: str) -> None:
     """Skip, or fail, without this npm package."""
     need_program("node")
