@@ -13,6 +13,7 @@ import logging
 import socket
 import struct
 import termios
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -146,7 +147,9 @@ class Session:
                 rtu = self._settings.rtu or Rtu()
                 said = f"{rtu.baudrate} baud {rtu.bytesize}{rtu.parity}{rtu.stopbits}"
                 reason = f"it can't do {said} ({error}); a pseudo terminal needs `parity: N`"
-                raise OSError(str(error)) from error
+                # The frames hold the open port, and its lock, until a collector comes by.
+                traceback.clear_frames(error.__traceback__)
+                raise OSError(str(error)) from None
             except (OSError, ValueError) as error:
                 reason = str(error) or type(error).__name__
                 raise OSError(reason) from error

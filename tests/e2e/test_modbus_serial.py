@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from itertools import pairwise
@@ -222,3 +223,20 @@ async def test_rtu_over_tcp_finds_its_answers_and_survives_a_late_one() -> None:
                 line.forget("plc")
                 assert await values(line, "plc") == {0: 100, 1: 101}
             assert peer.connections == 4
+
+
+async def test_a_port_that_refuses_its_settings_says_so_each_time_and_is_let_go() -> None:
+    """A pseudo terminal has no parity; the port must not stay locked by the attempt."""
+    peer, house = Peer(), House()
+    spec = device("plc", registers(7))
+    settings = ModbusLine(rtu={"parity": "E"}, listen="0ms")
+    gc.disable()
+    try:
+        async with serve_pty(peer) as bus, opened(house, settings, spec, port=bus.port) as line:
+            for _ in range(3):
+                scan = await line.scan("plc", "normal")
+                assert scan.fault is not None
+                assert "parity: N" in scan.fault.detail
+                await asyncio.sleep(scan.fault.retry_after_ns / NS_PER_S)  # paces: its own back-off
+    finally:
+        gc.enable()
