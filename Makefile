@@ -37,7 +37,7 @@ unit: install
 	$(BIN)/python tests/tidy/pure_coverage.py
 
 e2e: install
-	$(BIN)/pytest tests/e2e tests/simulation
+	$(BIN)/pytest -n 2 --dist loadfile tests/e2e
 
 # The versions that the tests ran with; renew with `make lock`.
 lock:

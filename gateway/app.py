@@ -14,14 +14,15 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import drivers.modbus
 import drivers.opcua
-from gateway.acquisition.collector import Collector, House
+from gateway.acquisition.collector import Collector
+from gateway.acquisition.house import House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import replay
 from gateway.acquisition.writes import Writer
@@ -29,10 +30,10 @@ from gateway.clock import SystemClock
 from gateway.config.node import NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.driver import Driver, DriverContext, Schema
-from gateway.errors import ControlError
+from gateway.errors import ControlError, JournalError
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
-from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fact, Record, Revision
+from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Event, Fact, Record, Revision
 from gateway.journal.records import Role as RoleTaken
 from gateway.model import NS_PER_S, Origin, Status, Value
 from gateway.node import NodeView
@@ -44,6 +45,10 @@ from gateway.web.listener import UnixListener
 log = logging.getLogger("hotpair")
 
 SOCKET_NAME: Final = "control.sock"
+STORE_PATIENCE_S: Final = 5.0
+"""How long a command, or the start, waits for a store that takes nothing."""
+TOLD_TEXTS_MAX: Final = 100
+TOLD_AGAIN_NS: Final = 60 * NS_PER_S
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Measured: a full collection over an address space stalls the loop for a quarter of a second."""
 
@@ -60,8 +65,14 @@ def schemas() -> dict[str, Schema]:
 
 def lock(data_dir: Path) -> int:
     """Make sure that no second node works on the same data; the lock goes with the process."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ControlError(
+            f"the data directory {data_dir} can't be written: {error.strerror}",
+            "Give this user the right to write there, or name another data_dir in node.yaml",
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -76,16 +87,20 @@ def lock(data_dir: Path) -> int:
 class App:
     """One node, from its configuration to its end."""
 
-    def __init__(self, node: NodeConfig, site: SiteConfig) -> None:
+    def __init__(
+        self, node: NodeConfig, site: SiteConfig, clock: SystemClock | None = None
+    ) -> None:
         self._node = node
         self._site = site
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._journal: Journal
         self._collector: Collector
         self._server: OpcUaServer
         self._live: LiveTable
         self._revision = 0
         self._facts: dict[tuple[str, str], Any] = {}
+        self._told: dict[str, int] = {}
+        self._early: list[tuple[int, str]] | None = []
         self._stopping = asyncio.Event()
 
     # ------------------------------------------------------------------------------ running
@@ -98,11 +113,27 @@ class App:
         handle = lock(self._node.data_dir)
         try:
             async with AsyncExitStack() as stack:
-                await self._start(stack)
+                if not await self._unless_stopped(self._start(stack)):
+                    return 0
                 ready(self._server.endpoint)
                 return await self._watch()
         finally:
             os.close(handle)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do `work`, given up at once when the node is told to stop: then False."""
+        working = asyncio.create_task(work, name="start")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                return False
+            await working
+            return True
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _start(self, stack: AsyncExitStack) -> None:
         node, site = self._node, self._site
@@ -111,9 +142,12 @@ class App:
             node.data_dir, node.node, self._clock, settings, self._journal_event, random.Random()
         )
         stack.push_async_callback(self._journal.close)
+        early, self._early = self._early or [], None
+        for severity, text in early:
+            self._journalled("journal", severity, text)
         self._facts = dict(self._journal.facts)
         self._revision = await self._settle_revision()
-        house = House(self._clock, self._journal.append, self._journal.room, self.alarm)
+        house = House(self._clock, self._append, self._commit, self._journal.room, self.alarm)
         self._live = LiveTable(site.devices)
         await self._restore()
         lines = self._open_lines()
@@ -131,8 +165,8 @@ class App:
             lambda: self._server.endpoint,
         )
         self._server = self._make_server(writer, view)
-        await self._server.build()
         stack.push_async_callback(self._server.stop)
+        await self._build()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -140,15 +174,34 @@ class App:
         self._journal.on_store(self._store_changed)
         self._journal.on_partition(self._collector.restate_all)
         at_ns = self._clock.utc_ns()
-        await self._journal.append(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
-        self._collector.start()
+        await self._journalled_first(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
         stack.push_async_callback(self._collector.stop)
+        self._collector.start()
+        writer.tell_unfinished(self._facts)
         stack.push_async_callback(writer.stop)
         listener = UnixListener(build_api(view), node.data_dir / SOCKET_NAME)
-        await listener.start()
         stack.push_async_callback(listener.stop)
-        await self._server.open()
+        await listener.start()
+        await self._open_endpoint()
         stack.push_async_callback(self._server.close, "the node stops")
+
+    async def _build(self) -> None:
+        try:
+            await self._server.build()
+        except OSError as error:
+            raise ControlError(
+                f"the OPC UA certificate can't be stored in {self._node.data_dir / 'pki'}: {error}",
+                "Look for room on the disk and for the rights of the folder",
+            ) from error
+
+    async def _open_endpoint(self) -> None:
+        try:
+            await self._server.open()
+        except OSError as error:
+            raise ControlError(
+                f"OPC UA can't listen on {self._node.opcua.listen}: {error.strerror}",
+                "Stop what uses the port, or change `opcua: listen:` in node.yaml",
+            ) from error
 
     async def _watch(self) -> int:
         """Steer the clock until told to stop, or until a task that must not end has ended."""
@@ -156,7 +209,7 @@ class App:
         steering = asyncio.create_task(self._steer())
         try:
             while True:
-                tasks = self._collector.tasks
+                tasks = [*self._collector.tasks, self._journal.task]
                 await asyncio.wait(
                     {stopping, steering, *tasks}, timeout=1, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -166,7 +219,7 @@ class App:
                     if (
                         task.done()
                         and not task.cancelled()
-                        and task in (steering, *self._collector.tasks)
+                        and task in (steering, self._journal.task, *self._collector.tasks)
                     ):
                         log.critical(
                             "%s ended: the node stops", task.get_name(), exc_info=task.exception()
@@ -178,15 +231,22 @@ class App:
             await asyncio.gather(stopping, steering, return_exceptions=True)
 
     async def _steer(self) -> None:
+        term_is_due = False
         while True:
             await asyncio.sleep(1)
             step_ns = self._clock.discipline()
             if step_ns:
-                self._collector.clock_stepped()
-                await self._journal.begin_term()
+                term_is_due = True
+                self._collector.clock_stepped(step_ns)
                 self.alarm(
                     "", 800, f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
                 )
+            if term_is_due:
+                try:
+                    await self._journal.begin_term()
+                    term_is_due = False
+                except JournalError as error:  # the store fails: each second anew until it works
+                    self._journal_event(800, f"no new term yet: {error}")
 
     # ------------------------------------------------------------------------------ parts
 
@@ -214,6 +274,7 @@ class App:
             advertise=node.opcua.advertise,
             pki_dir=node.data_dir / "pki",
             insecure=node.opcua.insecure,
+            ignore_write_timestamps=node.opcua.ignore_write_timestamps,
             namespace_uri=site.namespace,
         )
         users = {
@@ -247,7 +308,7 @@ class App:
         number = last.number + 1 if last is not None else 1
         at_ns = self._clock.utc_ns()
         revision = Revision(number, EMPTY_DIGEST, at_ns, "files on disk", files, points)
-        await self._journal.append(revision)
+        await self._journalled_first(revision)
         return number
 
     async def _restore(self) -> None:
@@ -289,15 +350,52 @@ class App:
     def _learned(self, device: str, key: str, value: Any) -> None:
         if self._facts.get((device, key)) != value:
             self._facts[device, key] = value
-            self._journal.append(Fact(device, key, value, self._clock.utc_ns()))
+            self._append(Fact(device, key, value, self._clock.utc_ns()))
+
+    def _append(self, body: Body) -> Awaitable[object]:
+        """The door for who can't wait: what finds no place in the journal is declared as lost."""
+        try:
+            return self._journal.append(body)
+        except JournalError as error:
+            self._tell("journal", 800, f"a {type(body).__name__} was not journalled: {error}")
+            if isinstance(body, Batch):
+                self._collector.store_failed(body.requested_ns)
+                self._collector.restate_all()
+            refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            refused.exception()  # seen: few callers ask
+            return refused
+
+    async def _commit(self, body: Body) -> Record:
+        return await self._journal.commit(body, STORE_PATIENCE_S)
+
+    async def _journalled_first(self, body: Body) -> None:
+        """Journal what the start tells; a full disk must not keep the plant without its values."""
+        future = asyncio.ensure_future(self._append(body))
+        if not (await asyncio.wait([future], timeout=STORE_PATIENCE_S))[0]:
+            self._tell("journal", 900, f"the store takes no {type(body).__name__} yet")
 
     def _journal_event(self, severity: int, text: str) -> None:
+        """What the journal tells of itself; the same text is journalled once a minute at most."""
         self._tell("journal", severity, text)
+        now_ns = self._clock.utc_ns()
+        if severity < 400 or now_ns - self._told.get(text, -TOLD_AGAIN_NS) < TOLD_AGAIN_NS:
+            return
+        if len(self._told) >= TOLD_TEXTS_MAX:
+            self._told.clear()
+        self._told[text] = now_ns
+        if self._early is None:
+            self._journalled("journal", severity, text)
+        else:
+            self._early.append((severity, text))
 
     def alarm(self, source: str, severity: int, text: str) -> None:
         """Tell people: in the log, and in the journal."""
         self._tell(source, severity, text)
-        self._journal.append(Event(source or self._node.node, severity, text, self._clock.utc_ns()))
+        self._journalled(source, severity, text)
+
+    def _journalled(self, source: str, severity: int, text: str) -> None:
+        self._append(Event(source or self._node.node, severity, text, self._clock.utc_ns()))
 
     def _tell(self, source: str, severity: int, text: str) -> None:
         level = logging.ERROR if severity >= 700 else logging.WARNING

@@ -8,6 +8,7 @@ above one second is not slewed away: it is reported as a step, and the caller cl
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -54,10 +55,11 @@ def discipline(anchor: Anchor, monotonic_ns: int, wall_ns: int) -> tuple[Anchor,
 
 
 class SystemClock:
-    """The clock of this machine."""
+    """The clock of this machine; `wall` gives its UTC in ns, as it is set."""
 
-    def __init__(self) -> None:
-        self._anchor = Anchor(time.time_ns(), self.monotonic_ns())
+    def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
+        self._wall = wall
+        self._anchor = Anchor(wall(), self.monotonic_ns())
 
     def monotonic_ns(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -67,5 +69,5 @@ class SystemClock:
 
     def discipline(self) -> int:
         """Steer towards the wall clock; the step in ns when it was set, else 0."""
-        self._anchor, step_ns = discipline(self._anchor, self.monotonic_ns(), time.time_ns())
+        self._anchor, step_ns = discipline(self._anchor, self.monotonic_ns(), self._wall())
         return step_ns

@@ -168,13 +168,16 @@ class Scan:
 
     `observations` holds every point of each block that changed since the last scan (all points on
     the first, and after `forget`); an unreadable point is an observation with a Bad status.
-    With a `fault` nothing of the device could be read and there are no observations.
+    With a `fault` nothing of the device could be read and there are no observations. `complete` is
+    false when a part of the class could not be read for a reason that will pass: what there is is
+    kept, but the instant is not covered.
     """
 
     requested_ns: int
     received_ns: int
     observations: Sequence[Observation] = ()
     fault: Fault | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,9 @@ class Line(Protocol):
 
     def forget(self, device: str) -> None:
         """Drop the last raw blocks of a device, so that its next scan observes every point."""
+
+    async def withdraw(self, device: str) -> None:
+        """Say nothing more to a device until its next scan; close what no other device needs."""
 
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.acquisition.collector import Collector, House
+from gateway.acquisition.collector import Collector
+from gateway.acquisition.house import House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import ACTIONS, coerce
 from gateway.acquisition.writes import Writer
@@ -214,7 +215,7 @@ class NodeView:
         else:
             value = None
         record = Maintenance(action, target, self._clock.utc_ns(), who, why, value)
-        await self._house.append(record)
+        await self._house.commit(record)
         self._collector.maintain(record)
         self._house.alarm(target.partition("/")[0], 400, f"{action} {target} by {who}: {why}")
 

@@ -24,7 +24,7 @@ async def beat(unit: Unit, heartbeat: Heartbeat, rng: random.Random) -> None:
     value = rng.randrange(1, 0x10000)
     while True:  # ends with the line
         await asyncio.sleep(heartbeat.period_ns / NS_PER_S)
-        if not unit.diagnostics.connected:
+        if unit.withdrawn or not unit.diagnostics.connected:
             continue
         value = value % 0xFFFF + 1
         if heartbeat.register_ is Area.COIL:

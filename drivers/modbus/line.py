@@ -80,14 +80,15 @@ class OpenLine:
         if waiting is not None:
             return Scan(requested_ns, requested_ns, (), waiting)
         self._start_heartbeats()
+        unit.withdrawn = False
         try:
-            observations = await unit.scan(scan_class, self._session.generation)
+            found = await unit.scan(scan_class, self._session.generation)
         except DeviceError as error:
             fault = self._fault(unit, error)
             return Scan(requested_ns, self._clock.utc_ns(), (), fault)
         unit.breaker.succeeded()
         unit.fault = None
-        return Scan(requested_ns, self._clock.utc_ns(), observations)
+        return Scan(requested_ns, self._clock.utc_ns(), found, complete=unit.complete)
 
     async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
         """Modbus has no subscriptions: configuration never asks for one."""
@@ -116,7 +117,10 @@ class OpenLine:
                 raise ValueError(f"{address} is a {named}, not a {where}") from None
         if not 0 <= wire <= 0x10000 - count:
             raise ValueError("addresses end at 65535")
-        words = await unit.read_words(where, wire, count)
+        try:
+            words = await unit.read_words(where, wire, count)
+        finally:
+            await self._rest()
         return [bool(word) for word in words] if where.is_bits else list(words)
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
@@ -137,6 +141,21 @@ class OpenLine:
     def forget(self, device: str) -> None:
         """Observe every point of a device again at its next scan."""
         self._units[device].forget()
+
+    async def withdraw(self, device: str) -> None:
+        """Say nothing more to a device until its next scan; the last one closes the connection."""
+        unit = self._units[device]
+        unit.withdrawn = True
+        unit.diagnostics.connected = False
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Close the connection when nobody on the line is scanned any more."""
+        async with self._lock:
+            if all(unit.withdrawn for unit in self._units.values()):
+                self._session.close()
+                for unit in self._units.values():
+                    unit.diagnostics.connected = False
 
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""
@@ -324,7 +343,7 @@ class OpenLine:
 
     def _link_fault(self, error: LinkError, wait_ns: int) -> Fault:
         cause = Cause.OTHER_MASTER if isinstance(error, OtherMaster) else Cause.LINK
-        return Fault(cause, error.status, error.message, wait_ns)
+        return Fault(cause, error.status, str(error), wait_ns)
 
     def _fault(self, unit: Unit, error: DeviceError) -> Fault:
         """Count a failed scan and say when to try again."""

@@ -82,7 +82,8 @@ def plan(
     `refused` are addresses that the device refused: a point there is left out (see `unreadable`).
     `untouched` are addresses never to be read in passing: volatile points that are not among
     `points` (see `volatile_ranges`). `known` are registers of other declared points: they may be
-    read in passing, since the device is known to have them, and make no hole. Addresses of SunSpec points must be absolute already.
+    read in passing, since the device is known to have them, and make no hole. Addresses of SunSpec
+    points must be absolute already.
     """
     spans, _ = survey(points, limits, refused, untouched, known)
     requests: list[Request] = []

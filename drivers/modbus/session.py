@@ -26,7 +26,7 @@ from drivers.modbus.frames import describe_reply, describe_request
 from drivers.modbus.pdu import Framer, RawReply, RawRequest, RtuFramer, SocketFramer, reply_of
 from drivers.modbus.serial import character_ns, drive_rs485, frame_gap_ns
 from drivers.modbus.settings import ModbusLine, Rtu
-from drivers.modbus.tls import client_context
+from drivers.modbus.tls import client_context, remedy
 from gateway.clock import Clock
 from gateway.errors import InvalidReply, LinkError, ReplyTimeout
 from gateway.model import NS_PER_MS, NS_PER_S, format_duration
@@ -112,6 +112,7 @@ class Session:
         Raises LinkError when no host answers, OtherMaster when the line is in use.
         """
         self.close()
+        self._answered = False
         network = self._settings.network
         reasons: list[str] = []
         for _ in range(len(network.addresses) if network else 1):
@@ -123,8 +124,8 @@ class Session:
             reasons.append(f"{self.peer}: {reason}")
             self._next_host()
         else:
-            raise LinkError("; ".join(reasons))
-        self._dirty = self._answered = False
+            raise self._lost("; ".join(reasons))
+        self._dirty = False
         self._silent = 0
         self.generation += 1
         listens, self._listens = self._listens, True
@@ -306,7 +307,7 @@ class Session:
             raise self._unanswered(timeout_ns) from None
         except (ModbusException, OSError) as error:
             self.close()
-            raise LinkError(f"{self.peer}: {error}") from error
+            raise self._lost(f"{self.peer}: {error}") from error
         finally:
             self._awaiting = False
             self._active_ns = self._clock.monotonic_ns()
@@ -337,10 +338,15 @@ class Session:
             # We were just speaking: what is heard now are late answers, not another master.
             self._listens = False
 
+    def _lost(self, reason: str) -> LinkError:
+        """What to say of a connection; before its first answer certificates may be why."""
+        tls = self._settings.tls
+        return LinkError(reason, remedy(tls, reason) if tls and not self._answered else "")
+
     def _unanswered(self, timeout_ns: int) -> LinkError | InvalidReply | ReplyTimeout:
         """What a time-out means, by what came instead of the answer."""
         if self._client is None or not self._client.connected:
-            return LinkError(f"{self.peer} closed the connection")
+            return self._lost(f"{self.peer} closed the connection")
         self._silent += 1
         if self._framer.rejected:
             return InvalidReply(self._framer.rejected)

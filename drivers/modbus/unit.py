@@ -21,6 +21,8 @@ from profiles.schema import Area, PointMap
 
 ISOLATE_MAX: Final = 40
 """Requests spent in one scan on finding a bad address; the rest is found at the next doubt."""
+MODELS_CHECK_NS: Final = 10 * NS_PER_S
+"""An inverter behind a gateway can be exchanged while our connection stays: look so often."""
 ALARM_REFUSED: Final = 400
 ALARM_SUNSPEC: Final = 500
 
@@ -51,6 +53,8 @@ class Unit:
         self.holds = effective(spec)
         self.breaker = Breaker()
         self.resets = 0
+        self.withdrawn = False
+        self.complete = True
         self.diagnostics = Diagnostics()
         self.sinks: list[Callable[[Frame], None]] = []
         self.fault: Fault | None = None
@@ -61,6 +65,7 @@ class Unit:
         self._shared = shared
         self._serial = serial
         self._generation = -1
+        self._models_due_ns = 0
         now_ns = context.clock.monotonic_ns()
         self.refusals = Refusals(self._fact("refused") or (), now_ns)
         self._sunspec: dict[str, Any] | None = self._fact("sunspec")
@@ -78,8 +83,12 @@ class Unit:
     async def scan(self, scan_class: str, generation: int) -> list[Observation]:
         """Read one class. Raises DeviceError when the device as a whole did not answer."""
         observations: list[Observation] = []
-        if self.layout.has_models and generation != self._generation:
-            await self._locate_models()
+        self.complete = True
+        if self.layout.has_models:
+            now_ns = self._context.clock.monotonic_ns()
+            if generation != self._generation or now_ns >= self._models_due_ns:
+                await self._locate_models()
+                self._models_due_ns = now_ns + MODELS_CHECK_NS
         self._generation = generation
         due = self.refusals.due(self._context.clock.monotonic_ns()) if self.refusals else None
         if due is not None:
@@ -139,6 +148,7 @@ class Unit:
             data = await self.read(block.raw, block.size)
         except Refused as refused:
             if refused.code in frames.BAD_ADDRESS:
+                await self._suspect_models()
                 block.last = None
                 await self._isolate(
                     block.request, block.maps, block.numbers, refused.code, observations
@@ -174,6 +184,7 @@ class Unit:
         if block.status != status:
             self._observe_bad([(n, status) for n in block.point_numbers], observations)
         block.last, block.status = None, status
+        self.complete = False
 
     def _observe_bad(
         self, points: Sequence[tuple[int, int]], observations: list[Observation]
@@ -306,6 +317,12 @@ class Unit:
         for name, reason in self.layout.missing.items():
             self.diagnostics.notes[f"sunspec {name}"] = reason
 
+    async def _suspect_models(self) -> None:
+        """A refused block of a model may mean that the models moved. Raises InvalidReply then."""
+        fact = self._sunspec
+        if self.layout.has_models and fact is not None and not await self._models_stand(fact):
+            raise InvalidReply("the device's SunSpec models are not where they were")
+
     async def _models_stand(self, fact: dict[str, Any]) -> bool:
         for address, expected in sunspec.check(fact):
             words = await self._words_or_refusal(address, len(expected))
@@ -327,6 +344,7 @@ class Unit:
         """Count a failure and note that the next scan must observe every point."""
         self.diagnostics.failed(self._context.clock.utc_ns(), error.message)
         self.diagnostics.connected = False
+        self._generation = -1  # it may come back as another device
         self.forget()
 
     def gap_ns(self) -> int:

@@ -307,6 +307,10 @@ class OpcUaLine:
         """Observe every point anew at the next scan or delivery."""
         self.points.owe_all()
 
+    async def withdraw(self, device: str) -> None:
+        """Free the session on the server until the next scan."""
+        await self.leave()
+
     async def close(self) -> None:
         """Free the session on the server if that may still be said, and close. Idempotent."""
         self._closed = True

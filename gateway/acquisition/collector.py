@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 from gateway.acquisition.changes import ChangeFilter
 from gateway.acquisition.coverage import PATIENCE_NS, CoverageTracker, Key
+from gateway.acquisition.house import DeviceState, House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.schedule import Job, LineSchedule
-from gateway.clock import Clock
 from gateway.driver import SUBSCRIPTION_CLASS, Delivery, DeviceSpec, Fault, Line, Scan
-from gateway.journal.records import Batch, Body, Maintenance, SampleRow
+from gateway.journal.records import Batch, Maintenance, SampleRow
 from gateway.model import NS_PER_S, Cause, Origin, Status
 
 log = logging.getLogger(__name__)
@@ -32,30 +31,6 @@ DAY_NS: Final = 86_400 * NS_PER_S
 BUG_RETRY_NS: Final = 5 * NS_PER_S
 FAILED: Final = ""
 """The scan class of a batch that speaks of a device as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What the collector needs: the journal's door, a clock, and somebody to tell."""
-
-    clock: Clock
-    append: Callable[[Body], Awaitable[object]]
-    room: Callable[[], Awaitable[None]]
-    alarm: Callable[[str, int, str], None]
-
-
-@dataclass(slots=True)
-class DeviceState:
-    """How one device fares; times in ns UTC, 0 for never."""
-
-    down_since_ns: int = 0
-    fault: Fault | None = None
-    last_scan_ns: int = 0
-    overruns: int = 0
-    scans: int = 0
-    samples: int = 0
-    told_overrun_ns: int = 0
-    days: dict[str, int] = field(default_factory=dict)
 
 
 class Collector:
@@ -73,6 +48,7 @@ class Collector:
         self.devices = {device.name: device for device in devices}
         self.states = {device.name: DeviceState() for device in devices}
         self.maintenance = maintenance
+        self._points = {p.id: (device, p.number) for device in devices for p in device.points}
         self._lines = {line.spec.name: line for line in lines}
         self._house = house
         self._live = live
@@ -85,6 +61,8 @@ class Collector:
         self.coverage = CoverageTracker(self._keys(), revision, start_ns)
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._era = 0
 
     def _keys(self) -> list[tuple[Key, int]]:
         return [
@@ -140,7 +118,7 @@ class Collector:
 
     async def stop(self) -> None:
         """Send nothing more, make a last claim, and close the lines."""
-        tasks = self.tasks
+        tasks = [*self.tasks, *self._leaving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -161,8 +139,11 @@ class Collector:
                 except TimeoutError:
                     pass
                 continue
+            era = self._era
             scan = await self._scan(line, job)
-            if scan.fault is not None:
+            if era != self._era:
+                line.forget(job.device)  # its stamps are of the clock before the step
+            elif scan.fault is not None:
                 schedule.failed(job.device, clock.utc_ns() + scan.fault.retry_after_ns)
                 self._failed(self.devices[job.device], scan.fault)
             else:
@@ -205,7 +186,11 @@ class Collector:
         key = (device.name, job.scan_class)
         if done.skipped_from_ns is not None:
             self._overrun(key, done.skipped_from_ns, scan.received_ns)
-        begins = self.coverage.scanned(key, scan.received_ns, done.next_due_ns)
+        if scan.complete:
+            begins = self.coverage.scanned(key, scan.received_ns, done.next_due_ns)
+        else:
+            begins = False
+            self.coverage.failed(key, Cause.DEVICE, scan.received_ns)
         state.scans += 1
         state.last_scan_ns = scan.received_ns
         rows = self._filter.accept(scan.observations)
@@ -248,6 +233,8 @@ class Collector:
         )
 
     def _failed(self, device: DeviceSpec, fault: Fault) -> None:
+        if device.name in self.maintenance.disabled:
+            return
         state = self.states[device.name]
         now_ns = self._house.clock.utc_ns()
         for scan_class in device.scan_classes:
@@ -291,7 +278,9 @@ class Collector:
         if not delivery.complete:
             self.coverage.failed(key, Cause.OVERRUN, now_ns)
             self._house.alarm(device.name, 500, "the server dropped values (queue overflow)")
-        begins = self.coverage.scanned(key, delivery.through_ns, delivery.through_ns)
+        # After a hole history is right from the restatement on, which is stamped now.
+        at_ns = now_ns if self.coverage.in_hole(key) else delivery.through_ns
+        begins = self.coverage.scanned(key, at_ns, delivery.through_ns)
         state.scans += 1
         state.last_scan_ns = now_ns
         rows = self._filter.accept(delivery.observations)
@@ -311,12 +300,22 @@ class Collector:
         self.coverage.failed_all(Cause.STORE, since_ns)
         self.restate_all()
 
-    def clock_stepped(self) -> None:
-        """The clock was set: what came before can't be put on one line with what comes now."""
+    def clock_stepped(self, step_ns: int) -> None:
+        """The clock was set by `step_ns`: a new stream of claims begins on the new time.
+
+        Claims end at the old time of the step. When the clock was set forward, what it jumped over
+        is declared; a scan under way is dropped. The caller begins a new term at once.
+        """
         now_ns = self._house.clock.utc_ns()
-        self.coverage = CoverageTracker(self._keys(), self._revision, now_ns)
+        before_ns = now_ns - step_ns
+        last = self.coverage.record(before_ns)
+        if last is not None:
+            self._house.append(last)
+        since_ns = min(now_ns, self.coverage.through_ns)
+        self._era += 1
+        self.coverage = CoverageTracker(self._keys(), self._revision, since_ns)
+        self.coverage.failed_all(Cause.CLOCK, since_ns)
         self._begin_grid(now_ns)
-        self.coverage.failed_all(Cause.CLOCK, now_ns)
         self.restate_all()
 
     def restate_all(self) -> None:
@@ -344,17 +343,8 @@ class Collector:
             case "release":
                 self._restore(record.target, now_ns)
 
-    def _point(self, target: str) -> tuple[DeviceSpec, int] | None:
-        name = target.partition("/")[0]
-        device = self.devices.get(name)
-        for point in device.points if device else ():
-            if point.id == target:
-                assert device is not None
-                return device, point.number
-        return None
-
     def _disable(self, target: str, now_ns: int) -> None:
-        found = self._point(target)
+        found = self._points.get(target)
         if found is not None:
             device, number = found
             rows = self._filter.override(number, None, Status.BAD_OUT_OF_SERVICE, now_ns)
@@ -369,6 +359,20 @@ class Collector:
             numbers = self._filter.numbers(target)
             rows = self._filter.fail(numbers, Status.BAD_OUT_OF_SERVICE, now_ns)
             self._say(device, rows, Origin.SUBSTITUTE, now_ns)
+            state = self.states[target]
+            state.fault, state.down_since_ns = None, 0
+            self._withdraw(target)
+
+    def _withdraw(self, device: str) -> None:
+        """Free a disabled device: others may want the only socket that it has."""
+
+        async def withdraw() -> None:
+            if device in self.maintenance.disabled:
+                await self.line_of(device).withdraw(device)
+
+        task = asyncio.create_task(withdraw(), name=f"withdraw from {device}")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _enable(self, target: str, now_ns: int) -> None:
         if target not in self.devices:
@@ -383,7 +387,7 @@ class Collector:
             self._wake[device.line].set()
 
     def _substitute(self, target: str, record: Maintenance, now_ns: int) -> None:
-        found = self._point(target)
+        found = self._points.get(target)
         if found is not None:
             device, number = found
             status = Status.GOOD_LOCAL_OVERRIDE
@@ -391,7 +395,7 @@ class Collector:
             self._say(device, rows, Origin.SUBSTITUTE, now_ns)
 
     def _restore(self, target: str, now_ns: int) -> None:
-        found = self._point(target)
+        found = self._points.get(target)
         if found is not None:
             device, number = found
             self._say(device, self._filter.release(number, now_ns), Origin.SUBSTITUTE, now_ns)

@@ -12,14 +12,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from gateway.acquisition.collector import Collector, House
+from gateway.acquisition.collector import Collector
+from gateway.acquisition.house import House
 from gateway.driver import Observation, PointSpec, WriteOutcome
-from gateway.errors import DeviceError, WriteRefused
-from gateway.journal.records import Audit
+from gateway.errors import DeviceError, InvalidReply, JournalError, ReplyTimeout, WriteRefused
+from gateway.journal.records import Audit, Fact
 from gateway.model import NS_PER_S, Origin, Status, Value, is_good, status_name
 
 WAITING_MAX: Final = 16
 """Writes that may wait for one device; more are refused, so that none is ever late by much."""
+
+PULSE: Final = "pulse "
+"""Facts of this prefix say of a point whether a pulse runs on it."""
 
 
 class Writer:
@@ -44,7 +48,7 @@ class Writer:
         """Write one point for `who`; the outcome carries the StatusCode that the client gets."""
         refusal = self._refusal(point, value)
         if refusal is not None:
-            await self._audit(who, point, "refused", value, refusal)
+            await self._tell(who, point, "refused", value, refusal)
             return refusal
         lock = self._order.setdefault(point.device, asyncio.Lock())
         self._waiting[point.device] = self._waiting.get(point.device, 0) + 1
@@ -74,7 +78,14 @@ class Writer:
         return None
 
     async def _write_now(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
-        await self._audit(who, point, "intent", value, None)
+        pulse = point.pulse_ns is not None and value is True
+        if pulse:
+            self._remember(point, True)
+        try:
+            await self._audit(who, point, "intent", value, None)
+        except JournalError as error:
+            self._remember(point, False, pulse)
+            return WriteOutcome(Status.BAD_INVALID_STATE, None, f"not journalled: {error}")
         line = self._collector.line_of(point.device)
         try:
             outcome = await line.write(point, value)
@@ -82,14 +93,28 @@ class Writer:
             outcome = WriteOutcome(error.status, None, str(error))
         except DeviceError as error:
             outcome = WriteOutcome(error.status, None, str(error))
-        await self._audit(who, point, "result", value, outcome)
+            if pulse and isinstance(error, ReplyTimeout | InvalidReply):
+                self._unfinished(point.device, point.name, "its begin was not confirmed")
+        await self._tell(who, point, "result", value, outcome)
         if is_good(outcome.status) and outcome.read_back is not None:
             now_ns = self._house.clock.utc_ns()
             seen = Observation(point.number, now_ns, outcome.read_back, Status.GOOD)
             self._collector.observed(point.device, [seen], Origin.WRITE, now_ns)
-        if is_good(outcome.status) and point.pulse_ns is not None and value is True:
+        if pulse and is_good(outcome.status):
             self._begin_pulse(who, point)
+        else:
+            self._remember(point, False, pulse)
         return outcome
+
+    async def _tell(
+        self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome
+    ) -> None:
+        """Journal how a write ended; it has ended so whether the store takes this or not."""
+        try:
+            await self._audit(who, point, stage, value, outcome)
+        except JournalError as error:
+            text = f"{stage} write of {value!r} by {who} on {point.name} not journalled: {error}"
+            self._house.alarm(point.device, 800, text)
 
     async def _audit(
         self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome | None
@@ -100,7 +125,7 @@ class Writer:
             text = f"{stage} {status_name(outcome.status)}"
             detail |= {"read_back": outcome.read_back, "detail": outcome.detail}
         now_ns = self._house.clock.utc_ns()
-        await self._house.append(Audit("write", point.id, now_ns, who, text, detail))
+        await self._house.commit(Audit("write", point.id, now_ns, who, text, detail))
 
     def _begin_pulse(self, who: str, point: PointSpec) -> None:
         if (running := self._pulses.pop(point.id, None)) is not None:
@@ -118,16 +143,34 @@ class Writer:
         await asyncio.sleep(point.pulse_ns / NS_PER_S)
         outcome = await self.write(f"{who} (pulse)", point, False)
         if not is_good(outcome.status):
-            self._unfinished(point, outcome.detail or status_name(outcome.status))
+            why = outcome.detail or status_name(outcome.status)
+            self._unfinished(point.device, point.name, why)
+        self._remember(point, False)
 
-    def _unfinished(self, point: PointSpec, why: str) -> None:
-        text = f"the pulse on {point.name} was not ended: {why}. Check the output by hand"
-        self._house.alarm(point.device, 900, text)
+    def _remember(self, point: PointSpec, runs: bool, changed: bool = True) -> None:
+        """Journal that a pulse runs or no longer runs: whoever comes after a crash must know."""
+        if changed:
+            now_ns = self._house.clock.utc_ns()
+            self._house.append(Fact(point.device, f"{PULSE}{point.name}", runs, now_ns))
+
+    def tell_unfinished(self, facts: Mapping[tuple[str, str], object]) -> None:
+        """Alarm for each pulse that the reign before this one left running."""
+        for (device, key), runs in facts.items():
+            if key.startswith(PULSE) and runs is True:
+                self._unfinished(device, key.removeprefix(PULSE), "the node ended first")
+                now_ns = self._house.clock.utc_ns()
+                self._house.append(Fact(device, key, False, now_ns))
+
+    def _unfinished(self, device: str, name: str, why: str) -> None:
+        text = f"the pulse on {name} was not ended: {why}. Check the output by hand"
+        self._house.alarm(device, 900, text)
 
     async def stop(self) -> None:
         """End with the reign: a pulse that still runs stays unfinished, and is told."""
         points = self.points
         for name, task in list(self._pulses.items()):
             task.cancel()
-            self._unfinished(points[name], "the reign ended first")
+            point = points[name]
+            self._unfinished(point.device, point.name, "the reign ended first")
+            self._remember(point, False)
         await asyncio.gather(*self._pulses.values(), return_exceptions=True)

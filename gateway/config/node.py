@@ -115,6 +115,9 @@ class OpcUaNode(Settings):
     insecure: bool = Field(
         False, description="no encryption and no users: for trials on loopback only"
     )
+    ignore_write_timestamps: bool = Field(
+        False, description="accept writes of clients that add a timestamp, and drop it"
+    )
 
     @model_validator(mode="after")
     def _open_on_loopback_only(self) -> OpcUaNode:

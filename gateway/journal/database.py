@@ -6,6 +6,7 @@ of SQLite before 3.51.3 can't be reached.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import sqlite3
@@ -24,6 +25,7 @@ _READER_TIMEOUT_S: Final = 2.0
 _WRITER_TIMEOUT_S: Final = 0.1  # nobody else writes: only a checkpoint ever waits, for a reader
 _SUFFIXES: Final = ("", "-wal", "-shm")
 _WAL_PAGES: Final = 1000
+_THREAD_END_S: Final = 5.0
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -43,7 +45,11 @@ class Database(aiosqlite.Connection):
 
     async def begin(self) -> Database:
         """Start the thread and connect; on failure the thread is gone again."""
-        await self
+        try:
+            await self
+        except BaseException:  # its thread still speaks to the loop, which may be closed next
+            await asyncio.to_thread(self._thread.join, _THREAD_END_S)
+            raise
         return self
 
 
@@ -171,6 +177,10 @@ class Ballast:
         self._path = path
         self._size = size_bytes
 
+    def exists(self) -> bool:
+        """Whether there is room to give away."""
+        return self._path.exists()
+
     def release(self) -> None:
         """Give the room away."""
         self._path.unlink(missing_ok=True)
@@ -187,6 +197,7 @@ class Ballast:
         wanted = self._size + spare_bytes
         if spare_bytes and room.f_bavail * room.f_frsize < wanted:
             raise OSError(errno.ENOSPC, "no room yet")  # cheap: nothing is written to find out
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         block = bytes(65536)
         try:
             with self._path.open("wb") as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.errors import JournalError
+from gateway.errors import JournalError, StoreFull
 from gateway.journal import history, ledger
 from gateway.journal.coverage import Lost
 from gateway.journal.coverage import gaps as gaps_of
@@ -75,9 +75,34 @@ class Journal:
     ) -> Journal:
         """Open or make the journal under `directory` (a node's data_dir) and take a new term.
 
-        `on_event(severity 1..1000, text)` is called on the loop. Damaged files are set aside.
-        Raises JournalError when nothing can be stored at all.
+        `on_event(severity 1..1000, text)` is called on the loop. Damaged files are set aside; on a
+        full disk the ballast makes room. Raises JournalError when nothing can be stored at all.
         """
+        ballast = Ballast(directory / "ballast", settings.ballast_bytes)
+        try:
+            ballast.ensure()
+        except OSError as error:
+            on_event(900, f"no room for the ballast file: {error}")
+        try:
+            return await cls._open(directory, node, clock, settings, on_event, rng, ballast)
+        except JournalError as error:
+            if not ballast.exists():
+                raise
+            on_event(950, f"{error.message}: the ballast file is given away to make room")
+            ballast.release()
+        return await cls._open(directory, node, clock, settings, on_event, rng, ballast)
+
+    @classmethod
+    async def _open(
+        cls,
+        directory: Path,
+        node: str,
+        clock: Clock,
+        settings: HistorySettings,
+        on_event: Callable[[int, str], None],
+        rng: random.Random,
+        ballast: Ballast,
+    ) -> Journal:
         loop = asyncio.get_running_loop()
         folder = directory / "journal"
         readers: list[Reader] = []
@@ -91,16 +116,11 @@ class Journal:
             for known in writers:
                 loop.call_soon_threadsafe(known.report_damage, file_name, why)
 
-        ballast = Ballast(directory / "ballast", settings.ballast_bytes)
         kept = KeptState()
         shelf = Shelf(folder, settings, kept, on_event, forget)
         state: StateFile | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                ballast.ensure()
-            except OSError as error:
-                on_event(900, f"no room for the ballast file: {error}")
             now_ns = clock.utc_ns()
             state, aside = await StateFile.open(directory, str(now_ns))
             await shelf.open(now_ns)
@@ -168,6 +188,23 @@ class Journal:
         but Batch and Coverage) are committed without waiting for company.
         """
         return self._writer.append(body)
+
+    async def commit(self, body: Body, patience_s: float) -> Record:
+        """Append, and wait for the commit: for what must be durable before it is done.
+
+        What the store does not take in time is withdrawn, so that nothing that was refused comes
+        into force later. Raises StoreFull then, and whatever `append` raises.
+        """
+        future = self.append(body)
+        while not (await asyncio.wait([future], timeout=patience_s))[0]:
+            if self._writer.withdraw(future):
+                raise StoreFull("the store takes no records", "Make room on the disk, try again")
+        return future.result()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The writer's task: when it has ended nothing is stored or shown any more."""
+        return self._writer.task
 
     async def room(self) -> None:
         """Wait until less than half the queue is taken: back-pressure for whoever appends much."""

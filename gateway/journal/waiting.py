@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.errors import JournalError, StoreFull
-from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Record, encode
+from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Record, encode
 from gateway.model import Position, Term
+
+_EVENTS_WAITING_MAX: Final = 1_000
+"""Records among which a failing store still queues events; the rest of the line is for others."""
 
 
 class Waiting(NamedTuple):
@@ -44,9 +47,14 @@ class WaitingLine:
         """Whether batches or coverage wait here: what a failing store sends off at once."""
         return any(isinstance(waiting.body, Batch | Coverage) for waiting in self._line)
 
-    def join(self, body: Body) -> asyncio.Future[Record]:
-        """Add a body at the end. Raises StoreFull; TypeError or OverflowError if it has no wire."""
+    def join(self, body: Body, failing: bool = False) -> asyncio.Future[Record]:
+        """Add a body at the end; few events while the store is `failing`, as they heap up then.
+
+        Raises StoreFull; TypeError or OverflowError if it has no wire.
+        """
         wire = encode(body)
+        if failing and isinstance(body, Event) and len(self._line) >= _EVENTS_WAITING_MAX:
+            raise StoreFull("too many events wait for a failing store", "Make room on the disk")
         if len(self._line) >= self._limit:
             raise StoreFull("too many records wait for the journal", "await room() first")
         self._line.append(Waiting(body, wire, self._future()))
@@ -76,6 +84,16 @@ class WaitingLine:
     def put_back(self, group: Sequence[Waiting]) -> None:
         """They could not be committed: they are the first again."""
         self._line.extendleft(reversed(group))
+
+    def withdraw(self, future: asyncio.Future[Record]) -> bool:
+        """Take a body back that nobody began to store; False when it is too late for that."""
+        for place, waiting in enumerate(self._line):
+            if waiting.future is future:
+                del self._line[place]
+                waiting.fail(StoreFull("the record was withdrawn: it could not be stored in time"))
+                self.done(1)
+                return True
+        return False
 
     def done(self, count: int) -> None:
         """So many have left for good."""

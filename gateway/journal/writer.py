@@ -49,7 +49,6 @@ _FLUSH_PACE_S: Final = 0.05
 _RETENTION_NS: Final = 30 * NS_PER_S
 _DAMAGES_MAX: Final = 3
 
-
 OpenTerm = Callable[[], Awaitable[Term]]
 
 
@@ -106,7 +105,7 @@ class Writer:
         if isinstance(body, Coverage) and body.since_ns < self._resumed_ns:
             since_ns = min(self._resumed_ns, body.through_ns)
             body = msgspec.structs.replace(body, since_ns=since_ns)
-        future = self._pending.join(body)
+        future = self._pending.join(body, self.store_failed_since_ns is not None)
         if not isinstance(body, Batch | Coverage):
             self._urgent = True
         if len(self._pending) in (1, _GROUP_MAX) or self._urgent:
@@ -116,6 +115,10 @@ class Writer:
     async def room(self) -> None:
         """Wait until less than half the queue is taken."""
         await self._pending.room()
+
+    def withdraw(self, future: asyncio.Future[Record]) -> bool:
+        """Take a waiting body back; False when it may yet be stored."""
+        return self._pending.withdraw(future)
 
     async def begin_term(self, open_term: OpenTerm) -> Term:
         """Commit what waits, then seal what is appended from now on in a new term."""

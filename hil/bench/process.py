@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 HERE: Final = Path(__file__).resolve().parent
-NODE_MODULES: Final = HERE.parents[1] / ".ci" / "node_modules"
+NODE_MODULES: Final = Path(
+    os.environ.get("HOTPAIR_NODE_MODULES", HERE.parents[1] / ".ci" / "node_modules")
+)
+"""Where npm put node-opcua; the variable is for a run from an installed wheel."""
 READY_S: Final = 60.0
 STOP_S: Final = 5.0
 LINE_BYTES_MAX: Final = 1 << 22

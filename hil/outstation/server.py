@@ -130,8 +130,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def abort(self) -> None:
-        """Close at once; what is unsent is lost (TCP sends RST when data is unread)."""
-        if self._transport is not None:
+        """Close at once; what is unsent is lost (TCP sends RST when data is unread).
+
+        A serial line has no connection that could be closed: it stays silent instead.
+        """
+        if self._transport is not None and self._owner is not None:
             self._transport.abort()
 
 

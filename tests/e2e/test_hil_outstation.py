@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import ipaddress
 import json
-import shutil
 import ssl
 import struct
 from collections.abc import AsyncIterator, Mapping
@@ -32,6 +31,7 @@ from hil.outstation.server import PENDING_MAX
 from hil.plant import Plant, read_site
 from hil.settings import Rig, SiteError
 from profiles.load import load
+from tests.e2e.third_party.rig import need_program
 
 READ = bytes.fromhex("0300000002")
 POINTS = "{v: {address: 0, type: float32, unit: V}, s: {address: 2, access: rw}}"
@@ -368,8 +368,8 @@ async def mbpoll(*arguments: str) -> str:
 
 
 @pytest.mark.external
-@pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed")
 async def test_mbpoll_reads_and_writes_over_tcp_and_rtu(tmp_path: Path) -> None:
+    need_program("mbpoll")
     async with running(tcp_plant()) as rig:
         port = str(port_of(rig))
         tcp = ("-m", "tcp", "-p", port, "-a", "5", "-0", "-1")

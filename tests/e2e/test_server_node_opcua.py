@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hil.bench.process import NODE_MODULES
 from tests.e2e.server_rig import PASSWORD, running
+from tests.e2e.third_party.rig import need_npm
 
 SCRIPT = """
 const o = require("node-opcua");
@@ -63,14 +65,6 @@ const [url, policy, user, password, pki] = process.argv.slice(1);
 """
 
 
-def modules() -> Path | None:
-    """Where node-opcua is installed, if it is."""
-    for entry in os.environ.get("NODE_PATH", "").split(os.pathsep):
-        if entry and (Path(entry) / "node-opcua").is_dir():
-            return Path(entry)
-    return None
-
-
 @pytest.mark.external
 @pytest.mark.parametrize(
     "policy", ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
@@ -78,9 +72,9 @@ def modules() -> Path | None:
 async def test_node_opcua_browses_reads_writes_subscribes_and_looks_back(
     policy: str, tmp_path: Path
 ) -> None:
-    folder, node = modules(), shutil.which("node")
-    if folder is None or node is None:
-        pytest.skip("node-opcua is not installed: npm install node-opcua, NODE_PATH to it")
+    need_npm("node-opcua")
+    node = shutil.which("node")
+    assert node is not None
     async with running(tmp_path / "pki") as plant:
         plant.history.fill("plc1/level", 25_000)
         plant.set("plc1/level", 2.25)
@@ -93,7 +87,7 @@ async def test_node_opcua_browses_reads_writes_subscribes_and_looks_back(
             "otto",
             PASSWORD,
             str(tmp_path / "client"),
-            env=os.environ | {"NODE_PATH": str(folder), "HOME": str(tmp_path)},
+            env=os.environ | {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)},
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

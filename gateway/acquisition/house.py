@@ -1,0 +1,35 @@
+"""What the parts of acquisition share: the doors of the house, and how each device fares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from gateway.clock import Clock
+from gateway.driver import Fault
+from gateway.journal.records import Body
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The journal's door (`append` never raises, `commit` raises JournalError), a clock, an ear."""
+
+    clock: Clock
+    append: Callable[[Body], Awaitable[object]]
+    commit: Callable[[Body], Awaitable[object]]
+    room: Callable[[], Awaitable[None]]
+    alarm: Callable[[str, int, str], None]
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """How one device fares; times in ns UTC, 0 for never."""
+
+    down_since_ns: int = 0
+    fault: Fault | None = None
+    last_scan_ns: int = 0
+    overruns: int = 0
+    scans: int = 0
+    samples: int = 0
+    told_overrun_ns: int = 0
+    days: dict[str, int] = field(default_factory=dict)
