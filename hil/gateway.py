@@ -29,11 +29,21 @@ class ProgramError(RuntimeError):
 
 
 class Program:
-    """A `hotpair` process. `line` is awaited on its standard output before it counts as started."""
+    """A `hotpair` process, or another Python program that `runs` names.
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path, ready: str) -> None:
+    The line `ready` is awaited on its standard output before it counts as started.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        ready: str,
+        runs: Sequence[str] = ("-m", "gateway.cli"),
+    ) -> None:
         self.name = name
-        self._arguments = (sys.executable, "-m", "gateway.cli", *arguments)
+        self._arguments = (sys.executable, *runs, *arguments)
         self._log = log
         self._ready = ready
         self._process: asyncio.subprocess.Process | None = None

@@ -23,6 +23,8 @@ NodeFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 DEFAULT_NODE = Path("node.yaml")
+NEGATIVE = {"ignore_unknown_options": True}
+"""So that `-5` is a value, not an option."""
 
 
 def version(shown: bool) -> None:
@@ -170,7 +172,7 @@ def trace(
     show(node, device, seconds, json)
 
 
-@app.command()
+@app.command(context_settings=NEGATIVE)
 def write(point: str, value: str, node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
     """Write a value in engineering units; it is journalled and read back."""
     from gateway.cli.field import write as write_point
@@ -197,7 +199,7 @@ def enable(target: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
     maintain(node, "enable", target, None, why)
 
 
-@app.command()
+@app.command(context_settings=NEGATIVE)
 def substitute(target: str, value: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
     """Hold a point at a value (GoodLocalOverride) until it is released."""
     from gateway.cli.field import maintain

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gateway.cli.client import NodeClient, who
 from gateway.cli.look import console, table
+from gateway.errors import ControlError
 
 
 def value_of(text: str) -> bool | int | float | str:
@@ -17,9 +19,12 @@ def value_of(text: str) -> bool | int | float | str:
         return text == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        if not math.isfinite(number):
+            raise ControlError(f"{text} is no value to write", "Give a finite number")
+        return number
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
     return text

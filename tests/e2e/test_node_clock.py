@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
@@ -22,10 +21,9 @@ class SteppedPlant(SmallPlant):
     def new_node(self) -> Program:
         self.shift_file = self.folder / "shift"
         self.shift_file.write_text("0")
-        node = Program("node", [], self.folder / "node.log", "is Main")
-        child = Path(__file__).with_name("clock_child.py")
-        node._arguments = (sys.executable, str(child), str(self.node_file), str(self.shift_file))
-        return node
+        child = str(Path(__file__).with_name("clock_child.py"))
+        arguments = [str(self.node_file), str(self.shift_file)]
+        return Program("node", arguments, self.folder / "node.log", "is Main", [child])
 
     async def set_clock(self, ahead_s: float) -> None:
         """Set the clock, and wait until the node has noticed and polls again."""
