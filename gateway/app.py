@@ -8,7 +8,6 @@ way back: the door for clients closes first, then polling, then the last claim, 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
@@ -16,7 +15,6 @@ import random
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 import drivers.modbus
@@ -35,6 +33,7 @@ from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Event, Fact, Record, Revision
 from gateway.journal.records import Role as RoleTaken
+from gateway.lock import lock
 from gateway.model import NS_PER_S, Origin, Status, Value
 from gateway.node import NodeView
 from gateway.server.opcua import OpcUaServer
@@ -63,36 +62,13 @@ def schemas() -> dict[str, Schema]:
     return {name: driver.schema for name, driver in installed_drivers().items()}
 
 
-def lock(data_dir: Path) -> int:
-    """Make sure that no second node works on the same data; the lock goes with the process."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ControlError(
-            f"the data directory {data_dir} can't be written: {error.strerror}",
-            "Give this user the right to write there, or name another data_dir in node.yaml",
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise ControlError(
-            f"another node already runs on {data_dir}",
-            "Stop it, or give this node its own data_dir",
-        ) from error
-    return handle
-
-
 class App:
     """One node, from its configuration to its end."""
 
-    def __init__(
-        self, node: NodeConfig, site: SiteConfig, clock: SystemClock | None = None
-    ) -> None:
+    def __init__(self, node: NodeConfig, site: SiteConfig, time: SystemClock | None = None) -> None:
         self._node = node
         self._site = site
-        self._clock = clock or SystemClock()
+        self._clock = time or SystemClock()
         self._journal: Journal
         self._collector: Collector
         self._server: OpcUaServer
@@ -198,8 +174,9 @@ class App:
         try:
             await self._server.open()
         except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise ControlError(
-                f"OPC UA can't listen on {self._node.opcua.listen}: {error.strerror}",
+                f"OPC UA can't listen on {self._node.opcua.listen}: {why}",
                 "Stop what uses the port, or change `opcua: listen:` in node.yaml",
             ) from error
 
@@ -245,7 +222,7 @@ class App:
                 try:
                     await self._journal.begin_term()
                     term_is_due = False
-                except JournalError as error:  # the store fails: each second anew until it works
+                except JournalError as error:  # each second anew until the store works
                     self._journal_event(800, f"no new term yet: {error}")
 
     # ------------------------------------------------------------------------------ parts

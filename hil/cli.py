@@ -110,7 +110,7 @@ async def run_rig(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not the main thread (a test): whoever runs us cancels us instead.
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+        with contextlib.suppress(ValueError, RuntimeError):
             loop.add_signal_handler(number, ended.set)
     server = ControlServer(control, rig.command) if control is not None else None
     flusher = None
@@ -126,7 +126,7 @@ async def run_rig(
                 await ended.wait()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            with contextlib.suppress(ValueError, RuntimeError):
                 loop.remove_signal_handler(number)
         if flusher is not None:
             flusher.cancel()

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from typing import Any, Final
 import psutil
 
 from gateway.model import NS_PER_S, format_time
-from hil.bench.process import BenchError, Spawned, node_js
+from hil.bench.process import BenchError, Spawned, cleaning_up, node_js
 from hil.gateway import Control, Program, ProgramError
 from hil.judges import Row, Verdict, judge
 from hil.nemesis import Stroke, drive, read_schedule
@@ -243,10 +244,13 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="hotpair-trial-"))
     try:
-        return asyncio.run(trial(options.site, options.minutes, folder, options.port_offset))
+        work = trial(options.site, options.minutes, folder, options.port_offset)
+        return asyncio.run(cleaning_up(work))
     except (ProgramError, BenchError) as error:
         print(f"hotpair: {error}", file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from drivers.modbus.plan import unreadable
 from drivers.modbus.settings import Effective, ModbusDevice, ModbusLine, effective
 from drivers.modbus.write import is_register_bit
 from gateway.driver import DeviceSpec, LineSpec, PointSpec
+from gateway.model import format_duration
 from profiles.schema import Area, ModbusPoint, PointMap, WireType, parse_address, resolve
 
 Finding = tuple[str, str, str, str, str]
@@ -45,6 +46,30 @@ def _line(line: LineSpec) -> Iterator[Finding]:
                 "Give each device of a line a unit_id of its own, or merge the two",
             )
         taken.setdefault(unit_id, device.name)
+    yield from _neighbours(line)
+
+
+def _neighbours(line: LineSpec) -> Iterator[Finding]:
+    """Devices whose time-out, spent when they hang, makes others on the line miss instants."""
+    fastest = sorted(
+        (period_ns, device.name, scan_class)
+        for device in line.devices
+        for scan_class, period_ns in device.scan_classes.items()
+    )
+    for device in line.devices:
+        timeout_ns = device.settings.timeout_ns
+        others = [each for each in fastest if each[1] != device.name]
+        if not others or timeout_ns * 2 <= others[0][0] * 3:
+            continue
+        period_ns, other, scan_class = others[0]
+        yield (
+            device.name,
+            "",
+            "timeout",
+            f"warning: whenever it hangs, class {scan_class} ({format_duration(period_ns)}) of "
+            f"{other} on the same line waits {format_duration(timeout_ns)} and misses instants",
+            f"Set timeout to {format_duration(period_ns)}, or scan {other} more slowly",
+        )
 
 
 def _device(line: LineSpec, device: DeviceSpec) -> Iterator[Finding]:

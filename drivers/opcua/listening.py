@@ -138,8 +138,10 @@ class Listener:
             observations += self._points.observe(where, reading, moment)
         observations += self._points.restated(notice.received_ns)
         if not notice.more and not notice.missed:
-            proven_ns = notice.sent_ns - self._line.settings.sampling_ns
-            self._through_ns = max(self._through_ns, proven_ns)
+            asked_ns = min(notice.sent_ns, notice.received_ns)
+            proven_ns = asked_ns - self._line.settings.sampling_ns
+            set_back = self._through_ns > notice.received_ns  # by whoever sets our clock
+            self._through_ns = proven_ns if set_back else max(self._through_ns, proven_ns)
         if notice.missed:  # the read that follows closes the hole
             deliver(Delivery(observations, self._through_ns))
         else:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from gateway.acquisition.changes import ChangeFilter
 from gateway.acquisition.coverage import PATIENCE_NS, CoverageTracker, Key
+from gateway.acquisition.ending import end
 from gateway.acquisition.house import DeviceState, House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
@@ -118,10 +119,7 @@ class Collector:
 
     async def stop(self) -> None:
         """Send nothing more, make a last claim, and close the lines."""
-        tasks = [*self.tasks, *self._leaving]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self.tasks, *self._leaving])
         self._record()
         await asyncio.gather(*(line.close() for line in self._lines.values()))
 
@@ -167,8 +165,8 @@ class Collector:
             await asyncio.sleep((NS_PER_S - clock.utc_ns() % NS_PER_S) / NS_PER_S)
             self._record()
 
-    def _record(self) -> None:
-        record = self.coverage.record(self._house.clock.utc_ns())
+    def _record(self, now_ns: int | None = None) -> None:
+        record = self.coverage.record(now_ns or self._house.clock.utc_ns())
         if record is not None:
             self._house.append(record)
 
@@ -186,11 +184,9 @@ class Collector:
         key = (device.name, job.scan_class)
         if done.skipped_from_ns is not None:
             self._overrun(key, done.skipped_from_ns, scan.received_ns)
-        if scan.complete:
-            begins = self.coverage.scanned(key, scan.received_ns, done.next_due_ns)
-        else:
-            begins = False
+        if not scan.complete:
             self.coverage.failed(key, Cause.DEVICE, scan.received_ns)
+        begins = scan.complete and self.coverage.scanned(key, scan.received_ns, done.next_due_ns)
         state.scans += 1
         state.last_scan_ns = scan.received_ns
         rows = self._filter.accept(scan.observations)
@@ -307,10 +303,7 @@ class Collector:
         is declared; a scan under way is dropped. The caller begins a new term at once.
         """
         now_ns = self._house.clock.utc_ns()
-        before_ns = now_ns - step_ns
-        last = self.coverage.record(before_ns)
-        if last is not None:
-            self._house.append(last)
+        self._record(now_ns - step_ns)
         since_ns = min(now_ns, self.coverage.through_ns)
         self._era += 1
         self.coverage = CoverageTracker(self._keys(), self._revision, since_ns)

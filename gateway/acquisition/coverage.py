@@ -71,7 +71,8 @@ class CoverageTracker:
             state.open(state.through_ns, Cause.OVERRUN)
         opened = state.hole_from_ns is not None
         state.close(at_ns)
-        state.through_ns = max(state.through_ns, through_ns)
+        # A delivery that was asked for before the clock was set proves no more than its own moment.
+        state.through_ns = max(state.through_ns, at_ns, through_ns)
         return opened
 
     def failed(self, key: Key, cause: Cause, at_ns: int) -> None:

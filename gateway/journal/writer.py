@@ -81,6 +81,7 @@ class Writer:
         self._seq = 0
         self._digest = EMPTY_DIGEST
         self._pending = WaitingLine(settings.queue_max)
+        self.withdraw = self._pending.withdraw
         self._urgent = False
         self._closing = False
         self._wake = asyncio.Event()
@@ -115,10 +116,6 @@ class Writer:
     async def room(self) -> None:
         """Wait until less than half the queue is taken."""
         await self._pending.room()
-
-    def withdraw(self, future: asyncio.Future[Record]) -> bool:
-        """Take a waiting body back; False when it may yet be stored."""
-        return self._pending.withdraw(future)
 
     async def begin_term(self, open_term: OpenTerm) -> Term:
         """Commit what waits, then seal what is appended from now on in a new term."""
@@ -288,7 +285,9 @@ class Writer:
         if not first:
             self._shed()
             return
-        self.store_failed_since_ns = self._pending.oldest_claim_ns(now_ns)
+        # What was stored after the last claim is claimed by nobody: the failure reaches back to it.
+        oldest_ns = self._pending.oldest_claim_ns(now_ns)
+        self.store_failed_since_ns = min(oldest_ns, self.through_ns or oldest_ns)
         what = "the disk is full" if is_full(error) else f"the store failed ({error})"
         self._on_event(950, f"{what}: history pauses under a declared gap, live values go on")
         try:

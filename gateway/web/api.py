@@ -192,8 +192,9 @@ def history(node: Node) -> APIRouter:
     ) -> dict[str, Any]:
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         after = tuple(int(part) for part in cursor.split(",")) if cursor else None
-        known = checked(node, point)
-        page = await node.history.read(known, from_ns, to_ns, limit, after, reverse)
+        page = await node.history.read(point, from_ns, to_ns, limit, after, reverse)
+        if not page.rows and after is None:
+            checked(node, point)  # a point that was deleted keeps its history
         return {
             "point": point,
             "rows": [row_as_json(row) for row in page.rows],

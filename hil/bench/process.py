@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 HERE: Final = Path(__file__).resolve().parent
 NODE_MODULES: Final = Path(
@@ -60,6 +62,14 @@ def compile_c(source: Path, folder: Path, *flags: str) -> Path:
     if done.returncode:
         raise BenchError(f"{source.name} does not compile:\n{done.stderr}")
     return program
+
+
+async def cleaning_up(work: Awaitable[T]) -> T:
+    """Await some work; SIGTERM cancels it, so that it ends what it started before we end."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 def free_port() -> int:

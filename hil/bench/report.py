@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from hil.bench.process import BenchError
+from hil.bench.process import BenchError, cleaning_up
 
 WIDE: Final = 150
 
@@ -108,6 +109,8 @@ def main(bench: Bench, options: argparse.ArgumentParser) -> None:
         outcomes = asyncio.run(_run(bench, folder.resolve(), given, progress))
     except (BenchError, psutil.Error, httpx.HTTPError) as error:
         sys.exit(f"bench: {error or repr(error)}")
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -121,4 +124,4 @@ def main(bench: Bench, options: argparse.ArgumentParser) -> None:
 async def _run(
     bench: Bench, folder: Path, given: argparse.Namespace, progress: Callable[[str], None]
 ) -> Sequence[Outcome]:
-    return await bench(folder, given, progress)
+    return await cleaning_up(bench(folder, given, progress))

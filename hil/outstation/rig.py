@@ -146,7 +146,7 @@ class OutstationRig:
                     await port.open()
             for plc in self.plcs.values():
                 await plc.start()
-        except BaseException:
+        except BaseException:  # a cancelled start too leaves nothing open
             await self.stop()
             raise
 

@@ -147,7 +147,7 @@ async def test_written_values_stay_until_reset(rig: OutstationRig) -> None:
         await speed.write_value(ua.DataValue(ua.Variant(3.5, ua.VariantType.Float)))
         row = await node_of(client, "Row")
         await write_element(client, row, [77], "2")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # paces: several steps of the truth go by
         assert await speed.read_value() == 3.5
         assert (await row.read_value())[2] == 77
         await rig.command({"reset": "plc"})
@@ -230,7 +230,7 @@ async def test_a_plc_without_values_says_so_by_status(rig: OutstationRig) -> Non
         assert isinstance(await flow.read_value(), float)
         await rig.command({"fault": "stuck", "device": "plc"})
         stuck = await flow.read_value()
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2)  # paces: steps go by and must not show
         assert await flow.read_value() == stuck
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import ssl
@@ -29,7 +30,7 @@ from modbus_peer import (
 )
 
 from drivers.modbus.settings import ModbusLine
-from gateway.model import Cause, Status
+from gateway.model import NS_PER_S, Cause, Status
 
 
 async def test_udp_loses_datagrams_and_takes_no_late_one() -> None:
@@ -115,9 +116,10 @@ async def test_tls_shows_our_certificate_and_checks_theirs(tmp_path: Path) -> No
         async with opened(house, tls(port, server_name="plc"), spec) as line:
             assert await values(line, "plc") == {0: 7}
         for wrong, said in (
-            ({"server_name": "other"}, "other"),
-            ({"ca": "stranger.crt"}, "certificate"),
-            ({"cert": "missing.crt"}, "certificate or key can't be used"),
+            ({"server_name": "other"}, "Set `server_name:`"),
+            ({"ca": "stranger.crt"}, "Set `ca:` to what signed the device's certificate"),
+            ({"cert": "missing.crt"}, "missing.crt'). Put the file there"),
+            ({"key": "stranger.key"}, "don't belong together"),
         ):
             async with opened(house, tls(port, **wrong), spec) as line:
                 scan = await line.scan("plc", "normal")
@@ -129,6 +131,7 @@ async def test_tls_shows_our_certificate_and_checks_theirs(tmp_path: Path) -> No
             scan = await line.scan("plc", "normal")
             assert scan.fault is not None
             assert scan.fault.cause is Cause.LINK
+            assert "let it trust stranger.crt" in scan.fault.detail
 
 
 def sunspec_peer(base: int) -> Peer:
@@ -172,6 +175,29 @@ async def test_sunspec_models_are_found_kept_as_a_fact_and_found_again_when_they
     async with serve_tcp(moved) as port, opened(house, tcp(port), spec) as line:
         assert (await values(line, "inverter"))[0] == 1012
         assert house.facts["inverter", "sunspec"]["base"] == 40000
+
+
+async def test_sunspec_models_that_move_while_the_connection_stays_are_found_by_a_refusal() -> None:
+    points = {"power": {"address": 2, "model": 103}}
+    house, peer = House(), sunspec_peer(0)
+    there = dict(peer.words)
+
+    def beyond(unit: int, pdu: bytes) -> object:
+        address = int.from_bytes(pdu[1:3], "big")
+        return None if (unit, address) in peer.words else Exc(2)
+
+    peer.rule = beyond
+    spec = device("inverter", points, sunspec={"bases": [40000, 0]})
+    async with serve_tcp(peer) as port, opened(house, tcp(port), spec) as line:
+        before = await values(line, "inverter")
+        await values(line, "inverter")
+        peer.words = {(unit, address + 40000): word for (unit, address), word in there.items()}
+        moved = await line.scan("inverter", "normal")
+        assert moved.fault is not None and "not where they were" in moved.fault.detail
+        await asyncio.sleep(moved.fault.retry_after_ns / NS_PER_S)  # paces: as the driver asks
+        assert await values(line, "inverter") == before
+        assert house.facts["inverter", "sunspec"]["base"] == 40000
+        assert peer.connections == 1
 
 
 async def test_a_device_without_the_sunspec_mark_says_so() -> None:

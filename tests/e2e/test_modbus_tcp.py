@@ -346,9 +346,12 @@ async def test_a_block_that_fails_with_exception_4_leaves_the_others_good() -> N
                 (0, 0, Status.GOOD),
                 (1, None, Status.BAD_DEVICE_FAILURE),
             ]
+            assert not scan.complete
             assert await values(line, "plc") == {}
             peer.rule = None
-            assert await values(line, "plc") == {1: 0x1000}
+            scan = await line.scan("plc", "normal")
+            assert scan.complete
+            assert [(o.point, o.value) for o in scan.observations] == [(1, 0x1000)]
 
 
 async def test_an_unknown_function_is_not_split() -> None:
@@ -456,6 +459,30 @@ async def test_a_heartbeat_counts_as_long_as_the_device_answers_and_the_reign_la
         sent = len(peer.requests)
         await asyncio.sleep(0.12)  # paces: two periods without a beat
         assert len(peer.requests) == sent
+
+
+async def test_a_withdrawn_device_gets_no_heartbeat_and_the_last_one_frees_the_socket() -> None:
+    peer, house = Peer(), House()
+    beating = {"heartbeat": {"address": 900, "period": "50ms"}}
+    first = device("one", registers(1), unit_id=1, **beating)
+    second = device("two", registers(2), first=1, unit_id=2)
+    async with serve_tcp(peer) as port, opened(house, tcp(port), first, second) as line:
+        await values(line, "one")
+        await values(line, "two")
+        await line.withdraw("one")
+        asked = len(peer.requests)
+        await asyncio.sleep(0.15)  # paces: three beats that must not come
+        assert len(peer.requests) == asked
+        assert line.diagnostics("two").connected
+        assert peer.connections == 1
+        await line.withdraw("two")
+        assert not line.diagnostics("two").connected
+        assert await line.raw("one", "holding", "7", 1) == [7]
+        await line.withdraw("one")
+        assert peer.connections == 2
+        line.forget("one")
+        assert await values(line, "one") == {0: 1}
+        assert peer.connections == 3
 
 
 async def test_a_cancelled_scan_leaves_the_line_usable() -> None:

@@ -43,6 +43,14 @@ def test_the_first_good_scan_ends_the_hole_and_begins_a_stream() -> None:
     assert holes(cover.record(220)) == []
 
 
+def test_an_answer_asked_for_before_the_clock_was_set_claims_nothing_before_itself() -> None:
+    cover = tracker()
+    cover.failed(KEY, Cause.CLOCK, 0)
+    assert cover.scanned(KEY, 3600, 5) is True
+    cover.scanned(OTHER, 3600, 3700)
+    assert holes(cover.record(3601)) == [(0, 3600, "clock")]
+
+
 def test_a_key_that_is_merely_late_holds_the_claim_back_and_nothing_is_lost() -> None:
     cover = tracker(patience=50)
     cover.scanned(KEY, 1, 100)

@@ -9,6 +9,7 @@ from drivers.modbus.review import review
 from drivers.modbus.serial import character_ns, frame_gap_ns
 from drivers.modbus.settings import ModbusDevice, ModbusLine, Rtu
 from gateway.driver import DeviceSpec, LineSpec, PointSpec
+from gateway.model import NS_PER_S
 from profiles.schema import ModbusPoint, Profile, published_type
 
 TCP = {"tcp": {"host": "127.0.0.1"}}
@@ -31,12 +32,22 @@ def device(points: dict[str, dict[str, Any]], name: str = "plc", **keys: Any) ->
             status="manual",
             source="a manual of ours",
         )
-    return DeviceSpec(name, "modbus", "bus", settings, specs, {"normal": 1}, profile)
+    return DeviceSpec(name, "modbus", "bus", settings, specs, {"normal": NS_PER_S}, profile)
 
 
 def found(*devices: DeviceSpec, line: Any = TCP, port: str | None = None) -> list[tuple[str, str]]:
     spec = LineSpec("bus", "modbus", ModbusLine(**line), devices, port)
     return [(f"{where}/{point}".rstrip("/"), key) for where, point, key, _, _ in review(spec)]
+
+
+def test_a_time_out_that_would_make_a_neighbour_miss_instants_is_a_warning() -> None:
+    quick = device({"a": {"address": 1}}, "quick", unit_id=1)
+    slow = device({"a": {"address": 1}}, "slow", unit_id=2, timeout="2s")
+    assert found(quick, slow) == [("slow", "timeout")]
+    assert found(slow) == []
+    (finding,) = review(LineSpec("bus", "modbus", ModbusLine(**TCP), (quick, slow)))
+    assert finding[3].startswith("warning: ")
+    assert "normal (1s) of quick" in finding[3]
 
 
 def test_a_sound_line_has_no_findings() -> None:

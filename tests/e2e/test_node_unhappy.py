@@ -1,0 +1,154 @@
+"""A node that can't start says so in one line; one whose disk is full goes on and can be told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hil.gateway import Control, Program
+
+SITE = """\
+site: alone
+devices:
+  plc1:
+    driver: modbus
+    line: {tcp: {host: 127.0.0.1, port: 9}}
+    points:
+      level: {register: holding, address: 0, type: uint16, access: rw}
+"""
+DISK = "size=20m"
+
+
+def lay_out(folder: Path, port: int, data_dir: str = "data") -> Path:
+    (folder / "site.yaml").write_text(SITE)
+    node = folder / "node.yaml"
+    node.write_text(
+        f"node: a\ndata_dir: {data_dir}\n"
+        f"opcua: {{listen: 127.0.0.1:{port}, advertise: [127.0.0.1], insecure: true}}\n"
+    )
+    return node
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def hotpair(*arguments: str) -> tuple[int, list[str]]:
+    """Run a command: its status, and what of stderr is no log line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.cli", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(20):
+            _, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    lines = [line for line in err.decode().splitlines() if not line.startswith("20")]
+    return process.returncode or 0, lines
+
+
+async def test_a_taken_port_an_unusable_folder_and_a_long_path_are_one_line_each(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("port", "file", "long")]
+    for folder in folders:
+        folder.mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = lay_out(folders[0], taken.getsockname()[1])
+        (folders[1] / "data").write_text("a file where a folder should be")
+        file = lay_out(folders[1], free_port())
+        long = lay_out(folders[2], free_port(), "d" * 120)
+        found = [await hotpair("run", str(node)) for node in (port, file, long)]
+    assert [status for status, _ in found] == [1, 1, 1]
+    assert all(len(lines) == 1 and lines[0].startswith("hotpair: ") for _, lines in found), found
+    assert "Address already in use" in found[0][1][0]
+    assert "can't be written" in found[1][1][0]
+    assert "Choose a shorter data_dir" in found[2][1][0]
+
+
+async def test_a_node_told_to_stop_while_it_starts_stops(tmp_path: Path) -> None:
+    node = lay_out(tmp_path, free_port())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.cli", "run", str(node)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(20):
+        while not (tmp_path / "data" / "state.sqlite").exists():
+            await asyncio.sleep(0.01)
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert process.stdout is not None
+    assert await process.stdout.read() == b"", "it was stopped before it was Main"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A data folder on a disk of its own; skipped where mounting is not permitted."""
+    data = tmp_path / "data"
+    data.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(data)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    yield data
+    subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until the disk is full."""
+    try:
+        with file.open("wb", buffering=0) as stream:
+            while stream.write(bytes(4096)):
+                continue
+    except OSError:
+        return
+
+
+async def storing(control: Control, wanted: bool) -> None:
+    async with asyncio.timeout(15):
+        while (await control.get("/status"))["storing"] is not wanted:
+            await asyncio.sleep(0.1)  # paces: the socket has no event for this
+
+
+async def test_a_full_disk_is_loud_refuses_commands_in_time_and_ends_by_itself(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    node = lay_out(tmp_path, free_port())
+    program = Program("node", ["run", str(node)], tmp_path / "node.log", "is Main")
+    control = Control(small_disk)
+    try:
+        await program.start()
+        fill(small_disk / "filler")
+        await storing(control, False)
+        fill(small_disk / "more")  # the room that the ballast gave
+        status, lines = await hotpair("disable", "plc1/level", "--why", "test", "--node", str(node))
+        assert status == 1
+        assert lines == ["hotpair: the store takes no records. Make room on the disk, try again"]
+        for name in ("filler", "more"):
+            (small_disk / name).unlink()
+        await storing(control, True)
+        found = await control.get("/status")
+        assert found["disabled"] == [], "what was refused does not come into force later"
+        events = await control.get("/events", **{"from": 0, "to": 2**62})
+        assert "the disk is full" in json.dumps(events)
+        assert await program.stop() == 0
+    finally:
+        await control.close()
+        await program.stop()
