@@ -148,7 +148,7 @@ class App:
         gc.set_threshold(*GC_THRESHOLDS)
         self._journal.on_commit(self._committed)
         self._journal.on_store(self._store_changed)
-        self._journal.on_partition(self._collector.restate_all)
+        self._journal.on_partition(self._collector.partition_began)
         at_ns = self._clock.utc_ns()
         await self._journalled_first(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
         stack.push_async_callback(self._collector.stop)
@@ -312,10 +312,9 @@ class App:
             body = record.body
             if not isinstance(body, Batch) or body.origin == Origin.WINDBACK:
                 continue
-            self._live.apply(body.samples)
+            dirty += self._live.apply(body.samples)
             if body.scan_class:
                 self._live.polled(body.device, body.scan_class, body.received_ns)
-            dirty.extend(sample[0] for sample in body.samples)
         if dirty:
             self._server.publish(dirty)
 

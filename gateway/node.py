@@ -22,7 +22,7 @@ from gateway.driver import Frame, PointSpec, WriteOutcome
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
-from gateway.model import HistoryReader, Value, format_time, status_name
+from gateway.model import NS_PER_S, HistoryReader, Value, format_time, status_name
 
 RAW_COUNT_MAX = 2_000
 
@@ -51,6 +51,7 @@ class NodeView:
         self._endpoint = endpoint
         self._points: dict[str, PointSpec] = {p.id: p for p in live.points}
         self._started_ns = house.clock.utc_ns()
+        self._paced = (house.clock.monotonic_ns(), 0)
 
     @property
     def _clock(self) -> Clock:
@@ -156,14 +157,59 @@ class NodeView:
 
     def diagnostics(self) -> dict[str, dict[str, Any]]:
         """The counters that the OPC UA server shows, by device; `` is the node."""
-        now_ns = self._clock.utc_ns()
-        shown = {name: self._device(name, now_ns) for name in self._collector.devices}
+        holes = {name: self._holes(name) for name in self._collector.devices}
+        shown = {name: self._counters(name, holes[name]) for name in holes}
+        revision = self._journal.revision
         shown[""] = {
+            "Name": self._node.node,
             "Role": "main",
-            "Storing": self._journal.store_failed_since_ns is None,
-            "CompleteThrough": format_time(self._collector.coverage.through_ns),
+            "Term": str(self._journal.term),
+            "Revision": revision.number if revision is not None else None,
+            "Version": __version__,
+            "StartTime": self._started_ns,
+            "JournalOk": self._journal.store_failed_since_ns is None,
+            "SamplesPerSecond": self._pace(),
+            "OpenGaps": sum(holes.values()),
         }
         return shown
+
+    def _holes(self, name: str) -> int:
+        coverage, classes = self._collector.coverage, self._collector.devices[name].scan_classes
+        return sum(coverage.in_hole((name, scan_class)) for scan_class in classes)
+
+    def _counters(self, name: str, holes: int) -> dict[str, Any]:
+        """By the names of `gateway.server.diagnostics.DEVICE`."""
+        state = self._collector.states[name]
+        counters = self._collector.line_of(name).diagnostics(name)
+        refused = sum(counters.exceptions.values())
+        enabled = name not in self._collector.maintenance.disabled
+        failed = counters.timeouts + counters.invalid_replies + counters.link_failures
+        return {
+            "Connected": enabled and state.fault is None and state.scans > 0,
+            "Enabled": enabled,
+            "CoverageOk": holes == 0,
+            "Requests": counters.requests,
+            "Replies": counters.replies,
+            "Errors": failed + refused,
+            "Timeouts": counters.timeouts,
+            "InvalidReplies": counters.invalid_replies,
+            "LinkFailures": counters.link_failures,
+            "Exceptions": refused,
+            "Overruns": state.overruns,
+            "RoundTripP50": counters.percentile_ms(0.5),
+            "RoundTripP95": counters.percentile_ms(0.95),
+            "LastError": counters.last_error or None,
+            "LastErrorTime": counters.last_error_ns or None,
+            "LastGoodTime": state.last_scan_ns or None,
+        }
+
+    def _pace(self) -> float:
+        """Samples kept a second since this was asked last."""
+        at_ns, before = self._paced
+        now_ns = self._clock.monotonic_ns()
+        samples = sum(state.samples for state in self._collector.states.values())
+        self._paced = (now_ns, samples)
+        return (samples - before) * NS_PER_S / max(now_ns - at_ns, 1)
 
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
         """The events of a stretch of time, oldest first."""

@@ -31,7 +31,8 @@ class ChangeFilter:
         self._override: dict[int, tuple[Value, int]] = {}
         for point in points:
             key = (point.device, point.scan_class)
-            self._members.setdefault(key, []).append(point.number)
+            if point.access.readable:
+                self._members.setdefault(key, []).append(point.number)
             if point.max_interval_ns is not None:
                 self._restless.setdefault(key, []).append((0, point.number))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -62,17 +62,14 @@ class Collector:
         self.coverage = CoverageTracker(self._keys(), revision, start_ns)
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: dict[str, asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._passing: set[asyncio.Task[None]] = set()
         self._era = 0
 
     def _keys(self) -> list[tuple[Key, int]]:
         return [
-            (
-                (device.name, scan_class),
-                SUBSCRIPTION_PATIENCE_NS if device.subscribed else PATIENCE_NS,
-            )
-            for device in self.devices.values()
-            for scan_class in device.scan_classes
+            ((d.name, scan_class), SUBSCRIPTION_PATIENCE_NS if d.subscribed else PATIENCE_NS)
+            for d in self.devices.values()
+            for scan_class in d.scan_classes
         ]
 
     def line_of(self, device: str) -> Line:
@@ -91,8 +88,7 @@ class Collector:
 
     def start(self) -> None:
         """Begin to poll and to listen."""
-        now_ns = self._house.clock.utc_ns()
-        self._begin_grid(now_ns)
+        self._begin_grid(now_ns := self._house.clock.utc_ns())
         for target in self.maintenance.disabled:
             self._disable(target, now_ns)
         for target, record in self.maintenance.substituted.items():
@@ -119,7 +115,7 @@ class Collector:
 
     async def stop(self) -> None:
         """Send nothing more, make a last claim, and close the lines."""
-        await end([*self.tasks, *self._leaving])
+        await end([*self.tasks, *self._passing])
         self._record()
         await asyncio.gather(*(line.close() for line in self._lines.values()))
 
@@ -312,9 +308,20 @@ class Collector:
         self.restate_all()
 
     def restate_all(self) -> None:
-        """Make each class's next scan begin a stream: a new revision, or the store is back."""
+        """Make each class's next scan begin a stream: the store is back, or the clock was set."""
         for state in self.states.values():
             state.days.clear()
+
+    def partition_began(self) -> None:
+        """A new file stands alone (rules.md 2): state all that is in force, class by class."""
+        self._aside(self._restate(), "restate")
+
+    async def _restate(self) -> None:
+        for device, scan_class in self.coverage.classes:
+            now_ns = self._house.clock.utc_ns()
+            if not self.coverage.in_hole((device, scan_class)):
+                self._keep(self.devices[device], scan_class, True, [], now_ns, now_ns)
+                await self._house.room()
 
     # ------------------------------------------------------------------------------ commands
 
@@ -354,18 +361,17 @@ class Collector:
             self._say(device, rows, Origin.SUBSTITUTE, now_ns)
             state = self.states[target]
             state.fault, state.down_since_ns = None, 0
-            self._withdraw(target)
+            self._aside(self._withdraw(target), f"withdraw from {target}")
 
-    def _withdraw(self, device: str) -> None:
+    async def _withdraw(self, device: str) -> None:
         """Free a disabled device: others may want the only socket that it has."""
+        if device in self.maintenance.disabled:
+            await self.line_of(device).withdraw(device)
 
-        async def withdraw() -> None:
-            if device in self.maintenance.disabled:
-                await self.line_of(device).withdraw(device)
-
-        task = asyncio.create_task(withdraw(), name=f"withdraw from {device}")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    def _aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
 
     def _enable(self, target: str, now_ns: int) -> None:
         if target not in self.devices:

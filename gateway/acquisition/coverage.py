@@ -96,6 +96,11 @@ class CoverageTracker:
         for key in self._states:
             self.failed(key, cause, at_ns)
 
+    @property
+    def classes(self) -> tuple[Key, ...]:
+        """All (device, scan class), in the order of the site."""
+        return tuple(self._states)
+
     def in_hole(self, key: Key) -> bool:
         """Whether the key waits for a good scan."""
         return self._states[key].hole_from_ns is not None

@@ -33,7 +33,10 @@ class LiveTable:
         assert [p.number for p in self.points] == list(range(len(self.points)))
         count = len(self.points)
         self.values: list[Value] = [None] * count
-        self.statuses: list[int] = [Status.BAD_WAITING_FOR_INITIAL_DATA] * count
+        self.statuses: list[int] = [
+            Status.BAD_WAITING_FOR_INITIAL_DATA if p.access.readable else Status.BAD_NOT_READABLE
+            for p in self.points
+        ]
         self.source_ns: list[int] = [0] * count
         groups: dict[tuple[str, str], int] = {}
         self._group: list[int] = [
@@ -42,13 +45,22 @@ class LiveTable:
         self._groups = groups
         self._polled_ns: list[int] = [0] * len(groups)
 
-    def apply(self, samples: Sequence[SampleRow]) -> None:
-        """Take over committed samples."""
+    def apply(self, samples: Sequence[SampleRow]) -> list[int]:
+        """Take over committed samples; the points that changed.
+
+        A restated sample tells history what still holds: it is no change, and moves no time.
+        """
         values, statuses, source_ns = self.values, self.statuses, self.source_ns
+        changed: list[int] = []
         for point, time_ns, value, status in samples:
+            old = values[point]
+            if status == statuses[point] and value == old and type(value) is type(old):
+                continue
             values[point] = value
             statuses[point] = status
             source_ns[point] = time_ns
+            changed.append(point)
+        return changed
 
     def polled(self, device: str, scan_class: str, received_ns: int) -> None:
         """A scan class was read well, whether or not anything in it changed."""

@@ -185,7 +185,7 @@ Why = Annotated[str, typer.Option("--why", help="the reason, kept in the journal
 
 @app.command()
 def disable(target: str, why: Why, node: NodeFile = DEFAULT_NODE) -> None:
-    """Take a device or point out of service: a declared gap, never a fault."""
+    """Take a device (a declared gap) or a point (BadOutOfService) out of service."""
     from gateway.cli.field import maintain
 
     maintain(node, "disable", target, None, why)

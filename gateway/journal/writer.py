@@ -148,6 +148,7 @@ class Writer:
     # ------------------------------------------------------------------ the task
 
     async def _run(self) -> None:
+        self._declare_losses()
         try:
             while True:
                 await self._wait()

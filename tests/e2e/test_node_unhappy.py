@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from asyncua import Client
 
 from hil.gateway import Control, Program
 
@@ -149,6 +151,36 @@ async def test_a_full_disk_is_loud_refuses_commands_in_time_and_ends_by_itself(
         events = await control.get("/events", **{"from": 0, "to": 2**62})
         assert "the disk is full" in json.dumps(events)
         assert await program.stop() == 0
+    finally:
+        await control.close()
+        await program.stop()
+
+
+async def test_the_diagnostics_that_opc_ua_clients_read_are_what_the_node_counts(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    node = lay_out(tmp_path, port)
+    program = Program("node", ["run", str(node)], tmp_path / "node.log", "is Main")
+    control = Control(tmp_path / "data")
+    try:
+        await program.start()
+        async with asyncio.timeout(10):
+            while (await control.get("/status"))["devices"]["plc1"]["state"] != "down":
+                await asyncio.sleep(0.05)  # paces: the socket has no event for this
+        async with Client(f"opc.tcp://127.0.0.1:{port}", timeout=10) as client:
+
+            async def read(name: str) -> Any:
+                return await client.get_node(f"ns=2;s={name}").read_value()
+
+            assert await read("plc1#Diagnostics.Connected") is False
+            assert await read("plc1#Diagnostics.Enabled") is True
+            assert await read("plc1#Diagnostics.CoverageOk") is False
+            assert await read("plc1#Diagnostics.LinkFailures") >= 1
+            assert "refused" in await read("plc1#Diagnostics.LastError")
+            assert await read("#Node.Role") == "main"
+            assert await read("#Node.OpenGaps") == 1
+            assert await read("#Node.JournalOk") is True
     finally:
         await control.close()
         await program.stop()

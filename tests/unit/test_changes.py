@@ -90,3 +90,10 @@ def test_an_override_holds_whatever_the_device_says_until_it_is_released() -> No
     assert changes.restate("plc", "fast", 4)[0][2] == 9.0
     assert changes.release(0, 5) == [(0, 5, 6.0, 0)]
     assert changes.release(0, 6) == []
+
+
+def test_a_point_that_can_only_be_written_has_no_history_of_its_own() -> None:
+    written = PointSpec(0, "plc", "reset", DataType.BOOL, "fast", Access.WRITE, None)
+    changes = ChangeFilter([written])
+    assert changes.numbers("plc") == []
+    assert changes.restate("plc", "fast", 9) == []

@@ -263,3 +263,13 @@ async def test_a_pulse_that_a_crash_left_running_is_told_once_and_never_ended_la
         assert "pulsed was not ended: the node ended first" in event.text
         assert [f.value for f in rig.of(Fact)] == [False]
         assert rig.line.written == []
+
+
+async def test_a_new_file_gets_all_that_is_in_force_at_once() -> None:
+    async with running() as rig:
+        before = len(rig.of(Batch))
+        rig.collector.partition_began()
+        await rig.until(lambda: len(rig.of(Batch)) > before)
+        batch = rig.of(Batch)[before]
+        assert batch.complete
+        assert len(batch.samples) == 2

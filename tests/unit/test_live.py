@@ -33,3 +33,18 @@ def test_the_server_time_is_the_last_good_poll_of_the_class_and_the_source_time_
     live.polled("plc", "fast", 90)
     assert live.get(0) == Live(7, Status.GOOD, 50, 90)
     assert live.get(1) == Live(8, Status.GOOD, 50, 50)
+
+
+def test_a_point_that_can_only_be_written_says_so() -> None:
+    point = PointSpec(0, "plc", "reset", DataType.BOOL, "fast", Access.WRITE, None)
+    live = LiveTable([DeviceSpec("plc", "modbus", "line", None, (point,), {"fast": 1})])
+    assert live.get(0).status == Status.BAD_NOT_READABLE
+
+
+def test_a_restated_sample_is_no_change_and_moves_no_time() -> None:
+    live = table()
+    assert live.apply([(0, 50, 7, Status.GOOD)]) == [0]
+    assert live.apply([(0, 90, 7, Status.GOOD)]) == []
+    assert live.get(0).source_ns == 50
+    assert live.apply([(0, 95, True, Status.GOOD), (0, 96, 1, Status.GOOD)]) == [0, 0]
+    assert live.apply([(0, 99, 1, Status.UNCERTAIN)]) == [0]
