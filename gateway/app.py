@@ -33,8 +33,9 @@ from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Event, Fact, Record, Revision
 from gateway.journal.records import Role as RoleTaken
+from gateway.journal.renamed import RenamedHistory, former_id
 from gateway.lock import lock
-from gateway.model import NS_PER_S, Origin, Status, Value
+from gateway.model import NS_PER_S, HistoryReader, Origin, Status, Value
 from gateway.node import NodeView
 from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings, Role, User
@@ -137,6 +138,7 @@ class App:
             writer,
             self._live,
             self._journal,
+            self._history(),
             house,
             lambda: self._server.endpoint,
         )
@@ -227,6 +229,11 @@ class App:
 
     # ------------------------------------------------------------------------------ parts
 
+    def _history(self) -> HistoryReader:
+        """History by the names of the running revision."""
+        names = {p.id: old for p in self._site.points if (old := former_id(p)) is not None}
+        return RenamedHistory(self._journal, names) if names else self._journal
+
     def _open_lines(self) -> list[Any]:
         context = DriverContext(
             clock=self._clock,
@@ -266,7 +273,7 @@ class App:
             site.site,
             site.devices,
             self._live,
-            self._journal,
+            self._history(),
             write,
             users,
             settings,

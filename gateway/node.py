@@ -38,6 +38,7 @@ class NodeView:
         writer: Writer,
         live: LiveTable,
         journal: Journal,
+        history: HistoryReader,
         house: House,
         endpoint: Callable[[], str],
     ) -> None:
@@ -47,6 +48,7 @@ class NodeView:
         self._writer = writer
         self._live = live
         self._journal = journal
+        self._history = history
         self._house = house
         self._endpoint = endpoint
         self._points: dict[str, PointSpec] = {p.id: p for p in live.points}
@@ -59,7 +61,7 @@ class NodeView:
 
     @property
     def history(self) -> HistoryReader:
-        return self._journal
+        return self._history
 
     @property
     def site_devices(self) -> list[str]:

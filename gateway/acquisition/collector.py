@@ -8,7 +8,6 @@ name. Nothing here waits for the disk, except when the journal has no room left.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 from gateway.acquisition.changes import ChangeFilter
 from gateway.acquisition.coverage import PATIENCE_NS, CoverageTracker, Key
 from gateway.acquisition.ending import end
-from gateway.acquisition.house import DeviceState, House
+from gateway.acquisition.house import BUG_RETRY_NS, DeviceState, House, broken
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.schedule import Job, LineSchedule
@@ -24,12 +23,9 @@ from gateway.driver import SUBSCRIPTION_CLASS, Delivery, DeviceSpec, Fault, Line
 from gateway.journal.records import Batch, Maintenance, SampleRow
 from gateway.model import NS_PER_S, Cause, Origin, Status
 
-log = logging.getLogger(__name__)
-
 SUBSCRIPTION_PATIENCE_NS: Final = 12 * NS_PER_S
 """A quiet subscription proves itself only by its keep-alives, so its claims may lag this far."""
 DAY_NS: Final = 86_400 * NS_PER_S
-BUG_RETRY_NS: Final = 5 * NS_PER_S
 FAILED: Final = ""
 """The scan class of a batch that speaks of a device as a whole."""
 
@@ -101,12 +97,18 @@ class Collector:
         self._tasks.append(asyncio.create_task(self._claim(), name="coverage"))
 
     def _listen(self, device: DeviceSpec) -> None:
-        line = self._lines[device.line]
-        task = asyncio.create_task(
-            line.listen(device.name, partial(self._delivered, device)),
-            name=f"subscription {device.name}",
-        )
+        task = asyncio.create_task(self._hear(device), name=f"subscription {device.name}")
         self._listening[device.name] = task
+
+    async def _hear(self, device: DeviceSpec) -> None:
+        while True:
+            try:
+                await self.line_of(device.name).listen(
+                    device.name, partial(self._delivered, device)
+                )
+            except Exception as error:  # as for a scan: one driver's bug is one device's fault
+                self._failed(device, broken(device.name, error))
+            await asyncio.sleep(BUG_RETRY_NS / NS_PER_S)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -148,11 +150,8 @@ class Collector:
         try:
             return await line.scan(job.device, job.scan_class)
         except Exception as error:  # a bug in a driver must not end the other devices' polling
-            log.exception("scan of %s failed in the driver", job.device)
-            detail = f"internal error in the driver: {type(error).__name__}: {error}"
             now_ns = self._house.clock.utc_ns()
-            fault = Fault(Cause.DEVICE, Status.BAD_INTERNAL_ERROR, detail, BUG_RETRY_NS)
-            return Scan(now_ns, now_ns, fault=fault)
+            return Scan(now_ns, now_ns, fault=broken(job.device, error))
 
     async def _claim(self) -> None:
         """Each second, on the second, say what is complete."""

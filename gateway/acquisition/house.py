@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.clock import Clock
 from gateway.driver import Fault
 from gateway.journal.records import Body
+from gateway.model import NS_PER_S, Cause, Status
+
+log = logging.getLogger(__name__)
+
+BUG_RETRY_NS: Final = 5 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,13 @@ class House:
     commit: Callable[[Body], Awaitable[object]]
     room: Callable[[], Awaitable[None]]
     alarm: Callable[[str, int, str], None]
+
+
+def broken(device: str, error: Exception) -> Fault:
+    """What an exception that a driver should not have let out means for its device."""
+    log.error("the driver of %s failed", device, exc_info=error)
+    detail = f"internal error in the driver: {type(error).__name__}: {error}"
+    return Fault(Cause.DEVICE, Status.BAD_INTERNAL_ERROR, detail, BUG_RETRY_NS)
 
 
 @dataclass(slots=True)

@@ -61,6 +61,7 @@ _WANTED: Final[Mapping[str, tuple[str, str]]] = {
     "tuple_type": ("must be a list", "Write `[first, second]`."),
     "list_type": ("must be a list", "Write `[first, second]`."),
     "string_type": ("must be text", "Put it in quotes."),
+    "path_type": ("must be the name of a file or folder", "Write `./data`."),
     "int_type": ("must be a whole number", "Write it without a unit and without quotes."),
     "int_parsing": ("must be a whole number", "Write it without a unit and without quotes."),
     "int_from_float": ("must be a whole number", "Write it without decimals."),

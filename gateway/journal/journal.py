@@ -308,7 +308,8 @@ class Journal:
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The stretches of [from, to) that coverage does not cover, by scan class, in order.
 
-        What this term has yet to declare (its newest seconds at most) is not a gap.
+        What this term has yet to declare (its newest seconds at most) is not a gap, nor is the
+        time before the site's first revision.
         """
         files = self._shelf.files()
         found = await self._reader.run(
@@ -322,7 +323,9 @@ class Journal:
         if failed_ns is not None:
             horizon_ns = now_ns
             losses.append(Lost(Cause.STORE, failed_ns, now_ns))
-        window = (from_ns, min(to_ns, horizon_ns))
+        born_ns = self._kept.born_ns
+        begin_ns = from_ns if born_ns is None else max(from_ns, born_ns)
+        window = (begin_ns, max(begin_ns, min(to_ns, horizon_ns)))
 
         def configured(term: Term, revision: int) -> bool:
             return self._kept.has_device(revision, term, device)

@@ -31,6 +31,8 @@ class KeptState:
         self._names: dict[tuple[int, Term], tuple[str, ...]] = {}
         self._devices: dict[tuple[int, Term], frozenset[str]] = {}
         self._head: tuple[Rank, Revision] | None = None
+        self.born_ns: int | None = None
+        """When the site got its first revision: before that there was nothing to miss."""
 
     def apply(self, position: Position, body: Body) -> None:
         """Take a record into account; other kinds than the kept ones change nothing."""
@@ -47,6 +49,7 @@ class KeptState:
             self._learn(position, body)
 
     def _learn(self, position: Position, body: Revision) -> None:
+        self.born_ns = body.at_ns if self.born_ns is None else min(self.born_ns, body.at_ns)
         if self._head is None or rank(position) >= self._head[0]:
             self._head = (rank(position), body)
         key = (body.number, position.term)

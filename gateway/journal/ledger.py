@@ -48,7 +48,7 @@ def coverage(
             classes.update(
                 row[0]
                 for row in connection.execute(
-                    "SELECT scan_class FROM scan WHERE device = ?", (device,)
+                    "SELECT scan_class FROM scan WHERE device = ? AND scan_class <> ''", (device,)
                 )
             )
             for term_id, revision, since_ns, through_ns in connection.execute(

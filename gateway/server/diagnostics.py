@@ -52,8 +52,6 @@ NODE_COUNTERS: Final = (
     Counter("Revision", DataType.INT64, "The configuration revision that runs."),
     Counter("Version", DataType.STRING, "The version of the program."),
     Counter("StartTime", DataType.DATETIME, "When the node started."),
-    Counter("JournalRecords", DataType.INT64, "Records written to the journal since the start."),
-    Counter("JournalBytes", DataType.INT64, "Size of the journal on the disk."),
     Counter("JournalOk", DataType.BOOL, "The journal takes records."),
     Counter("SamplesPerSecond", DataType.FLOAT64, "Samples kept a second, of late."),
     Counter("OpenGaps", DataType.INT64, "Gaps that are open now."),

@@ -131,7 +131,7 @@ async def scan_all(line: LineSpec, folder: Path, found: Reading) -> None:
                     found.faults[device.name] = scan.fault.detail
                     if device.name == "valves1":
                         break
-                    await asyncio.sleep(scan.fault.retry_after_ns / NS_PER_S)  # paces: as the driver asks
+                    await asyncio.sleep(scan.fault.retry_after_ns / NS_PER_S)  # paces: its wish
     finally:
         await opened.close()
 

@@ -174,3 +174,28 @@ async def test_two_nodes_never_work_on_the_same_data(tmp_path: Path) -> None:
         _, err = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 1
         assert b"another node already runs" in err
+
+
+async def test_a_renamed_point_goes_on_with_its_history_and_numbers_may_shift(
+    tmp_path: Path,
+) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        before = await plant.json("history", "plc1/level", "--from", "1h")
+        assert await plant.node.stop() == 0
+        text = plant.site_file.read_text()
+        text = text.replace("      level: {", "      basin: {renamed_from: level, ")
+        text = text.replace(
+            "      energy: {", "      added: {register: holding, address: 6}\n      energy: {"
+        )
+        plant.site_file.write_text(text)
+        plant.node = plant.new_node()
+        await plant.node.start()
+        await plant.all_good()
+        after = await plant.json("history", "plc1/basin", "--from", "1h")
+        assert after[: len(before)] == before
+        assert len(after) > len(before)
+        inflow = await plant.json("history", "plc1/inflow", "--from", "1h")
+        assert {row["position"].split("/")[0] for row in inflow} >= {
+            row["position"].split("/")[0] for row in after
+        }

@@ -1,6 +1,7 @@
 """Every line of a pure module is run by a fast test: read from pytest's coverage data.
 
-The pure modules are those of the first import contract in pyproject.toml: there is one list. by `make unit` after the tests; exit status 1 names the lines that nobody ran.
+The pure modules are those of the first import contract in pyproject.toml: there is one list. Run
+by `make unit` after the tests; exit status 1 names the lines that nobody ran.
 """
 
 from __future__ import annotations

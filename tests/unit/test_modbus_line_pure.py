@@ -344,3 +344,10 @@ def test_neighbours_that_were_refused_alike_are_told_as_one_stretch() -> None:
 def test_times_outside_their_bounds_are_refused_with_the_bounds(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="between"):
         ModbusDevice.model_validate({"driver": "modbus", "line": "bus1", **given})
+
+
+def test_a_heartbeat_within_its_bounds_is_taken() -> None:
+    given = {"driver": "modbus", "line": "bus1", "heartbeat": {"address": 5, "period": "2s"}}
+    device = ModbusDevice.model_validate(given)
+    assert device.heartbeat is not None
+    assert device.heartbeat.period_ns == 2 * NS_PER_S
