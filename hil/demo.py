@@ -58,7 +58,7 @@ class Rig:
 def lay_out(folder: Path, base_port: int) -> Plant:
     """Put the site's files into a folder, with all ports moved to `base_port`."""
     offset = base_port - BASE_PORT
-    for name in ("site.yaml", "node.yaml"):
+    for name in ("site.yaml", "node.yaml", "rig.yaml"):
         (folder / name).write_text(localise((SITE / name).read_text(), offset))
     return load_site(folder / "site.yaml")
 

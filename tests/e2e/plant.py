@@ -44,7 +44,7 @@ class SmallPlant:
     offset: int
 
     def __post_init__(self) -> None:
-        for name in ("site.yaml", "node.yaml"):
+        for name in ("site.yaml", "node.yaml", "rig.yaml"):
             text = localise((DEMO / name).read_text(), self.offset)
             (self.folder / name).write_text(text)
         self.site_file = self.folder / "site.yaml"

@@ -45,6 +45,7 @@ async def test_a_lost_outstation_goes_bad_as_one_is_declared_and_is_back_within_
         moments = {p["source_time_ns"] for p in of("plc1", await points_of(plant))}
         assert len(moments) == 1, "all points of a device go bad together"
         assert all(p["status"] == "Good" for p in of("meter1", await points_of(plant)))
+        await plant.gaps(gone, gone + 3 * NS_PER_S)  # the outage lasts
         await plant.rig(power="on", device="plc1")
         on_ns = time.time_ns()
         back = await plant.until(
