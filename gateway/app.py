@@ -1,8 +1,9 @@
 """The composition root: the only module that knows concrete drivers, journal and server together.
 
 Start: configuration (all of it checked) -> lock on the data directory -> journal and a new term ->
-lines (nothing connects yet) -> address space -> polling -> the OPC UA endpoint opens. Stop is the
-way back: the door for clients closes first, then polling, then the last claim, then the journal.
+lines (nothing connects yet) -> address space -> the OPC UA address is taken -> polling -> the
+endpoint opens. Stop is the way back: the door for clients closes first, then polling, then the
+last claim, then the journal.
 """
 
 from __future__ import annotations
@@ -151,16 +152,17 @@ class App:
         self._journal.on_commit(self._committed)
         self._journal.on_store(self._store_changed)
         self._journal.on_partition(self._collector.partition_began)
+        listener = UnixListener(build_api(view), node.data_dir / SOCKET_NAME)
+        await self._on_the_address(self._server.reserve)
         at_ns = self._clock.utc_ns()
         await self._journalled_first(RoleTaken(node.node, "main", at_ns, "no link: a lone node"))
         stack.push_async_callback(self._collector.stop)
         self._collector.start()
         writer.tell_unfinished(self._facts)
-        stack.push_async_callback(writer.stop)
-        listener = UnixListener(build_api(view), node.data_dir / SOCKET_NAME)
         stack.push_async_callback(listener.stop)
         await listener.start()
-        await self._open_endpoint()
+        stack.push_async_callback(writer.stop)  # before the door shuts, so that who waits is told
+        await self._on_the_address(self._server.open)
         stack.push_async_callback(self._server.close, "the node stops")
 
     async def _build(self) -> None:
@@ -172,9 +174,10 @@ class App:
                 "Look for room on the disk and for the rights of the folder",
             ) from error
 
-    async def _open_endpoint(self) -> None:
+    async def _on_the_address(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Reserve or open the OPC UA address; a taken one is told before the field is polled."""
         try:
-            await self._server.open()
+            await act()
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             raise ControlError(
@@ -279,6 +282,7 @@ class App:
             settings,
             view.diagnostics,
             self._clock,
+            lambda severity, text: self.alarm("opcua", severity, text),
         )
 
     async def _settle_revision(self) -> int:
@@ -326,9 +330,10 @@ class App:
             self._server.publish(dirty)
 
     def _store_changed(self, failed_since_ns: int | None) -> None:
-        # Also when it is back: changes were dropped, so nothing holds before the next good scan.
-        at_ns = self._clock.utc_ns() if failed_since_ns is None else failed_since_ns
-        self._collector.store_failed(at_ns)
+        # Also when it is back: changes were dropped, so nothing holds from the last claim on until
+        # the next good scan.
+        back_ns = self._collector.coverage.through_ns
+        self._collector.store_failed(back_ns if failed_since_ns is None else failed_since_ns)
 
     def _learned(self, device: str, key: str, value: Any) -> None:
         if self._facts.get((device, key)) != value:

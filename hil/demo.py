@@ -247,6 +247,7 @@ async def demo(seconds: float | None, as_json: bool, base_port: int, keep: Path 
     if as_json:
         print(json.dumps(result))
     else:
+        console.print()
         share = 100 * found.collected / found.expected if found.expected else 0.0
         console.print(
             f"{found.expected} scan instants: {found.collected} right ({share:.2f} %), "

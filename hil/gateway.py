@@ -136,6 +136,14 @@ class Control:
         response.raise_for_status()
         return response.json()
 
+    async def write(self, point: str, value: Value) -> dict[str, Any]:
+        """Write a point as a command does; the outcome. Raises httpx.HTTPError."""
+        request = {"who": "rig", "point": point, "value": value}
+        response = await self._http.post("/write", json=request)
+        response.raise_for_status()
+        outcome: dict[str, Any] = response.json()
+        return outcome
+
     async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
         """All gaps of all devices."""
         found = await self.get("/gaps", **{"from": from_ns, "to": to_ns})

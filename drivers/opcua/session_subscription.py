@@ -24,12 +24,15 @@ from drivers.opcua.values import clean_status
 from gateway.clock import Clock
 from gateway.driver import DriverContext
 from gateway.errors import InvalidReply, LinkError, Refused, ReplyTimeout
-from gateway.model import NS_PER_MS, NS_PER_S
+from gateway.model import NS_PER_MS, NS_PER_S, status_name
 
 KEEP_ALIVE_NS: Final = NS_PER_S
 """A quiet server speaks this often; until then its silence proves nothing."""
 LIFETIME_MAX_COUNT: Final = 10_000
 NOTIFICATIONS_MAX: Final = 10_000
+SHOWN_MAX: Final = 10
+"""Of the values of one notification, how many a trace shows."""
+SHOWN_CHARS_MAX: Final = 60
 SEQUENCE_MAX: Final = 2**32 - 1  # then 1 again (OPC 10000-4 section 7.31)
 
 
@@ -66,6 +69,7 @@ class Subscription:
         self._sequence: int | None = None
         self._acks: list[ua.SubscriptionAcknowledgement] = []
         self._patience_s = 0.0
+        self._nodes: dict[int, Any] = {}
 
     async def create(self) -> None:
         """Create the subscription. Raises DeviceError."""
@@ -124,6 +128,7 @@ class Subscription:
             raise device_error(error, "the monitored items") from error
         if len(results) != len(handles):
             raise InvalidReply(f"{len(results)} results for {len(handles)} monitored items")
+        self._nodes.update(handles)
         return [
             Accepted(r.StatusCode.value, int(r.RevisedSamplingInterval * NS_PER_MS))
             for r in results
@@ -169,9 +174,22 @@ class Subscription:
                         overflow |= dropped
                         reading = reading._replace(status=status)
                     changes.append((item.ClientHandle, reading))
+        if self._session.wire.traced and changes:
+            self._session.wire.show(False, self._told(changes))
         missed = bool(message.NotificationData) and self._gap(message.SequenceNumber)
         now_ns = self._clock.utc_ns()
         return Notice(sent_ns, now_ns, changes, missed, overflow, bool(result.MoreNotifications))
+
+    def _told(self, changes: Sequence[tuple[int, Reading]]) -> str:
+        """What a notification brought, for those who look on."""
+        shown = [
+            f"{self._nodes[handle].to_string()} = {repr(reading.value)[:SHOWN_CHARS_MAX]} "
+            f"{status_name(reading.status)}"
+            for handle, reading in changes[:SHOWN_MAX]
+            if handle in self._nodes
+        ]
+        more = len(changes) - len(shown)
+        return "; ".join(shown) + (f" and {more} more" if more else "")
 
     def _gap(self, sequence: int) -> bool:
         """Note and acknowledge a message's number; whether one before it is missing."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway.acquisition.changes import ChangeFilter
 from gateway.acquisition.coverage import PATIENCE_NS, CoverageTracker, Key
 from gateway.acquisition.ending import end
-from gateway.acquisition.house import BUG_RETRY_NS, DeviceState, House, broken
+from gateway.acquisition.house import BUG_RETRY_NS, Commit, DeviceState, House, broken
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.schedule import Job, LineSchedule
@@ -277,12 +277,12 @@ class Collector:
         rows = self._filter.accept(delivery.observations)
         self._keep(device, SUBSCRIPTION_CLASS, begins, rows, delivery.through_ns, now_ns)
 
-    def _say(self, device: DeviceSpec, rows: list[SampleRow], origin: Origin, now_ns: int) -> None:
-        """Journal samples that no scan brought: a fault, maintenance, a write."""
-        if rows:
-            self._house.append(
-                Batch(device.name, FAILED, self._revision, origin, now_ns, now_ns, tuple(rows))
-            )
+    def _say(self, device: DeviceSpec, rows: list[SampleRow], origin: Origin, at_ns: int) -> Commit:
+        """Journal samples that no scan brought (a fault, maintenance, a write): their commit."""
+        if not rows:
+            return None
+        said = Batch(device.name, FAILED, self._revision, origin, at_ns, at_ns, tuple(rows))
+        return self._house.append(said)
 
     # ------------------------------------------------------------------------------ the store
 
@@ -324,9 +324,9 @@ class Collector:
 
     # ------------------------------------------------------------------------------ commands
 
-    def observed(self, device: str, rows: Sequence[Any], origin: Origin, now_ns: int) -> None:
+    def observed(self, device: str, rows: Sequence[Any], origin: Origin, now_ns: int) -> Commit:
         """Take in what a command learned about a device (a value read back after a write)."""
-        self._say(self.devices[device], self._filter.accept(rows), origin, now_ns)
+        return self._say(self.devices[device], self._filter.accept(rows), origin, now_ns)
 
     def maintain(self, record: Maintenance) -> None:
         """Carry out a maintenance action that was checked and journalled."""

@@ -14,7 +14,7 @@ CANCELS_MAX: Final = 10
 AGAIN_S: Final = 0.1
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks, again each 100 ms, until they have ended; after ten times they are left."""
     running = set(tasks)
     for _ in range(CANCELS_MAX):

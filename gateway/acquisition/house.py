@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 BUG_RETRY_NS: Final = 5 * NS_PER_S
 
+Commit = Awaitable[object] | None
+"""Ends when what was said is committed, or fails with JournalError; None: nothing changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class House:

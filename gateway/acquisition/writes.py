@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from gateway.acquisition.collector import Collector
-from gateway.acquisition.house import House
+from gateway.acquisition.ending import end
+from gateway.acquisition.house import Commit, House
 from gateway.driver import Observation, PointSpec, WriteOutcome
 from gateway.errors import DeviceError, InvalidReply, JournalError, ReplyTimeout, WriteRefused
 from gateway.journal.records import Audit, Fact
@@ -21,6 +23,11 @@ from gateway.model import NS_PER_S, Origin, Status, Value, is_good, status_name
 
 WAITING_MAX: Final = 16
 """Writes that may wait for one device; more are refused, so that none is ever late by much."""
+
+CUT: Final = "the write was cut off; the device may have executed it or not"
+
+STOP_S: Final = 0.5
+"""How long a stop waits for the records of the writes that it cut off."""
 
 PULSE: Final = "pulse "
 """Facts of this prefix say of a point whether a pulse runs on it."""
@@ -38,6 +45,9 @@ class Writer:
         self._order: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
         self._pulses: dict[str, asyncio.Task[None]] = {}
+        self._sent: set[asyncio.Future[WriteOutcome]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._stopping = False
 
     @property
     def points(self) -> Mapping[str, PointSpec]:
@@ -46,6 +56,15 @@ class Writer:
 
     async def write(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
         """Write one point for `who`; the outcome carries the StatusCode that the client gets."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(ended)
+        try:
+            return await self._write(who, point, value)
+        finally:
+            self._under_way.discard(ended)
+            ended.set_result(None)
+
+    async def _write(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
         refusal = self._refusal(point, value)
         if refusal is not None:
             await self._tell(who, point, "refused", value, refusal)
@@ -54,9 +73,14 @@ class Writer:
         self._waiting[point.device] = self._waiting.get(point.device, 0) + 1
         try:
             async with lock:
-                return await self._write_now(who, point, value)
+                outcome, shown = await self._write_now(who, point, value)
         finally:
             self._waiting[point.device] -= 1
+        if shown is not None:
+            # Whoever reads after the write sees it. A store that fails shows it all the same.
+            with suppress(JournalError):
+                await shown
+        return outcome
 
     def _refusal(self, point: PointSpec, value: Value) -> WriteOutcome | None:
         if not point.access.writable:
@@ -64,6 +88,8 @@ class Writer:
         maintenance = self._collector.maintenance
         if point.device in maintenance.disabled or point.id in maintenance.disabled:
             return WriteOutcome(Status.BAD_OUT_OF_SERVICE, None, "disabled for maintenance")
+        if self._stopping:
+            return WriteOutcome(Status.BAD_SHUTDOWN, None, "the node stops")
         if (reason := self._may_write()) is not None:
             return WriteOutcome(Status.BAD_INVALID_STATE, None, reason)
         if (fault := self._collector.states[point.device].fault) is not None:
@@ -77,7 +103,10 @@ class Writer:
                 return WriteOutcome(Status.BAD_OUT_OF_RANGE, None, text)
         return None
 
-    async def _write_now(self, who: str, point: PointSpec, value: Value) -> WriteOutcome:
+    async def _write_now(
+        self, who: str, point: PointSpec, value: Value
+    ) -> tuple[WriteOutcome, Commit]:
+        """The outcome, and the commit of the value that was read back, if it is a new one."""
         pulse = point.pulse_ns is not None and value is True
         if pulse:
             self._remember(point, True)
@@ -85,10 +114,21 @@ class Writer:
             await self._audit(who, point, "intent", value, None)
         except JournalError as error:
             self._remember(point, False, pulse)
-            return WriteOutcome(Status.BAD_INVALID_STATE, None, f"not journalled: {error}")
+            return WriteOutcome(Status.BAD_INVALID_STATE, None, f"not journalled: {error}"), None
         line = self._collector.line_of(point.device)
+        sent = asyncio.ensure_future(line.write(point, value))
+        self._sent.add(sent)
+        sent.add_done_callback(self._sent.discard)
         try:
-            outcome = await line.write(point, value)
+            outcome = await sent
+        except asyncio.CancelledError:
+            outcome = WriteOutcome(Status.BAD_SHUTDOWN, None, CUT)
+            if pulse:
+                self._unfinished(point.device, point.name, "its begin was not confirmed")
+            if not self._stopping:
+                self._remember(point, False, pulse)
+                self._house.append(self._entry(who, point, "result", value, outcome))
+                raise
         except WriteRefused as error:
             outcome = WriteOutcome(error.status, None, str(error))
         except DeviceError as error:
@@ -96,15 +136,16 @@ class Writer:
             if pulse and isinstance(error, ReplyTimeout | InvalidReply):
                 self._unfinished(point.device, point.name, "its begin was not confirmed")
         await self._tell(who, point, "result", value, outcome)
+        shown: Commit = None
         if is_good(outcome.status) and outcome.read_back is not None:
             now_ns = self._house.clock.utc_ns()
             seen = Observation(point.number, now_ns, outcome.read_back, Status.GOOD)
-            self._collector.observed(point.device, [seen], Origin.WRITE, now_ns)
+            shown = self._collector.observed(point.device, [seen], Origin.WRITE, now_ns)
         if pulse and is_good(outcome.status):
             self._begin_pulse(who, point)
         else:
             self._remember(point, False, pulse)
-        return outcome
+        return outcome, shown
 
     async def _tell(
         self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome
@@ -119,13 +160,18 @@ class Writer:
     async def _audit(
         self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome | None
     ) -> None:
+        await self._house.commit(self._entry(who, point, stage, value, outcome))
+
+    def _entry(
+        self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome | None
+    ) -> Audit:
         detail: dict[str, object] = {"value": value}
         text = stage
         if outcome is not None:
             text = f"{stage} {status_name(outcome.status)}"
             detail |= {"read_back": outcome.read_back, "detail": outcome.detail}
         now_ns = self._house.clock.utc_ns()
-        await self._house.commit(Audit("write", point.id, now_ns, who, text, detail))
+        return Audit("write", point.id, now_ns, who, text, detail)
 
     def _begin_pulse(self, who: str, point: PointSpec) -> None:
         if (running := self._pulses.pop(point.id, None)) is not None:
@@ -166,7 +212,11 @@ class Writer:
         self._house.alarm(device, 900, text)
 
     async def stop(self) -> None:
-        """End with the reign: a pulse that still runs stays unfinished, and is told."""
+        """End with the reign: writes under way are cut, a pulse stays unfinished; both are told."""
+        self._stopping = True
+        await end(self._sent)
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STOP_S)
         points = self.points
         for name, task in list(self._pulses.items()):
             task.cancel()

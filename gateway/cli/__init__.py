@@ -261,10 +261,17 @@ def demo(
 
 @app.command()
 def password() -> None:
-    """Make a password hash for `users:` in site.yaml."""
+    """Make a password hash for `users:` in site.yaml; a pipe gives the password as one line."""
+    from gateway.errors import ControlError
     from gateway.server.passwords import hash_password
 
-    given = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if sys.stdin.isatty():
+        # Prompts go to stderr, so that stdout is the hash and nothing else.
+        given = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        raise ControlError("no password was given", "Type it, or pipe it in as one line")
     typer.echo(hash_password(given))
 
 

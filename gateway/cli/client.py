@@ -81,7 +81,13 @@ class NodeClient:
     def _checked(response: httpx.Response) -> Any:
         if not response.is_error:
             return response.json()
-        body = response.json()
+        try:
+            body = response.json()
+        except ValueError as error:  # not of ours: the node was stopped while it worked on this
+            raise ControlError(
+                f"the node broke off ({response.status_code} {response.reason_phrase})",
+                "Look at its log",
+            ) from error
         detail = body.get("detail", response.reason_phrase)
         if isinstance(detail, list):
             detail = "; ".join(f"{'/'.join(map(str, d['loc'][1:]))}: {d['msg']}" for d in detail)

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import JournalError, StoreFull
@@ -23,7 +23,6 @@ from gateway.journal.kept import KeptState
 from gateway.journal.ledger import Standing
 from gateway.journal.partitions import HistorySettings, day_of
 from gateway.journal.reader import Reader
-from gateway.journal.reconstruct import reading_order
 from gateway.journal.records import Audit, Body, Event, Loss, Maintenance, Record, Revision, Role
 from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import CommitSink, PartitionSink, StoreSink
@@ -35,6 +34,7 @@ __all__ = ["HistorySettings", "Journal", "day_of"]
 
 _HORIZON_NS = 5 * NS_PER_S
 _RECORDS_MAX = 10_000
+T = TypeVar("T")
 
 
 class Journal:
@@ -114,7 +114,7 @@ class Journal:
 
         def broken(file_name: str, why: str) -> None:
             for known in writers:
-                loop.call_soon_threadsafe(known.report_damage, file_name, why)
+                loop.call_soon_threadsafe(known.damage.report, file_name, why)
 
         kept = KeptState()
         shelf = Shelf(folder, settings, kept, on_event, forget)
@@ -267,10 +267,12 @@ class Journal:
 
     async def events(self, from_ns: int, to_ns: int, limit: int = 1000) -> list[Event]:
         """The events stored in [from, to), oldest first."""
-        files = self._shelf.files()
-        return await self._reader.run(
-            lambda _: ledger.events(self._reader, files, from_ns, to_ns, limit)
+        return await self._ask(
+            lambda: partial(ledger.events, self._reader, self._shelf.files(), from_ns, to_ns, limit)
         )
+
+    async def _ask(self, work: Callable[[], Callable[[], T]]) -> T:
+        return await self._reader.ask(work, self._writer.damage.met)
 
     # ------------------------------------------------------------------ HistoryReader
 
@@ -287,23 +289,24 @@ class Journal:
 
         A page holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
         """
-        view = self._shelf.view(point)
-        work = partial(
-            history.page, self._reader, view, point, from_ns, to_ns, limit, cursor, reverse
+        span = (from_ns, to_ns, limit, cursor, reverse)
+        return await self._ask(
+            lambda: partial(history.page, self._reader, self._shelf.view(point), point, *span)
         )
-        return await self._reader.run(lambda _: work())
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
         """The last sample at or before an instant, or None."""
-        view = self._shelf.view(point)
-        return await self._reader.run(
-            lambda _: history.at_or_before(self._reader, view, point, time_ns)
+        return await self._ask(
+            lambda: partial(
+                history.at_or_before, self._reader, self._shelf.view(point), point, time_ns
+            )
         )
 
     async def after(self, point: str, time_ns: int) -> HistoryRow | None:
         """The first sample after an instant, or None."""
-        view = self._shelf.view(point)
-        return await self._reader.run(lambda _: history.after(self._reader, view, point, time_ns))
+        return await self._ask(
+            lambda: partial(history.after, self._reader, self._shelf.view(point), point, time_ns)
+        )
 
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The stretches of [from, to) that coverage does not cover, by scan class, in order.
@@ -311,9 +314,10 @@ class Journal:
         What this term has yet to declare (its newest seconds at most) is not a gap, nor is the
         time before the site's first revision.
         """
-        files = self._shelf.files()
-        found = await self._reader.run(
-            lambda _: ledger.coverage(self._reader, files, device, from_ns, to_ns)
+        found = await self._ask(
+            lambda: partial(
+                ledger.coverage, self._reader, self._shelf.files(), device, from_ns, to_ns
+            )
         )
         now_ns = self._clock.utc_ns()
         through_ns = self._writer.through_ns or self._term_opened_ns
@@ -347,15 +351,7 @@ class Journal:
 
     async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point that has any: what the live table starts from."""
-        tails: dict[str, HistoryRow] = {}
-        for partition in self._shelf.partitions:
-            for tail_set in (partition.frozen, partition.live):
-                if tail_set is not None:
-                    for point, row in tail_set.last_rows(points):
-                        known = tails.get(point)
-                        if known is None or reading_order(row) >= reading_order(known):
-                            tails[point] = row
-        view = self._shelf.view("")
+        tails, view = self._shelf.last_in_memory(points), self._shelf.view("")
         return await self._reader.run(
             lambda _: history.last_values(self._reader, view, tails, points)
         )

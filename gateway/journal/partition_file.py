@@ -179,6 +179,16 @@ def load(connection: sqlite3.Connection) -> Loaded:
     )
 
 
+def last_record(low: int, high: int, connection: sqlite3.Connection) -> tuple[int, bytes] | None:
+    """(row number, digest) of the last record between two row numbers, or None."""
+    row: tuple[int, bytes] | None = connection.execute(
+        "SELECT record_id, digest FROM record WHERE record_id > ? AND record_id < ?"
+        " ORDER BY record_id DESC LIMIT 1",
+        (low, high),
+    ).fetchone()
+    return row
+
+
 def read_kept(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """The kept records of a partition as rows of the state file."""
     rows = connection.execute(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from gateway.journal.database import Database, connect_reader, open_reader
 from gateway.journal.shelf import FileView
@@ -18,6 +18,7 @@ from gateway.model import Term
 
 T = TypeVar("T")
 _FILES_MAX: Final = 40
+_TRIES_MAX: Final = 4
 
 
 class Reader:
@@ -43,6 +44,24 @@ class Reader:
             return work(connection)
 
         return await self._database.run(guarded)
+
+    async def ask(
+        self, work: Callable[[], Callable[[], T]], met_damage: Callable[[], Awaitable[bool]]
+    ) -> T:
+        """Run what `work` makes, and and make it anew while it met damage that is now set aside.
+
+        Else what was read past a broken file would look whole, with no gap that says why not.
+        """
+        for _ in range(_TRIES_MAX):
+            do = work()
+            found = await self._database.run(lambda _, do=do: self._done(do))  # type: ignore[misc]
+            if not await met_damage():
+                break
+        return cast(T, found)
+
+    def _done(self, work: Callable[[], T]) -> T:
+        self._drop_forgotten()
+        return work()
 
     def forget(self, path: Path) -> None:
         """Close the connection to a file that goes away, at the next call."""

@@ -89,7 +89,7 @@ _INSERT_KEPT: Final = "INSERT OR IGNORE INTO kept VALUES(?,?,?,?,?,?,?,?)"
 _INSERT_NOTE: Final = "INSERT INTO note VALUES(?,?,?)"
 _INSERT_RUN: Final = "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?)"
 _INSERT_HOLE: Final = "INSERT OR REPLACE INTO hole VALUES(?,?,?,?,?,?,?)"
-_INSERT_SCAN: Final = "INSERT OR IGNORE INTO scan VALUES(?,?)"
+INSERT_SCAN: Final = "INSERT OR IGNORE INTO scan VALUES(?,?)"
 _INSERT_LOSS: Final = "INSERT INTO loss VALUES(?,?,?,?)"
 INSERT_TERM: Final = "INSERT INTO term VALUES(?,?,?,?)"
 
@@ -274,7 +274,7 @@ class _Work:
         for key in sorted(self._changed_holes):
             self._flush_hole(key)
         if self._scans:
-            self._rows[_INSERT_SCAN] = sorted(self._scans)
+            self._rows[INSERT_SCAN] = sorted(self._scans)
         return [(sql, rows) for sql, rows in self._rows.items() if rows]
 
     def state(self) -> PartitionState:

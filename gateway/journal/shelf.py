@@ -37,9 +37,11 @@ from gateway.journal.partitions import (
     parse_file_name,
     to_drop,
 )
+from gateway.journal.reconstruct import reading_order
 from gateway.journal.records import Batch, Loss, Record, decode
 from gateway.journal.schema import (
     INSERT_META,
+    INSERT_SCAN,
     PARTITION_TABLES,
     SEQ_BITS,
     PartitionState,
@@ -47,7 +49,7 @@ from gateway.journal.schema import (
     split_record_id,
 )
 from gateway.journal.tail import TailSet
-from gateway.model import Origin, Position, Term
+from gateway.model import HistoryRow, Origin, Position, Term
 
 CHUNK_PIECES: Final = 256
 _REPLAY_ROWS: Final = 500
@@ -239,17 +241,21 @@ class Shelf:
         self._freeze(current)
         return True
 
-    async def _begin(self, key: PartitionKey, now_ns: int) -> None:
+    async def _begin(
+        self, key: PartitionKey, now_ns: int, scans: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         path = self._directory / key.file_name
         database = await open_writer(path, PARTITION_TABLES, "NORMAL")
         begun: list[Statement] = [(INSERT_META, [("begun_ns", now_ns)])]
+        if scans:
+            begun.append((INSERT_SCAN, sorted(scans)))
         try:
             await database.run(lambda connection: execute(connection, begun))
         except BaseException:  # a connection left behind would hang the exit for ever
             await database.close()
             raise
         self.partitions.append(
-            Partition(key, path, database, PartitionState(), {}, {}, 0, None, now_ns)
+            Partition(key, path, database, PartitionState(scans=scans), {}, {}, 0, None, now_ns)
         )
 
     def _freeze(self, partition: Partition) -> None:
@@ -326,7 +332,8 @@ class Shelf:
                 max(partition.key.day, day_of(now_ns)),
                 partition.key.part + 1 if day_of(now_ns) <= partition.key.day else 0,
             )
-            await self._begin(key, now_ns)
+            # Which scan classes there are must be known, or what is lost is nobody's gap.
+            await self._begin(key, now_ns, partition.state.scans)
             self.current.live = partition.live
             self.current.frozen = partition.frozen
 
@@ -358,6 +365,17 @@ class Shelf:
                 tails += partition.frozen.columns_of(point)
             tails += partition.live.columns_of(point)
         return View(self.files(), tails)
+
+    def last_in_memory(self, points: Sequence[str]) -> dict[str, HistoryRow]:
+        """The newest sample of each point among those that are still in memory."""
+        found: dict[str, HistoryRow] = {}
+        for partition in self.partitions:
+            for tail_set in (partition.frozen, partition.live):
+                for point, row in tail_set.last_rows(points) if tail_set is not None else ():
+                    known = found.get(point)
+                    if known is None or reading_order(row) >= reading_order(known):
+                        found[point] = row
+        return found
 
     def files(self) -> list[FileView]:
         """The files that there are, oldest first."""

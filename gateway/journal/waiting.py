@@ -132,6 +132,18 @@ class WaitingLine:
         self.done(gone)
         return batches
 
+    def refuse_coverage(self) -> None:
+        """Send off the claims in line: the file that held what they claim is lost."""
+        rest: deque[Waiting] = deque()
+        for waiting in self._line:
+            if isinstance(waiting.body, Coverage):
+                waiting.fail(StoreFull("the coverage would claim what is lost"))
+            else:
+                rest.append(waiting)
+        gone = len(self._line) - len(rest)
+        self._line = rest
+        self.done(gone)
+
     def close(self) -> None:
         """Nobody will be served any more."""
         for waiting in self._line:

@@ -15,15 +15,17 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from gateway.clock import Clock
 from gateway.errors import JournalError
+from gateway.journal.damage import DamageReports
 from gateway.journal.database import Ballast, execute, is_damage, is_full, probe
 from gateway.journal.kept import KeptState
-from gateway.journal.partition_file import Partition
+from gateway.journal.partition_file import Partition, last_record
 from gateway.journal.partitions import HistorySettings
 from gateway.journal.records import (
     EMPTY_DIGEST,
@@ -48,6 +50,8 @@ _TICK_S: Final = 1.0
 _FLUSH_PACE_S: Final = 0.05
 _RETENTION_NS: Final = 30 * NS_PER_S
 _DAMAGES_MAX: Final = 3
+_RESTATED_NS: Final = 5 * NS_PER_S
+"""How long after its beginning a file stands alone: until then values in force are restated."""
 
 OpenTerm = Callable[[], Awaitable[Term]]
 
@@ -85,9 +89,9 @@ class Writer:
         self._urgent = False
         self._closing = False
         self._wake = asyncio.Event()
+        self.damage = DamageReports(self._wake.set)
         self._new_term: tuple[int, OpenTerm, asyncio.Future[Term]] | None = None
         self._kept_backlog: deque[Record] = deque(maxlen=_KEPT_BACKLOG_MAX)
-        self._damaged: list[tuple[str, str]] = []
         self._damages = 0
         self._last_commit_s = 0.0
         self._retry_s = 0.0
@@ -128,12 +132,6 @@ class Writer:
         self._urgent = True
         self._wake.set()
         return await asyncio.shield(future)
-
-    def report_damage(self, file_name: str, why: str) -> None:
-        """A reader found a partition broken: it is set aside at the next turn."""
-        if len(self._damaged) < _DAMAGES_MAX:
-            self._damaged.append((file_name, why))
-            self._wake.set()
 
     async def close(self) -> None:
         """Commit what waits and end the task."""
@@ -177,7 +175,7 @@ class Writer:
         now_s = self._loop.time()
         if self.store_failed_since_ns is not None:
             return 0.0 if self._pending.holds_observations else self._retry_s - now_s
-        if self._urgent or self._damaged or len(self._pending) >= _GROUP_MAX:
+        if self._urgent or self.damage or len(self._pending) >= _GROUP_MAX:
             return 0.0
         if self._pending:
             return self._last_commit_s + self._settings.commit_interval_ms / 1000 - now_s
@@ -275,15 +273,13 @@ class Writer:
         if partition is not None and is_damage(error) and self._damages < _DAMAGES_MAX:
             self._damages += 1
             try:
-                await self._shelf.replace_damaged(partition, str(error), now_ns)
-                self._declare_losses()
-                self.sinks.partition_began()
+                await self._replace(partition, str(error), now_ns)
                 return
             except (sqlite3.Error, OSError) as worse:
                 error = worse
-        first = self.store_failed_since_ns is None
-        self._retry_s = self._loop.time() + (0.0 if first else _TICK_S)
-        if not first:
+        again = self.store_failed_since_ns is not None
+        self._retry_s = self._loop.time() + (_TICK_S if again else 0.0)
+        if again:
             self._shed()
             return
         # What was stored after the last claim is claimed by nobody: the failure reaches back to it.
@@ -297,6 +293,17 @@ class Writer:
             self._on_event(900, f"the ballast file could not be given away: {worse}")
         self._shed()
         self.sinks.store_changed(self.store_failed_since_ns)
+
+    async def _replace(self, partition: Partition, why: str, now_ns: int) -> None:
+        """Set a damaged file aside; of the one in use: as if the store failed and came back."""
+        in_use = partition is self._shelf.current
+        await self._shelf.replace_damaged(partition, why, now_ns)
+        self._declare_losses()
+        if in_use:
+            self._pending.refuse_coverage()
+            self._resumed_ns = now_ns
+            self.sinks.store_changed(None)
+            self.sinks.partition_began()
 
     def _shed(self) -> None:
         """Hand the waiting batches out unstored: live values go on; refuse coverage."""
@@ -312,15 +319,7 @@ class Writer:
             return
         low, high = term_id << SEQ_BITS, (term_id + 1) << SEQ_BITS
 
-        def work(connection: sqlite3.Connection) -> tuple[int, bytes] | None:
-            row: tuple[int, bytes] | None = connection.execute(
-                "SELECT record_id, digest FROM record WHERE record_id > ? AND record_id < ?"
-                " ORDER BY record_id DESC LIMIT 1",
-                (low, high),
-            ).fetchone()
-            return row
-
-        last = await current.database.run(work)
+        last = await current.database.run(partial(last_record, low, high))
         if last is not None and last[0] - low > self._seq:
             self._seq, self._digest = last[0] - low, last[1]
 
@@ -359,15 +358,11 @@ class Writer:
             await self._try_resume()
             return
         try:
-            for file_name, why in self._damaged:
+            for file_name, why in self.damage:
                 for partition in list(self._shelf.partitions):
                     if partition.path.name == file_name:
-                        current = partition is self._shelf.current
-                        await self._shelf.replace_damaged(partition, why, now_ns)
-                        if current:
-                            self.sinks.partition_began()
-            self._damaged.clear()
-            self._declare_losses()
+                        await self._replace(partition, why, now_ns)
+            self.damage.dealt_with()
             self._shelf.freeze_if_due(now_ns)
             await self._shelf.flush_step()
             if abs(now_ns - self._retention_ns) >= _RETENTION_NS:
@@ -386,7 +381,7 @@ class Writer:
         if not expired:
             return
         left = [p for p in self._shelf.partitions if p not in expired]
-        floor_ns = max(left[0].begun_ns, self.floor_ns or 0)
+        floor_ns = max(left[0].begun_ns + _RESTATED_NS, self.floor_ns or 0)
         await self._state.set_floor(floor_ns)
         self.floor_ns = floor_ns
         self._shelf.drop(expired)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 from asyncua import ua
@@ -17,6 +18,7 @@ from gateway.server.encoding import BUILT_IN, NEITHER, from_ticks
 from gateway.server.items import stamped
 from gateway.server.sessions import Session
 from gateway.server.settings import Role
+from gateway.server.standard_nodes import moment
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
@@ -70,6 +72,9 @@ def _read(context: Context, session: Session, item: Any, which: int) -> ua.DataV
         return _bad(_CODES.BadIndexRangeNoData if _is_array(found) else _CODES.BadIndexRangeInvalid)
     if item.AttributeId != _A.Value:
         return ua.DataValue(found.Value, found.StatusCode)
+    if found.ServerTimestamp is None:
+        # Constants of the address space carry none; who asks for one gets it.
+        found = replace(found, ServerTimestamp=moment(context.clock.utc_ns()))
     return stamped(found, which)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import Any, Final
 
 from asyncua import ua
 from asyncua.crypto import uacrypto
 
 from gateway.server.context import Context
-from gateway.server.logins import LoginThrottled
+from gateway.server.logins import NAME_SHOWN_MAX, LoginThrottled
 from gateway.server.sessions import Session
 from gateway.server.settings import Role, User
 
+_log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
 GUEST: Final = User("anonymous", Role.OPERATOR, "")
 """Who an anonymous client is, where security is off: whoever reaches the socket may operate."""
@@ -34,11 +36,14 @@ async def identify(
     if not isinstance(identity, ua.UserNameIdentityToken):
         raise ua.UaStatusCodeError(_CODES.BadIdentityTokenRejected)
     password = _password(context, session, identity, encrypted)
+    name = identity.UserName or ""
     try:
-        user = await context.logins.check(identity.UserName or "", password, peer)
+        user = await context.logins.check(name, password, peer)
     except LoginThrottled:
+        _log.info("log-in of %s as %r not heard: too many failed", peer, name[:NAME_SHOWN_MAX])
         raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied) from None
     if user is None:
+        _log.warning("log-in of %s as %r refused", peer, name[:NAME_SHOWN_MAX])
         raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied)
     return user
 

@@ -1,5 +1,8 @@
 """Who may log in: verified once at full cost, then from a keyed cache; failures slow a peer down.
 
+Each peer has a few failures free; then it waits, twice as long after each further one. That it
+begins, that it has reached its longest, and then each hour of it is told to people.
+
 The cache holds only HMACs under a key of this process, so that memory reveals no password.
 """
 
@@ -10,7 +13,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.clock import Clock
@@ -20,9 +23,15 @@ from gateway.server.settings import User
 
 FREE_FAILURES: Final = 3
 BACKOFF_MAX_NS: Final = 60 * NS_PER_S
+FORGOTTEN_NS: Final = 900 * NS_PER_S
+"""Failures older than this count no more: a typing error a month is no attack."""
+TOLD_EACH: Final = 60
+"""Of the failures under the longest wait, how many pass between two alarms: an hour's."""
 REMEMBERED_MAX: Final = 1_000
 PASSWORD_MAX: Final = 1_024
 WAITING_MAX: Final = 20
+NAME_SHOWN_MAX: Final = 64
+LOCKED_SEVERITY: Final = 600
 
 
 class LoginThrottled(Exception):
@@ -32,9 +41,15 @@ class LoginThrottled(Exception):
 class Logins:
     """Checks user names and passwords without stalling the loop."""
 
-    def __init__(self, users: Mapping[str, User], clock: Clock) -> None:
+    def __init__(
+        self,
+        users: Mapping[str, User],
+        clock: Clock,
+        alarm: Callable[[int, str], None] = lambda _severity, _text: None,
+    ) -> None:
         self._users = users
         self._clock = clock
+        self._alarm = alarm
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -45,7 +60,8 @@ class Logins:
         """The user, or None if name and password don't fit. Raises LoginThrottled."""
         user = self._users.get(name)
         if len(password) > PASSWORD_MAX:
-            self._failed(peer)
+            self._refuse_if_throttled(peer)
+            self._failed(peer, name)
             return None
         mark = self._mark(name, password, user)
         if user is not None and mark in self._verified:
@@ -60,7 +76,7 @@ class Logins:
                 self._refuse_if_throttled(peer)
                 fits = await asyncio.to_thread(verify_password, password, stored)
                 if not fits or user is None:
-                    self._failed(peer)
+                    self._failed(peer, name)
                     return None
         finally:
             self._waiting -= 1
@@ -84,10 +100,25 @@ class Logins:
         if self._clock.monotonic_ns() < until_ns:
             raise LoginThrottled
 
-    def _failed(self, peer: str) -> None:
-        count = self._failures.pop(peer, (0, 0))[0] + 1
+    def _failed(self, peer: str, name: str) -> None:
+        now_ns = self._clock.monotonic_ns()
+        count, until_ns = self._failures.pop(peer, (0, now_ns))
+        count = 1 if now_ns - until_ns > FORGOTTEN_NS else count + 1
         over = count - FREE_FAILURES
-        wait_ns = 0 if over <= 0 else min(BACKOFF_MAX_NS, NS_PER_S << min(over - 1, 10))
-        self._failures[peer] = (count, self._clock.monotonic_ns() + wait_ns)
+        wait_ns = _wait_ns(over)
+        self._failures[peer] = (count, now_ns + wait_ns)
+        longest = wait_ns == BACKOFF_MAX_NS
+        begins = over == 1 or (longest and _wait_ns(over - 1) < BACKOFF_MAX_NS)
+        if begins or (longest and over % TOLD_EACH == 0):
+            self._alarm(
+                LOCKED_SEVERITY,
+                f"{count} log-ins from {peer} failed, the last one as {name[:NAME_SHOWN_MAX]!r}: "
+                f"the next is heard after {wait_ns // NS_PER_S} s",
+            )
         while len(self._failures) > REMEMBERED_MAX:
             self._failures.popitem(last=False)
+
+
+def _wait_ns(over: int) -> int:
+    """How long a peer waits after so many failures beyond the free ones."""
+    return 0 if over <= 0 else min(BACKOFF_MAX_NS, NS_PER_S << min(over - 1, 10))

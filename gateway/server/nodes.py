@@ -66,6 +66,7 @@ def _own_id(nodeid: ua.NodeId, _: ua.AttributeIds) -> ua.DataValue:
 
 
 _OWN_ID: Final = computed(_own_id)
+_TYPE_DEFINITION: Final = standard(ua.ObjectIds.HasTypeDefinition)
 _NO_MASK: Final = constant(0, _V.UInt32)
 
 
@@ -265,8 +266,16 @@ class TreeBuilder:
             BrowseName=_held(data, _A.BrowseName),
             DisplayName=_held(data, _A.DisplayName),
             NodeClass=_held(data, _A.NodeClass),
-            TypeDefinition=self._types.get(target) or ua.NodeId(),
+            TypeDefinition=self._types.get(target) or _type_in(data),
         )
+
+
+def _type_in(data: NodeData) -> ua.NodeId:
+    """The type definition of a node that the library made; a null NodeId if it has none."""
+    for reference in data.references:
+        if reference.IsForward and reference.ReferenceTypeId == _TYPE_DEFINITION:
+            return reference.NodeId
+    return ua.NodeId()
 
 
 def _held(data: NodeData, attribute_id: ua.AttributeIds) -> Any:

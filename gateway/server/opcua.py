@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -64,6 +64,7 @@ class OpcUaServer:
         settings: OpcUaSettings,
         diagnostics: Supply,
         clock: Clock,
+        alarm: Callable[[int, str], None] = lambda _severity, _text: None,
     ) -> None:
         self._site = site
         self._settings = settings
@@ -71,6 +72,7 @@ class OpcUaServer:
         self._port = settings.port
         self._identity: Identity | None = None
         self._listener: Listener | None = None
+        self._reserved: Listener | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._state = ServerState(clock.utc_ns())
         internal = InternalServer()
@@ -94,7 +96,7 @@ class OpcUaServer:
             monitoring=Monitoring(),
             sessions=Sessions(publisher, clock, limits),
             history=History(tree, history, clock, limits),
-            logins=Logins(users, clock),
+            logins=Logins(users, clock, alarm),
             write=write,
         )
 
@@ -191,16 +193,33 @@ class OpcUaServer:
             names.append(socket.gethostname())
         return list(dict.fromkeys(names))
 
+    async def reserve(self) -> None:
+        """Take the address without listening: clients are refused until `open`. Idempotent.
+
+        Raises OSError when it is taken: known before the field is polled in vain.
+        """
+        if self._listener is not None or self._reserved is not None:
+            return
+        listener = Listener(self._context, self._settings.host, self._port, self._server._policies)
+        await listener.bind()
+        # A free port that was found stays ours: clients come back to it after a close.
+        self._port = listener.port
+        self._reserved = listener
+
     async def open(self) -> None:
         """Listen; takes milliseconds. Idempotent. Raises OSError when the address is taken."""
         if self._listener is not None:
             return
         self._state.state = int(ua.ServerState.Running)
         self._state.reason = ""
-        listener = Listener(self._context, self._settings.host, self._port, self._server._policies)
-        await listener.start()
-        # A free port that was found stays ours: clients come back to it after a close.
-        self._port = listener.port
+        await self.reserve()
+        listener, self._reserved = self._reserved, None
+        assert listener is not None
+        try:
+            await listener.start()
+        except OSError:
+            listener.close_listening()
+            raise
         self._listener = listener
         self._sweeper = asyncio.create_task(self._sweep(), name="opcua-sessions")
         _log.info("OPC UA listens on %s", self.endpoint)
@@ -212,6 +231,9 @@ class OpcUaServer:
 
     async def close(self, reason: str) -> None:
         """Stop listening and end every session and subscription; takes milliseconds. Idempotent."""
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            reserved.close_listening()
         listener, self._listener = self._listener, None
         if listener is None:
             return

@@ -77,7 +77,7 @@ def _answer(space: AddressSpace, identifier: int, ask: Any, kind: Any, clock: Cl
 def _set(space: AddressSpace, identifier: int, value: Any, kind: Any) -> None:
     data = space.get(standard(identifier))
     if data is not None:
-        variant = ua.Variant(value, kind)
+        variant = ua.Variant(value, kind, is_array=isinstance(value, list))
         data.attributes[ua.AttributeIds.Value].value = ua.DataValue(variant)
 
 
@@ -127,6 +127,14 @@ def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
     }
     for name, fact in capabilities.items():
         found[getattr(_IDS, f"{prefix}{name}")] = fact
+    for name in ("MaxArrayLength", "MaxStringLength", "MaxByteStringLength"):
+        # Nothing longer comes in than a message is.
+        found[getattr(_IDS, f"{prefix}{name}")] = (limits.max_message_bytes, _V.UInt32)
+    for name in ("ServerProfileArray", "LocaleIdArray"):
+        found[getattr(_IDS, f"{prefix}{name}")] = ([], _V.String)
+    found[_IDS.Server_Auditing] = (False, _V.Boolean)
+    found[_IDS.Server_ServerDiagnostics_EnabledFlag] = (False, _V.Boolean)
+    found[_IDS.Server_ServerStatus_SecondsTillShutdown] = (0, _V.UInt32)
     for name, able in history.items():
         found[getattr(_IDS, f"HistoryServerCapabilities_{name}")] = (able, _V.Boolean)
     most = limits.max_history_values

@@ -78,9 +78,9 @@ class Protocol(OPCUAProtocol):  # type: ignore[misc]
         self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept a connection, unless there are too many."""
+        """Accept a connection; of too many, the oldest on which nobody is logged in gives way."""
         self.peer_name = transport.get_extra_info("peername")
-        if len(self.clients) >= self._context.limits.max_connections:
+        if not self._room():
             _log.warning("refusing %s: too many connections", self.peer_name)
             transport.abort()  # type: ignore[attr-defined]
             self._ended = True
@@ -92,6 +92,22 @@ class Protocol(OPCUAProtocol):  # type: ignore[misc]
         self.clients.append(self)
         self._task = asyncio.create_task(self._serve(), name=f"opcua-{self.peer_name}")
         self._activation_watchdog_task = asyncio.create_task(self._activation_watchdog())
+
+    def _room(self) -> bool:
+        """Whether there is room, made if need be: silent sockets must not keep clients out.
+
+        OPC 10000-4 section 5.5.2: the oldest channel without a session is closed first.
+        """
+        if len(self.clients) < self._context.limits.max_connections:
+            return True
+        for other in self.clients:
+            if not other.processor.has_session:
+                _log.info("closing the connection of %s: others need the room", other.peer_name)
+                other.transport.abort()
+                # Its connection_lost comes later; it must not be found a second time.
+                self.clients.remove(other)
+                return True
+        return False
 
     async def _activation_watchdog(self) -> None:
         await asyncio.sleep(self._context.limits.activation_ms / 1000)
@@ -188,13 +204,18 @@ class Listener(BinaryServer):  # type: ignore[misc]
             limits=self.limits,
         )
 
-    async def start(self) -> None:
-        """Listen. Raises OSError when the address is taken."""
+    async def bind(self) -> None:
+        """Take the address, and accept nobody yet. Raises OSError when it is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._make_protocol, self.hostname, self.port, backlog=100
+            self._make_protocol, self.hostname, self.port, backlog=100, start_serving=False
         )
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def start(self) -> None:
+        """Listen on what was bound. Raises OSError when the address is taken all the same."""
+        assert self._server is not None, "bind first"
+        await self._server.start_serving()
 
     def close_listening(self) -> None:
         """Accept nobody any more."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.clock import SystemClock
+from gateway.journal.journal import HistorySettings, Journal
 from gateway.model import NS_PER_S, Cause
 
 from .plant import SmallPlant, small_plant
@@ -73,10 +76,11 @@ async def test_a_killed_node_comes_back_with_its_history_and_declares_its_absenc
         await plant.all_good()
         from_ns = time.time_ns()
         await plant.gaps(from_ns, from_ns + 2 * NS_PER_S)
-        await plant.node.kill()
-        plant.node = plant.new_node()
-        await plant.node.start()
-        await plant.all_good()
+        for _ in range(2):
+            await plant.node.kill()
+            plant.node = plant.new_node()
+            await plant.node.start()
+            await plant.all_good()
         to_ns = time.time_ns()
         gaps = await plant.gaps(from_ns, to_ns)
         assert {gap.device for gap in gaps} == {"plc1", "plc2", "meter1"}
@@ -84,6 +88,18 @@ async def test_a_killed_node_comes_back_with_its_history_and_declares_its_absenc
         found = await plant.verdict(from_ns, to_ns)
         assert found.passed, found.evidence[:3]
         assert found.collected > 0
+        assert await plant.node.stop() == 0
+        journal = await Journal.open(
+            tmp_path / "data" / "a",
+            *("a", SystemClock(), HistorySettings(), lambda *_: None, random.Random()),
+        )
+        try:
+            assert await journal.verify() == []
+            for term, held in (await journal.vector()).items():
+                found_seqs = [seq for seq, _, _ in await journal.records(term, 1)]
+                assert found_seqs == list(range(1, held.last + 1))
+        finally:
+            await journal.close()
 
 
 async def test_maintenance_is_declared_survives_a_restart_and_is_never_a_fault(
@@ -137,7 +153,13 @@ async def test_a_write_is_read_back_checked_and_audited(tmp_path: Path) -> None:
         await plant.all_good()
         status, out, _ = await plant.hotpair("write", "plc1/setpoint", "3.5")
         assert (status, "Good, read back 3.5" in out) == (0, True), out
-        await plant.until(lambda points: points["plc1/setpoint"]["value"] == 3.5, 3)
+        seen = {p["point"]: p for p in await plant.control.get("/points")}
+        assert seen["plc1/setpoint"]["value"] == 3.5, "whoever reads after the write sees it"
+        for value in (1.25, 2.25, 3.25, 4.25):
+            answer = await plant.control.write("plc1/setpoint", value)
+            assert answer["status"] == "Good", answer
+            seen = {p["point"]: p for p in await plant.control.get("/points")}
+            assert seen["plc1/setpoint"]["value"] == value
         status, out, _ = await plant.hotpair("write", "plc1/setpoint", "9")
         assert (status, "BadOutOfRange" in out) == (1, True), out
         status, out, _ = await plant.hotpair("write", "plc1/level", "1")

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 from asyncua import Client
 
+from gateway.model import Cause
 from hil.gateway import Control, Program
+
+from .plant import small_plant
 
 SITE = """\
 site: alone
@@ -70,14 +74,21 @@ async def test_a_taken_port_an_unusable_folder_and_a_long_path_are_one_line_each
     folders = [tmp_path / name for name in ("port", "file", "long")]
     for folder in folders:
         folder.mkdir()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.socket() as taken, socket.socket() as device:
+        for listening in (taken, device):
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
         port = lay_out(folders[0], taken.getsockname()[1])
         (folders[1] / "data").write_text("a file where a folder should be")
         file = lay_out(folders[1], free_port())
         long = lay_out(folders[2], free_port(), "d" * 120)
+        for folder in folders:
+            polled = SITE.replace("port: 9}", f"port: {device.getsockname()[1]}}}")
+            (folder / "site.yaml").write_text(polled)
         found = [await hotpair("run", str(node)) for node in (port, file, long)]
+        device.setblocking(False)
+        with pytest.raises(BlockingIOError):  # a node that can't serve never spoke to the field
+            device.accept()
     assert [status for status, _ in found] == [1, 1, 1]
     assert all(len(lines) == 1 and lines[0].startswith("hotpair: ") for _, lines in found), found
     assert "Address already in use" in found[0][1][0]
@@ -129,31 +140,72 @@ async def storing(control: Control, wanted: bool) -> None:
             await asyncio.sleep(0.1)  # paces: the socket has no event for this
 
 
+class Heard:
+    """Counts what a subscription brings."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.bad = 0
+
+    def datachange_notification(self, _: Any, value: Any, data: Any) -> None:
+        self.values += 1
+        self.bad += not data.monitored_item.Value.StatusCode.is_good()
+
+    async def during(self, seconds: float) -> int:
+        """How many values come in so long."""
+        before = self.values
+        await asyncio.sleep(seconds)  # paces: the stretch that is measured
+        return self.values - before
+
+
 async def test_a_full_disk_is_loud_refuses_commands_in_time_and_ends_by_itself(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    node = lay_out(tmp_path, free_port())
-    program = Program("node", ["run", str(node)], tmp_path / "node.log", "is Main")
-    control = Control(small_disk)
-    try:
-        await program.start()
-        fill(small_disk / "filler")
-        await storing(control, False)
-        fill(small_disk / "more")  # the room that the ballast gave
-        status, lines = await hotpair("disable", "plc1/level", "--why", "test", "--node", str(node))
-        assert status == 1
-        assert lines == ["hotpair: the store takes no records. Make room on the disk, try again"]
-        for name in ("filler", "more"):
-            (small_disk / name).unlink()
-        await storing(control, True)
-        found = await control.get("/status")
-        assert found["disabled"] == [], "what was refused does not come into force later"
-        events = await control.get("/events", **{"from": 0, "to": 2**62})
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        from_ns = time.time_ns()
+        heard = Heard()
+        async with Client(plant.endpoint, timeout=10) as client:
+            subscription = await client.create_subscription(100, heard)
+            ids = [point["point"] for point in await plant.control.get("/points")]
+            await subscription.subscribe_data_change([client.get_node(f"ns=2;s={i}") for i in ids])
+            await heard.during(0.5)
+            before = await heard.during(3)
+            fill(small_disk / "filler")
+            await storing(plant.control, False)
+            fill(small_disk / "more")  # the room that the ballast gave
+            full = await heard.during(3)
+            assert full > 0.6 * before > 0, "live values go on"
+            status, _, err = await plant.hotpair("disable", "plc1/level", "--why", "test")
+            assert status == 1
+            assert err == "hotpair: the store takes no records. Make room on the disk, try again\n"
+            for name in ("filler", "more"):
+                (small_disk / name).unlink()
+            await storing(plant.control, True)
+            assert heard.bad == 0
+        await plant.all_good()
+        to_ns = time.time_ns()
+        assert {gap.cause for gap in await plant.gaps(from_ns, to_ns)} == {Cause.STORE}
+        found = await plant.verdict(from_ns, to_ns)
+        assert found.passed, found.evidence[:3]
+        seen = await plant.control.get("/status")
+        assert seen["disabled"] == [], "what was refused does not come into force later"
+        events = await plant.control.get("/events", **{"from": 0, "to": 2**62})
         assert "the disk is full" in json.dumps(events)
-        assert await program.stop() == 0
-    finally:
-        await control.close()
-        await program.stop()
+
+
+async def test_a_stop_cuts_a_hanging_write_and_says_so_to_whoever_waits(tmp_path: Path) -> None:
+    async with small_plant(tmp_path) as plant:
+        await plant.all_good()
+        await plant.rig(fault="silence", device="plc1")
+        writing = asyncio.create_task(plant.control.write("plc1/setpoint", 2.0))
+        await asyncio.wait({writing}, timeout=0.2)  # it hangs: the outstation is silent
+        began = time.monotonic()
+        assert await plant.node.stop() == 0
+        assert time.monotonic() - began < 2.0
+        answer = await writing
+        assert answer["status"] in ("BadShutdown", "BadNoCommunication")
+        assert "may have executed" in answer["detail"]
 
 
 async def test_the_diagnostics_that_opc_ua_clients_read_are_what_the_node_counts(

@@ -555,6 +555,24 @@ async def test_an_error_of_the_house_costs_one_attempt_and_not_the_subscription(
     await line.close()
 
 
+async def test_a_trace_shows_what_a_notification_brought(plc: Plc, house: House) -> None:
+    line = open_line(house, subscribe(plc), FLOW)
+    frames: list[Frame] = []
+    told = asyncio.Event()
+
+    def look(frame: Frame) -> None:
+        frames.append(frame)
+        if not frame.sent and "= 2.25 Good" in frame.text:
+            told.set()
+
+    line.trace("plc", look)
+    task = asyncio.create_task(line.listen("plc", lambda _: None))
+    await asyncio.wait_for(told.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await line.close()
+
+
 async def test_a_write_whose_node_can_not_be_there_or_is_an_array_is_refused(
     plc: Plc, house: House
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator
@@ -188,6 +189,31 @@ async def test_a_connection_on_which_nobody_logs_in_is_closed(open_door: Plant) 
     async with await RawPeer.connect(open_door.url) as peer:
         await peer.hello()
         assert await refused_with(peer) == 0
+
+
+async def test_silent_connections_give_way_to_clients_that_log_in(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    limits = Limits(max_connections=5)
+    folder = tmp_path_factory.mktemp("pki")
+    async with contextlib.AsyncExitStack() as stack:
+        plant = await stack.enter_async_context(running(folder, insecure=True, limits=limits))
+
+        async def connected() -> RawPeer:
+            return await stack.enter_async_context(await RawPeer.connect(plant.url))
+
+        first = await connected()
+        await first.hello()
+        await first.open_channel()
+        token = await first.session()
+        silent = [await connected() for _ in range(20)]
+        for _ in range(2):
+            late = await connected()
+            await late.hello()
+            await late.open_channel()
+            assert await late.session()
+        assert await refused_with(silent[0]) == 0
+        assert (await first.call(read_request(LEVEL), token)).Results
 
 
 # ---------------------------------------------------------------------------------- sessions

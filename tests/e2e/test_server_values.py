@@ -118,6 +118,19 @@ async def test_references_lead_both_ways(client: Client) -> None:
     assert (await node.get_parent()).nodeid.to_string() == "ns=2;s=plc1"
     unit = await node.get_child("0:EngineeringUnits")
     assert (await unit.get_parent()).nodeid == node.nodeid
+    site = client.get_node("ns=2;s=#Site")
+    [objects] = await site.get_references(ua.ObjectIds.Organizes, ua.BrowseDirection.Inverse)
+    assert objects.TypeDefinition == ua.NodeId(ua.ObjectIds.FolderType)
+
+
+async def test_a_constant_has_the_server_timestamp_that_was_asked_for(client: Client) -> None:
+    unit = await client.get_node(LEVEL).get_child("0:EngineeringUnits")
+    item = ua.ReadValueId(NodeId=unit.nodeid, AttributeId=ua.AttributeIds.Value)
+    both = ua.TimestampsToReturn.Both
+    params = ua.ReadParameters(TimestampsToReturn=both, NodesToRead=[item])
+    [found] = await client.uaclient.read(params)
+    assert found.ServerTimestamp is not None
+    assert found.SourceTimestamp is None
 
 
 async def test_a_big_folder_is_browsed_in_pages(plant: Plant, client: Client) -> None:
@@ -181,7 +194,14 @@ async def test_the_server_object_tells_the_truth(plant: Plant, client: Client) -
     able = ua.ObjectIds.HistoryServerCapabilities_AccessHistoryDataCapability
     assert await client.get_node(ua.NodeId(able)).read_value() is True
     update = ua.ObjectIds.HistoryServerCapabilities_UpdateDataCapability
-    assert await client.get_node(ua.NodeId(update)).read_value() is False
+    for absent in (
+        update,
+        ua.ObjectIds.Server_Auditing,
+        ua.ObjectIds.Server_ServerDiagnostics_EnabledFlag,
+    ):
+        assert await client.get_node(ua.NodeId(absent)).read_value() is False
+    locales = client.get_node(ua.NodeId(ua.ObjectIds.Server_ServerCapabilities_LocaleIdArray))
+    assert await locales.read_value() == []
 
 
 # ------------------------------------------------------------------------------------ reading

@@ -132,13 +132,18 @@ async def test_node_opcua_comes_in_encrypted_with_a_password_only(
         safe = secured[1]
         write = {"write": [{"node": COUNT, "type": "UInt16", "value": 1}]}
         wrong = [
-            {**safe, "password": "river bed 8"},
+            *[{**safe, "password": f"river bed {guess}"} for guess in range(8, 13)],
             {**safe, "user": ""},
             {**read},
             {**read, **alice},
         ]
         tasks = [*secured, {**safe, **write}, *wrong]
         found = await opcua_tasks(tmp_path, tasks)
+        _, events = await node.command("events", "--from", "1m")
+    told = [event["text"] for event in events if event["source"] == "opcua"]
+    assert told == [
+        "4 log-ins from 127.0.0.1 failed, the last one as 'alice': the next is heard after 1 s"
+    ]
     for task, seen in zip(tasks[: len(secured)], found, strict=False):
         assert "error" not in seen, (task, seen)
         assert seen["read"][0]["status"] == "Good"

@@ -9,6 +9,7 @@ import pytest
 
 from hil.bench.process import Spawned, compile_c, free_port
 
+from .test_modbus_networks import certificate
 from .third_party.rig import (
     HERE,
     MODBUS_CONSTANTS,
@@ -96,6 +97,24 @@ async def test_an_outstation_of_another_vendor_is_read_written_lost_and_found(
             async with Spawned(f"{party}-again", make(tmp_path, port), tmp_path) as again:
                 await again.hear("port")
                 await node.becomes("plc/setpoint", MODBUS_CONSTANTS["setpoint"])
+
+
+async def test_an_outstation_of_another_vendor_behind_tls_is_read_and_written(
+    tmp_path: Path,
+) -> None:
+    need_npm("jsmodbus")
+    certificate(tmp_path, "ca")
+    for name in ("plc", "gw"):
+        certificate(tmp_path, name, "ca")
+    port = free_port()
+    keys = "ca: ../ca.crt, cert: ../gw.crt, key: ../gw.key"
+    line = f"{{tls: {{host: 127.0.0.1, port: {port}, {keys}}}}}"
+    async with Spawned("plc", script("jsmodbus_server.js", port, tmp_path), tmp_path) as plc:
+        await plc.hear("port")
+        async with running_node(tmp_path / "node", site(line), free_port()) as node:
+            await everything_is_read(node)
+            status, said = await node.command("write", "plc/setpoint", 55)
+            assert (status, said["status"], said["read_back"]) == (0, "Good", 55)
 
 
 async def test_a_libmodbus_slave_on_a_serial_line_is_read_and_written(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from gateway.driver import (
     WriteOutcome,
 )
 from gateway.errors import ReplyTimeout
-from gateway.journal.records import Batch, Body, Coverage, Event, Fact, Maintenance
+from gateway.journal.records import Audit, Batch, Body, Coverage, Event, Fact, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, Access, Cause, DataType, Status, Value
 
 PERIOD_NS = 20 * NS_PER_MS
@@ -61,6 +61,7 @@ class FakeLine:
         self.withdrawn: list[str] = []
         self.written: list[Value] = []
         self.write_error: Exception | None = None
+        self.hanging = False
 
     async def scan(self, device: str, scan_class: str) -> Scan:
         asked_ns = self.clock.utc_ns()
@@ -84,6 +85,8 @@ class FakeLine:
 
     async def write(self, point: PointSpec, value: Value) -> WriteOutcome:
         self.written.append(value)
+        if self.hanging:
+            await asyncio.Event().wait()
         if self.write_error is not None:
             raise self.write_error
         return WriteOutcome(Status.GOOD, value)
@@ -263,6 +266,35 @@ async def test_a_pulse_that_a_crash_left_running_is_told_once_and_never_ended_la
         assert "pulsed was not ended: the node ended first" in event.text
         assert [f.value for f in rig.of(Fact)] == [False]
         assert rig.line.written == []
+
+
+async def test_a_write_that_a_stop_cuts_off_is_told_to_its_caller_and_journalled() -> None:
+    async with running() as rig:
+        rig.line.hanging = True
+        write = asyncio.create_task(rig.writer.write("alice", PULSED, True))
+        await rig.until(lambda: bool(rig.of(Audit)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await rig.writer.stop()
+        outcome = await write
+        assert outcome.status == Status.BAD_SHUTDOWN
+        assert [audit.outcome for audit in rig.of(Audit)] == ["intent", "result BadShutdown"]
+        assert "not confirmed" in rig.of(Event)[0].text
+        assert (await rig.writer.write("alice", START, True)).status == Status.BAD_SHUTDOWN
+        assert rig.line.written == [True]
+
+
+async def test_a_write_whose_caller_left_has_its_end_journalled() -> None:
+    async with running() as rig:
+        rig.line.hanging = True
+        write = asyncio.create_task(rig.writer.write("alice", START, True))
+        await rig.until(lambda: bool(rig.of(Audit)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        assert write.cancelled()
+        assert "may have executed" in str(rig.of(Audit)[-1].detail)
 
 
 async def test_a_new_file_gets_all_that_is_in_force_at_once() -> None:

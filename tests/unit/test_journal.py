@@ -372,12 +372,12 @@ async def test_retention_drops_whole_days_and_says_so_in_the_gaps(world: World) 
         assert [row.value for row in await all_rows(journal, "plc1/level")] == [1.0, 2.0, 3.0]
         gaps = await journal.gaps("plc1", T0, T0 + NS_PER_DAY + 20 * NS_PER_S)
         assert gaps[0].cause is Cause.RETENTION
-        assert gaps[0].to_ns == T0 + NS_PER_DAY
+        assert gaps[0].to_ns == T0 + NS_PER_DAY + 5 * NS_PER_S, "until all is stated anew"
     world.clock.now_ns = T0
     async with world.journal() as journal:
         await asyncio.sleep(0)
         assert len(world.files()) == 3, "never while the clock is behind the journal"
-        assert journal._writer.floor_ns == T0 + NS_PER_DAY
+        assert journal._writer.floor_ns == T0 + NS_PER_DAY + 5 * NS_PER_S
 
 
 async def test_a_file_that_grows_too_large_is_split_within_the_day(world: World) -> None:

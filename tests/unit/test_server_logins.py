@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,6 +101,29 @@ async def test_guesses_sent_all_at_once_are_slowed_down_too() -> None:
     )
     assert sum(found is None for found in results) == FREE_FAILURES + 1
     assert sum(isinstance(found, LoginThrottled) for found in results) == 12 - FREE_FAILURES - 1
+
+
+async def test_a_lock_out_is_told_when_it_begins_when_it_is_longest_and_each_hour() -> None:
+    clock, told = StillClock(), list[tuple[int, str]]()
+    users = {"alice": User("alice", Role.OPERATOR, STORED)}
+    logins = Logins(users, clock, lambda severity, text: told.append((severity, text)))
+    for _ in range(FREE_FAILURES + 60):
+        assert await logins.check("mallory" * 50, "x" * 5000, "10.0.0.66") is None
+        with contextlib.suppress(LoginThrottled):
+            await logins.check("mallory", "x" * 5000, "10.0.0.66")
+        clock.now_ns += 61 * NS_PER_S
+    waits = [text.rpartition("after ")[2] for _, text in told]
+    assert waits == ["1 s", "60 s", "60 s"]
+    assert "from 10.0.0.66 failed, the last one as 'mallory" in told[0][1]
+    assert len(told[0][1]) < 200
+    assert {severity for severity, _ in told} == {600}
+
+
+async def test_failures_of_long_ago_are_forgotten() -> None:
+    logins, clock = make()
+    for _ in range(3 * FREE_FAILURES):
+        assert await logins.check("alice", "x" * 5000, "10.0.0.7") is None
+        clock.now_ns += 1000 * NS_PER_S
 
 
 async def test_only_so_many_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
-// An outstation by jsmodbus. Usage: jsmodbus_server.js PORT. Its map: see rig.py.
+// An outstation by jsmodbus. Usage: jsmodbus_server.js PORT [FOLDER]. Its map: see rig.py.
+// With a folder (plc.key, plc.crt, ca.crt) it speaks TLS and wants a certificate of its clients.
 "use strict";
+const fs = require("fs");
 const net = require("net");
+const path = require("path");
+const tls = require("tls");
 const { server: modbus } = require("jsmodbus");
 
 const door = new net.Server();
@@ -21,6 +25,21 @@ const began = Date.now();
 setInterval(() => {
     memory.holding.writeUInt16BE(Math.floor((Date.now() - began) / 100) & 0xffff, 0);
 }, 50);
-const port = Number(process.argv[2]);
-door.listen(port, "127.0.0.1", () => process.stdout.write(JSON.stringify({ port }) + "\n"));
+const [port, folder] = [Number(process.argv[2]), process.argv[3]];
+const ready = () => process.stdout.write(JSON.stringify({ port }) + "\n");
+if (folder) {
+    const file = (name) => fs.readFileSync(path.join(folder, name));
+    door.listen(0, "127.0.0.1", () => {
+        const options = { key: file("plc.key"), cert: file("plc.crt"), ca: file("ca.crt"),
+            requestCert: true, rejectUnauthorized: true };
+        tls.createServer(options, (secure) => {
+            const plain = net.connect(door.address().port, "127.0.0.1");
+            secure.pipe(plain).pipe(secure);
+            secure.on("error", () => plain.destroy());
+            plain.on("error", () => secure.destroy());
+        }).listen(port, "127.0.0.1", ready);
+    });
+} else {
+    door.listen(port, "127.0.0.1", ready);
+}
 process.on("SIGTERM", () => process.exit(0));

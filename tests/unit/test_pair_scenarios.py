@@ -1,0 +1,115 @@
+"""The rules of roles as text: a story, `----`, what happened. REWRITE=1 writes what happens.
+
+A file: comments (#), commands, `----`, the transcript without heartbeats. Commands: `node NAME
+[priority=N] [coverage=S] [link=no]`, `witness`, `start NAME`, `run DURATION`, `kill|lose NAME`
+(refuses | vanishes), `freeze|thaw NAME`, `cut A>` (what A says is lost), `heal`, `field|store|
+follow NAME on|off`, `see NAME on|off` (the witness), `changeover|stop|pause|resume|absent NAME`,
+`say TEXT`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pair_world import World
+
+from gateway.model import NS_PER_S, parse_duration
+from gateway.pair import events as ev
+from gateway.pair.words import Timing
+
+FOLDER = Path(__file__).resolve().parents[1] / "scenarios" / "roles"
+FILES = sorted(FOLDER.glob("*.txt"))
+
+
+class Story:
+    """Runs the commands of one file."""
+
+    def __init__(self) -> None:
+        self.world = World(timing=Timing())
+
+    def play(self, line: str) -> None:
+        world = self.world
+        word, *rest = line.split()
+        name = rest[0] if rest else ""
+        events: dict[str, ev.Event] = {
+            "changeover": ev.Changeover("alice"),
+            "stop": ev.Stop(),
+            "pause": ev.Pause(True, "alice"),
+            "resume": ev.Pause(False, "alice"),
+            "absent": ev.PeerAbsent(True, "alice"),
+        }
+        simple: dict[str, Callable[[], object]] = {
+            "run": lambda: world.run(parse_duration(name)),
+            "start": lambda: world.start(name),
+            "kill": lambda: world.kill(name),
+            "lose": lambda: world.kill(name, refuses=False),
+            "freeze": lambda: setattr(world.hosts[name], "frozen", True),
+            "thaw": lambda: world.thaw(name),
+            "cut": lambda: world.net.cut.add(name),
+            "heal": world.net.cut.clear,
+            "witness": lambda: setattr(world, "witness", True),
+            "say": lambda: world.log.append(f"{'':10}-- {line[4:]}"),
+            "node": lambda: self.node(name, rest[1:]),
+        }
+        if word in events:
+            world.feed(name, events[word])
+        elif word in simple:
+            simple[word]()
+        else:
+            self.switch(word, name, rest[1] == "on")
+
+    def node(self, name: str, options: list[str]) -> None:
+        given = dict(option.split("=") for option in options)
+        self.world.add(
+            name,
+            priority=int(given.get("priority", 0)),
+            coverage_s=int(given.get("coverage", 1)),
+            linked=given.get("link") != "no",
+        )
+
+    def switch(self, what: str, name: str, on: bool) -> None:
+        host = self.world.hosts[name]
+        if what == "field":
+            host.reaches = on
+        elif what == "see":
+            host.sees_witness = on
+        elif what == "follow":
+            host.behind = not on
+            if not on:
+                self.world.feed(name, ev.Caught(False))
+        elif what == "store":
+            host.store = on
+            self.world.feed(name, ev.StoreState(on, "" if on else "disk full"))
+        else:
+            raise ValueError(f"no such command: {what}")
+
+
+def transcript(text: str) -> str:
+    story = Story()
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            story.play(line)
+    world = story.world
+    for name, role in world.roles().items():
+        host = world.hosts[name]
+        kind = "" if role is None else f", {host.machine.why}" if host.machine else ""
+        world.log.append(f"{'at the end':10}{name} is {role.shown if role is not None else 'gone'}{kind}")
+    return "\n".join(line.rstrip() for line in world.log) + "\n"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_rule_tells_this_story(path: Path) -> None:
+    commands, _, expected = path.read_text().partition("----\n")
+    told = transcript(commands)
+    if os.environ.get("REWRITE"):
+        path.write_text(f"{commands}----\n{told}")
+        expected = told
+    assert told == expected
+
+
+def test_there_is_a_story_for_each_rule() -> None:
+    assert len(FILES) >= 20
+    assert NS_PER_S
