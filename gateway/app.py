@@ -115,6 +115,7 @@ class App:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         node, site = self._node, self._site
+        began_ns = self._clock.utc_ns()
         settings = HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
         self._journal = await Journal.open(
             node.data_dir, node.node, self._clock, settings, self._journal_event, random.Random()
@@ -130,7 +131,9 @@ class App:
         await self._restore()
         lines = self._open_lines()
         state = replay(self._journal.maintenance)
-        self._collector = Collector(site.devices, lines, self._live, state, self._revision, house)
+        self._collector = Collector(
+            site.devices, lines, self._live, state, self._revision, house, began_ns
+        )
         writer = Writer(self._collector, house, self._writes_refused)
         view = NodeView(
             node,

@@ -41,6 +41,7 @@ class Collector:
         maintenance: MaintenanceState,
         revision: int,
         house: House,
+        since_ns: int | None = None,
     ) -> None:
         self.devices = {device.name: device for device in devices}
         self.states = {device.name: DeviceState() for device in devices}
@@ -51,7 +52,7 @@ class Collector:
         self._live = live
         self._revision = revision
         self._filter = ChangeFilter(live.points)
-        start_ns = house.clock.utc_ns()
+        start_ns = house.clock.utc_ns() if since_ns is None else since_ns
         self._wake = {line.spec.name: asyncio.Event() for line in lines}
         self._schedules: dict[str, LineSchedule] = {}
         self._begin_grid(start_ns)

@@ -42,7 +42,8 @@ class Outcome(NamedTuple):
 def start_rule(a: Candidate, b: Candidate) -> Outcome:
     """Able, synced Standby, later coverage end, priority, lower node id; a blank one never wins.
 
-    Able is who can begin a term: else a full disk would keep both from it. A synced Standby knows all that its last Main knew, and takes over when it hears one start.
+    Able is who can begin a term: else a full disk would keep both from it. A synced Standby knows
+    all that its last Main knew, and takes over when it hears one start.
     """
     if a.able != b.able:
         winner, loser = (a, b) if a.able else (b, a)

@@ -45,7 +45,9 @@ def take_over(core: Core, now_ns: int) -> None:
         core.alarm(f"paused: no takeover although {_peer(core)} is {view}")
     elif core.vetoed and view is not PeerView.STARTING:
         core.alarm("no takeover: no witness host answers, this node seems to be cut off")
-    elif not _bound_by_word(core, now_ns, view):
+    elif not (core.identity.witnessed and core.bound(now_ns)):
+        # Silence outlasts a grant that is out; where votes are counted, a promise is kept even
+        # to a peer that seems dead.
         why = {PeerView.DEAD: "is dead", PeerView.STARTING: "starts"}.get(view, "is silent")
         core.claim(now_ns, Ground.PEER_GONE, f"{_peer(core)} {why}")
 
@@ -154,17 +156,14 @@ def _watch(core: Core, now_ns: int) -> None:
     peer = core.ready_standby(now_ns)
     if peer is None or core.paused or core.handing is not None or core.claim_pending is not None:
         return
+    preferred = peer.priority > core.identity.priority and peer.field is not Field.LOST
     lost = core.field is Field.LOST
     lost = lost and now_ns - core.field_ns >= core.timing.field_lost_after_ns
     if lost and peer.field is Field.REACHED:
         hand_over(core, now_ns, f"lost the field, {peer.node} reaches it")
     elif not core.store_works:
         hand_over(core, now_ns, "the store failed")
-    elif (
-        calm_ns >= core.timing.stable_ns
-        and peer.priority > core.identity.priority
-        and peer.field is not Field.LOST
-    ):
+    elif preferred and calm_ns >= core.timing.stable_ns:
         hand_over(core, now_ns, f"failback to {peer.node}, which is preferred")
 
 
@@ -185,13 +184,6 @@ def _probe(core: Core, now_ns: int, period_ns: int) -> None:
     if core.probed_ns is None or now_ns - core.probed_ns >= period_ns:
         core.probed_ns = now_ns
         core.do(ProbeField())
-
-
-def _bound_by_word(core: Core, now_ns: int, view: PeerView) -> bool:
-    # A grant binds until it is answered or its taker is dead; a consent, where votes are counted.
-    if core.granted is not None and view is not PeerView.DEAD:
-        return True
-    return core.identity.witnessed and core.bound(now_ns)
 
 
 def _waited_alone(core: Core, now_ns: int) -> bool:

@@ -109,6 +109,7 @@ class Core:
         self.handing: Handing | None = None
         self.granted: Granted | None = None
         self.refusal: Refusal | None = None
+        self.taken: Term | None = None
         self.ruling: Ruling | None = None
         self.probed_for_main = False
         self.probed_ns: int | None = None

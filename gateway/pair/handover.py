@@ -56,7 +56,7 @@ def drained(core: Core, now_ns: int, event: Drained) -> None:
     if core.role is not Role.MAIN or handing is None or core.term is None:
         return
     if core.ready_standby(now_ns) is None or handing.alone:
-        _give_up(core, now_ns, "the Standby is no longer ready")
+        _give_up(core, now_ns, handing, "the Standby is no longer ready", event.next_due)
         return
     until_ns = now_ns + core.timing.takeover_after_ns
     grant = Grant(core.term, event.next_due[:DUES_MAX])
@@ -69,7 +69,7 @@ def watch_handover(core: Core, now_ns: int) -> None:
     """What waits on an answer or on draining, and has waited long enough."""
     handing, granted = core.handing, core.granted
     if handing is not None and now_ns >= handing.by_ns:
-        _give_up(core, now_ns, "draining took too long")
+        _give_up(core, now_ns, handing, "draining took too long")
     last = core.peer.last
     if granted is not None and core.view(now_ns) is PeerView.MAIN:
         _answered(core, granted, True, f"{last.node if last else 'the peer'} is Main")
@@ -94,8 +94,10 @@ def hear_refusal(core: Core, now_ns: int, heartbeat: Heartbeat) -> None:
 def hear_grant(core: Core, now_ns: int, heartbeat: Heartbeat) -> None:
     """The Main hands over to this node: take the reign, or say why not."""
     grant = heartbeat.grant
-    if grant is None or core.role is Role.MAIN:
+    if grant is None or core.role is Role.MAIN or core.granted is not None:
         return
+    if grant.term == core.taken:
+        return  # Said before the peer heard that it was taken.
     if not core.peer.answers_since(now_ns, core.timing.reign_ns):
         return  # It may be an old one: the next says what holds now.
     if core.refusal is not None and core.refusal.term == grant.term:
@@ -122,25 +124,22 @@ def claim_holds(core: Core, now_ns: int, claim: Claim) -> bool:
         return False
     if core.role is not Role.MAIN and view is PeerView.MAIN:
         return False
-    if claim.ground is Ground.CONSENT:
-        return last is not None and core.peer.answers_since(now_ns, core.timing.reign_ns)
-    if claim.ground is Ground.GRANT:
-        fresh = core.peer.answers_since(now_ns, core.timing.reign_ns)
-        return fresh and last is not None and last.grant is not None
+    if claim.ground in (Ground.CONSENT, Ground.GRANT):
+        word = last is not None and (last.consent or last.grant is not None)
+        return word and core.peer.answers_since(now_ns, core.timing.reign_ns)
     return True
 
 
-def _give_up(core: Core, now_ns: int, why: str) -> None:
-    handing, core.handing = core.handing, None
-    if handing is None:
-        return
+def _give_up(
+    core: Core, now_ns: int, handing: Handing, why: str, next_due: tuple[Due, ...] = ()
+) -> None:
+    core.handing = None
     if core.stopping:
         core.move(now_ns, Cause.STOPPED, "stopped")
         return
     if handing.commanded:
         core.answer(False, f"changeover given up: {why}")
-    due: tuple[Due, ...] = ()
-    core.claim(now_ns, Ground.RESUME, f"resumed: {why}", due)
+    core.claim(now_ns, Ground.RESUME, f"resumed: {why}", next_due)
 
 
 def _answered(core: Core, granted: Granted, accepted: bool, text: str) -> None:

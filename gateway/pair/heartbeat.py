@@ -3,7 +3,8 @@
 One kind of message says everything, and says it again each period until it is answered, so that
 loss needs no retransmission and handover works over serial alone (rules.md 5). Frame: COBS
 (IEEE/ACM ToN 7(2), 1999) over version, sequence u32, MessagePack and CRC-32 (all big-endian), then
-one zero byte. A zero occurs nowhere else, so the decoder finds its feet at the next one after any damage.
+one zero byte. A zero occurs nowhere else, so the decoder finds its feet at the next one after any
+damage.
 """
 
 from __future__ import annotations
@@ -52,10 +53,12 @@ class Heartbeat(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=
 
     `boot` and `seq` order it. `sent_ns` is the sender's monotonic clock; `echo_ns` is the `sent_ns`
     of the last one heard from the receiver's process `echo_boot`, held for `held_ns`:
-    so the receiver knows by its own clock that this was said after `echo_ns`, and the round trip. `consent`: I won't claim for
-    takeover_after from my receipt of what I echo. `term_seen` is the highest number known.
+    so the receiver knows by its own clock that this was said after `echo_ns`, and the round trip.
+    `consent`: I won't claim for takeover_after from my receipt of what I echo. `term_seen` is the
+    highest number known. The shell sets `utc_ns` as it sends.
     `collected_age_ns` is the time since a device answered (-1: never in this reign), `reign_ns` how
-    long the reign lasts unbroken; `able` is false while the node can't begin a term. `coverage_end_ns` is UTC, 0 for a blank journal.
+    long the reign lasts unbroken; `able` is false while the node can't begin a term.
+    `coverage_end_ns` is UTC, 0 for a blank journal.
     """
 
     site: str

@@ -87,6 +87,8 @@ class Machine(Core):
         if calm_ns >= self.timing.stable_ns:
             self.arbitrations = 0
         watch_handover(self, now_ns)
+        if self.role is Role.SYNCED and self.granted is None and not self.store_works:
+            self.move(now_ns, Cause.FELL_BEHIND, "the store failed")
         if not self.ended:
             CONDUCT[CELLS[self.cell(now_ns)]](self, now_ns)
 
@@ -138,13 +140,11 @@ class Machine(Core):
             return
         number = heartbeat.term.number if heartbeat.term else 0
         self.term_seen = max(self.term_seen, heartbeat.term_seen, number)
-        if self.reign.absent and not heartbeat.goodbye:
-            self.reign.absent = False
-            self.alarm(f"{heartbeat.node} is back: it no longer counts as absent")
         if heartbeat.pause_version > self.pause_version:
             self.pause_version, self.paused = heartbeat.pause_version, heartbeat.paused
         if heartbeat.consent and self.peer.echoes_me(heartbeat, now_ns):
             self.reign.consented(heartbeat.echo_ns)
+        self._end_absence(now_ns, heartbeat)
         if heartbeat.role is Role.MAIN and not heartbeat.goodbye:
             self.no_main_since_ns = now_ns
             self.reigned_last = False
@@ -152,6 +152,14 @@ class Machine(Core):
         hear_refusal(self, now_ns, heartbeat)
         if not self.ended:
             hear_grant(self, now_ns, heartbeat)
+
+    def _end_absence(self, now_ns: int, heartbeat: Heartbeat) -> None:
+        # Its consent takes a round trip; it claims nothing before startup_wait.
+        known = now_ns - self.peer.unbroken_from_ns >= self.timing.takeover_after_ns
+        agrees = now_ns < self.reign.consent_until_ns
+        if self.reign.absent and not heartbeat.goodbye and (known or agrees):
+            self.reign.absent = False
+            self.alarm(f"{heartbeat.node} is back: it no longer counts as absent")
 
     def _hear_ruling(self, now_ns: int, heartbeat: Heartbeat) -> None:
         ruling = heartbeat.ruling
@@ -172,7 +180,11 @@ class Machine(Core):
         if not claim_holds(self, now_ns, claim):
             return
         self.term = event.term
-        self.reign.began_ns = self.reign.sent_ns = now_ns
+        # What was seen of the field as Standby is no finding of this reign.
+        self.reign.began_ns = self.reign.sent_ns = self.field_ns = now_ns
+        last = self.peer.last
+        if claim.ground is Ground.GRANT and last is not None and last.grant is not None:
+            self.taken = last.grant.term
         self.granted = self.refusal = None
         self.collected_ns = -1
         self.reigned_last = False
@@ -209,8 +221,6 @@ class Machine(Core):
         self.term_failed = self.term_failed and not event.works
         if not event.works:
             self.alarm(f"the store failed: {event.why}")
-            if self.role is Role.SYNCED:
-                self.move(now_ns, Cause.FELL_BEHIND, "the store failed")
 
     def _witness_vote(self, now_ns: int, event: WitnessVote) -> None:
         if self.witness_asked:

@@ -2,9 +2,9 @@
 
 A file: comments (#), commands, `----`, the transcript without heartbeats. Commands: `node NAME
 [priority=N] [coverage=S] [link=no]`, `witness`, `start NAME`, `run DURATION`, `kill|lose NAME`
-(refuses | vanishes), `freeze|thaw NAME`, `cut A>` (what A says is lost), `heal`, `field|store|
-follow NAME on|off`, `see NAME on|off` (the witness), `changeover|stop|pause|resume|absent NAME`,
-`say TEXT`.
+(refuses | vanishes), `freeze|thaw NAME`, `cut A>` (what A says is lost), `heal`,
+`field|store|disk|follow|see NAME on|off` (disk: not noticed yet; see: the witness),
+`changeover|stop|pause|resume|absent NAME`, `say TEXT`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pair_world import World
 
-from gateway.model import NS_PER_S, parse_duration
+from gateway.model import parse_duration
 from gateway.pair import events as ev
 from gateway.pair.words import Timing
 
@@ -80,6 +80,8 @@ class Story:
             host.behind = not on
             if not on:
                 self.world.feed(name, ev.Caught(False))
+        elif what == "disk":
+            host.store = on
         elif what == "store":
             host.store = on
             self.world.feed(name, ev.StoreState(on, "" if on else "disk full"))
@@ -95,8 +97,9 @@ def transcript(text: str) -> str:
     world = story.world
     for name, role in world.roles().items():
         host = world.hosts[name]
+        shown = role.shown if role is not None else "gone"
         kind = "" if role is None else f", {host.machine.why}" if host.machine else ""
-        world.log.append(f"{'at the end':10}{name} is {role.shown if role is not None else 'gone'}{kind}")
+        world.log.append(f"{'at the end':11}{name} is {shown}{kind}")
     return "\n".join(line.rstrip() for line in world.log) + "\n"
 
 
@@ -112,4 +115,3 @@ def test_the_rule_tells_this_story(path: Path) -> None:
 
 def test_there_is_a_story_for_each_rule() -> None:
     assert len(FILES) >= 20
-    assert NS_PER_S
