@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from profiles.load import load_text, names, parse
-
 from hil.plant import Plant, read_site
 from hil.settings import Rig, SiteError, load_yaml, read_rig
+from profiles.load import load_text, names, parse
 from profiles.schema import Profile
 
 RIG_FILE: Final = "rig.yaml"
