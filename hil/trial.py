@@ -182,7 +182,8 @@ async def compare(trial: Trial, rows: Mapping[str, list[Any]], to_ns: int) -> No
     rate = found["values"] / found["seconds"]
     say(
         f"node-opcua HistoryRead: {found['values']} values in {found['calls']} calls, "
-        f"{rate:.0f} values/s, {found['unordered']} out of order, {found['refused']} refused; "
+        f"{rate:.0f} values/s, {found['unordered']} out of order, {found['same_time']} of equal "
+        f"time, {found['refused']} refused; "
         f"the journal holds {stored} for the same time"
     )
 

@@ -1,6 +1,6 @@
 // Reads raw history of nodes whole, page by page, following continuation points.
 // Usage: history_reader.js ENDPOINT NODES_FILE START_ISO END_ISO VALUES_PER_NODE NODES_PER_CALL
-// Prints how many values came in how many seconds; times out of order and repeated ones count.
+// Prints how many values came in how many seconds; times out of order and repeated ones are counted.
 "use strict";
 const fs = require("fs");
 const { HistoryReadRequest, ReadRawModifiedDetails, TimestampsToReturn, resolveNodeId } =
@@ -17,7 +17,7 @@ run(async () => {
         isReadModified: false, startTime: new Date(start), endTime: new Date(end),
         numValuesPerNode: Number(perNode), returnBounds: false,
     };
-    const found = { values: 0, calls: 0, unordered: 0, refused: 0, first: null, last: null };
+    const found = { values: 0, calls: 0, unordered: 0, same_time: 0, refused: 0, first: null, last: null };
     const last = new Map();
     let waiting = nodes.map((nodeId) => ({ nodeId, continuationPoint: undefined }));
     say({ connected: nodes.length });
@@ -41,7 +41,8 @@ run(async () => {
             }
             for (const value of (result.historyData && result.historyData.dataValues) || []) {
                 const time = value.sourceTimestamp.getTime() * 1e6 + value.sourcePicoseconds / 1e3;
-                if (last.has(nodeId) && time <= last.get(nodeId)) found.unordered += 1;
+                if (last.has(nodeId) && time < last.get(nodeId)) found.unordered += 1;
+                if (last.has(nodeId) && time === last.get(nodeId)) found.same_time += 1;
                 last.set(nodeId, time);
                 found.values += 1;
             }
