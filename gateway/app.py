@@ -351,7 +351,6 @@ class App:
             self._tell("journal", 800, f"a {type(body).__name__} was not journalled: {error}")
             if isinstance(body, Batch):
                 self._collector.store_failed(body.requested_ns)
-                self._collector.restate_all()
             refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
             refused.exception()  # seen: few callers ask

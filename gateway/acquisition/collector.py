@@ -290,7 +290,7 @@ class Collector:
     def store_failed(self, since_ns: int) -> None:
         """History lost what came since: nothing is claimed until the store takes samples again."""
         self.coverage.failed_all(Cause.STORE, since_ns)
-        self.restate_all()
+        self._begin_streams()
 
     def clock_stepped(self, step_ns: int) -> None:
         """The clock was set by `step_ns`: a new stream of claims begins on the new time.
@@ -305,9 +305,9 @@ class Collector:
         self.coverage = CoverageTracker(self._keys(), self._revision, since_ns)
         self.coverage.failed_all(Cause.CLOCK, since_ns)
         self._begin_grid(now_ns)
-        self.restate_all()
+        self._begin_streams()
 
-    def restate_all(self) -> None:
+    def _begin_streams(self) -> None:
         """Make each class's next scan begin a stream: the store is back, or the clock was set."""
         for state in self.states.values():
             state.days.clear()
