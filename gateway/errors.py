@@ -10,15 +10,25 @@ HotpairError                 carries a remedy: what the person who reads it shou
 ├── WriteRefused             a write was refused by the gateway itself; carries a StatusCode
 ├── JournalError             the store failed
 │   └── StoreFull            no room on the disk
+├── ReplicaError             what the peer sent can't be what it wrote
+├── PeerError                the other node of the pair
+│   ├── LinkDown             no link to it stands
+│   ├── LinkClosed           the channel to it ended
+│   └── AskRefused           it refused what it was asked
 └── ControlError             a command to the running node could not be carried out
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from gateway.model import Status
+
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding foreign bytes raises: msgspec lets the errors of text and of depth through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,26 @@ class JournalError(HotpairError):
 
 class StoreFull(JournalError):
     """No room on the disk: history pauses under a declared gap, live values go on."""
+
+
+class ReplicaError(HotpairError):
+    """Records of the peer that break their chain or can't be decoded: none of them is taken."""
+
+
+class PeerError(HotpairError):
+    """Something with the other node of the pair did not succeed."""
+
+
+class LinkDown(PeerError):
+    """No link to the peer stands."""
+
+
+class LinkClosed(PeerError):
+    """The channel to the peer ended: what was sent last may not have arrived."""
+
+
+class AskRefused(PeerError):
+    """The peer refused what it was asked."""
 
 
 class ControlError(HotpairError):

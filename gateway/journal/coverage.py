@@ -8,6 +8,7 @@ of intervals is ordered and disjoint.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -45,6 +46,19 @@ class Lost(NamedTuple):
     cause: Cause
     from_ns: int
     to_ns: int
+
+
+class Ruled(NamedTuple):
+    """Both terms reigned in [from, to); the winner's stream speaks there (rules.md 2).
+
+    With `discard` the loser's coverage and view are withdrawn there.
+    """
+
+    winner: Term
+    loser: Term
+    from_ns: int
+    to_ns: int
+    discard: bool
 
 
 def cause_of(text: str) -> Cause:
@@ -92,9 +106,24 @@ def intersect(left: Sequence[Interval], right: Sequence[Interval]) -> Intervals:
     return subtract(left, subtract(left, right))
 
 
+def is_in(intervals: Sequence[Interval], time_ns: int) -> bool:
+    """Whether an instant is in one of them; ordered and disjoint."""
+    index = bisect_right(intervals, time_ns, key=lambda interval: interval[0]) - 1
+    return index >= 0 and time_ns < intervals[index][1]
+
+
 def shrink(intervals: Sequence[Interval], epsilon_ns: int) -> Intervals:
     """Each interval smaller by the clock's uncertainty at both ends (rules.md 3)."""
     return [(s + epsilon_ns, e - epsilon_ns) for s, e in intervals if e - s > 2 * epsilon_ns]
+
+
+def withdrawn(rulings: Iterable[Ruled]) -> dict[Term, Intervals]:
+    """What of each term is out of the view, by rulings that discard."""
+    found: dict[Term, Intervals] = {}
+    for ruled in rulings:
+        if ruled.discard and ruled.from_ns < ruled.to_ns:
+            found.setdefault(ruled.loser, []).append((ruled.from_ns, ruled.to_ns))
+    return {term: union(intervals) for term, intervals in found.items()}
 
 
 def streams(
@@ -103,11 +132,13 @@ def streams(
     device: str,
     scan_class: str,
     configured: Callable[[Term, int], bool] = lambda term, revision: True,
+    rulings: Iterable[Ruled] = (),
 ) -> dict[Term, Intervals]:
     """What each term covered of one device and scan class.
 
-    A hole withdraws what any record of the same term claimed. `configured` tells whether a term's
-    revision has the device at all.
+    A hole withdraws what any record of the same term claimed; so does a ruling that discards, and
+    with it what is left of the stretch that it cuts, which has no beginning to stand on.
+    `configured` tells whether a term's revision has the device at all.
     """
     claimed: dict[Term, Intervals] = {}
     for run in runs:
@@ -121,6 +152,10 @@ def streams(
         term: subtract(union(claims), union(excepted.get(term, ())))
         for term, claims in claimed.items()
     }
+    for term, intervals in withdrawn(rulings).items():
+        begun = {start for start, _ in covered.get(term, ())}
+        left = subtract(covered.get(term, ()), intervals)
+        covered[term] = [interval for interval in left if interval[0] in begun]
     return {term: intervals for term, intervals in covered.items() if intervals}
 
 
@@ -145,14 +180,16 @@ def gaps(
     floor_ns: int | None = None,
     configured: Callable[[Term, int], bool] = lambda term, revision: True,
     epsilon_ns: int = 0,
+    rulings: Sequence[Ruled] = (),
 ) -> list[Gap]:
     """The stretches of the window that nothing covers, in order, each with its cause.
 
     Where several causes are known the higher term speaks, then the later one in `Cause`; a known
     loss speaks before `node_down`, which is what time is called that no record mentions. Before
-    `floor_ns` history was dropped: `beyond_retention`.
+    `floor_ns` history was dropped: `beyond_retention`. What a ruling withdrew is `other_master`.
     """
-    covered = unite(streams(runs, holes, device, scan_class, configured), epsilon_ns)
+    after = streams(runs, holes, device, scan_class, configured, rulings)
+    covered = unite(after, epsilon_ns)
     if floor_ns is not None:
         covered = [(max(s, floor_ns), e) for s, e in covered if e > floor_ns]
     missing = subtract(union([window]), covered)
@@ -164,6 +201,13 @@ def gaps(
         if (hole.device, hole.scan_class) == (device, scan_class):
             key = (1, hole.term.number, hole.term.nonce, _RANK[hole.cause])
             layers.append(_Layer(hole.from_ns, hole.to_ns, key, hole.cause))
+    before = streams(runs, holes, device, scan_class, configured) if rulings else after
+    for term, intervals in before.items():
+        key = (1, term.number, term.nonce, _RANK[Cause.OTHER_MASTER])
+        layers += [
+            _Layer(start, end, key, Cause.OTHER_MASTER)
+            for start, end in subtract(intervals, after.get(term, ()))
+        ]
     for run in runs:
         if not configured(run.term, run.revision):
             key = (1, run.term.number, run.term.nonce, _RANK[Cause.DISABLED])

@@ -124,6 +124,11 @@ def execute(connection: sqlite3.Connection, statements: Iterable[Statement]) -> 
         raise
 
 
+def synchronise(connection: sqlite3.Connection, how: str) -> None:
+    """Commit with synchronous FULL or NORMAL from now on."""
+    connection.execute(f"PRAGMA synchronous={how}")
+
+
 def probe(connection: sqlite3.Connection) -> None:
     """Raise sqlite3.Error unless there is room for another quarter of a megabyte."""
     connection.execute("BEGIN IMMEDIATE")

@@ -9,16 +9,36 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from gateway.journal.columns import Columns, rows, unpack
+from gateway.journal.coverage import Intervals, is_in
 from gateway.journal.reconstruct import reading_order
-from gateway.journal.shelf import FileView, View
 from gateway.model import HistoryPage, HistoryRow, Origin, Term
 
 PAGE_MAX: Final = 20_000
 _FOREVER: Final = 2**63 - 1
+
+
+class FileView(NamedTuple):
+    """A partition as a reader may see it: segments up to `segments`, their times in `span`."""
+
+    path: Path
+    segments: int
+    span: tuple[int, int] | None
+
+
+class View(NamedTuple):
+    """All that is known of one point, at one moment.
+
+    `withdrawn` is what a ruling took out of the view: times of a term's samples (rules.md 7).
+    """
+
+    files: list[FileView]
+    tails: list[tuple[Term, Origin, Columns]]
+    withdrawn: Mapping[Term, Intervals]
 
 
 class Files(Protocol):
@@ -86,7 +106,7 @@ def page(
             for number, part_block in enumerate(_segments(files, block, point, from_ns, to_ns)):
                 _push(queue, part_block, reverse, number)
             continue
-        part = _load(files, block, from_ns, to_ns)
+        part = _left(_load(files, block, from_ns, to_ns), view.withdrawn)
         if reverse:
             part.reverse()
         if cursor is not None and part:
@@ -105,6 +125,9 @@ def page(
 
 def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
     """The last sample at or before an instant: of equal times the last in reading order."""
+    if view.withdrawn:
+        newest = page(files, view, point, -_FOREVER, time_ns + 1, 1, None, True).rows
+        return newest[0] if newest else None
     found: list[HistoryRow] = []
     for term, origin, columns in view.tails:
         found += rows(columns, term, origin, -_FOREVER, time_ns + 1)[-1:]
@@ -130,6 +153,9 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
 
 def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
     """The first sample after an instant: of equal times the first in reading order."""
+    if view.withdrawn:
+        first_row = page(files, view, point, time_ns + 1, _FOREVER, 1, None, False).rows
+        return first_row[0] if first_row else None
     found: list[HistoryRow] = []
     for term, origin, columns in view.tails:
         found += rows(columns, term, origin, time_ns + 1, _FOREVER)[:1]
@@ -154,20 +180,27 @@ def last_values(
 ) -> dict[str, HistoryRow]:
     """The newest sample of each point that has any; `tails` are the newest ones in memory."""
     found = dict(tails)
-    missing = [point for point in points if point not in found]
+    if view.withdrawn:
+        for point in points:
+            stored = at_or_before(files, view, point, _FOREVER - 1)
+            both = [row for row in (found.get(point), stored) if row is not None]
+            if both:
+                found[point] = max(both, key=reading_order)
+        return found
     condition = "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point)"
     for file in reversed(view.files):
-        if not missing or file.span is None:
+        if file.span is None:
             continue
-        for point in missing:
-            parts = [
-                _load(files, block, -_FOREVER, _FOREVER)[-1:]
-                for block in _where(files, file, point, condition, 0)
-            ]
-            newest = max((part[0] for part in parts if part), key=reading_order, default=None)
-            if newest is not None:
-                found[point] = newest
-        missing = [point for point in missing if point not in found]
+        for point in points:
+            known = found.get(point)
+            # What was replicated late may lie in a newer file than what is newer.
+            if known is not None and known.time_ns >= file.span[1]:
+                continue
+            newest = [row for row in (known,) if row is not None]
+            for block in _where(files, file, point, condition, 0):
+                newest += _load(files, block, -_FOREVER, _FOREVER)[-1:]
+            if newest:
+                found[point] = max(newest, key=reading_order)
     return found
 
 
@@ -189,6 +222,14 @@ def _push(queue: _Queue, block: _Block, reverse: bool, number: int) -> None:
     key_ns = -block.last_ns if reverse else block.first_ns
     name = (2, number) if block.file is None else (3, hash(block.file.path), block.segment_id)
     heapq.heappush(queue, (key_ns, name, block))
+
+
+def _left(part: list[HistoryRow], withdrawn: Mapping[Term, Intervals]) -> list[HistoryRow]:
+    """What no ruling withdrew; all rows of a part are of one term."""
+    intervals = withdrawn.get(part[0].position.term) if part and withdrawn else None
+    if not intervals:
+        return part
+    return [row for row in part if not is_in(intervals, row.time_ns)]
 
 
 def _segments(files: Files, file: FileView, point: str, from_ns: int, to_ns: int) -> list[_Block]:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.journal.coverage import Except, Lost, Run, cause_of
-from gateway.journal.history import Files
+from gateway.journal.history import Files, FileView
 from gateway.journal.records import EMPTY_DIGEST, Event, chain, decode
-from gateway.journal.schema import SEQ_BITS, split_record_id
-from gateway.journal.shelf import FileView
+from gateway.journal.schema import nonce_text, record_id, split_record_id
 from gateway.model import Position, Term
 
 _CHUNK: Final = 2_000
-
-
-class Standing(NamedTuple):
-    """What is held of a term: [floor, last] without a hole, and the digest of `last`."""
-
-    floor: int
-    last: int
-    digest: bytes
+_CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 
 class Declared(NamedTuple):
@@ -79,97 +71,89 @@ def coverage(
 def events(
     files: Files, views: Sequence[FileView], from_ns: int, to_ns: int, limit: int
 ) -> list[Event]:
-    """The events stored in [from, to), oldest first."""
-    found: list[Event] = []
+    """The events of [from, to), oldest first; those of the peer lie where they arrived."""
+    found: list[tuple[int, bytes]] = []
     for view in views:
-        if len(found) >= limit:
-            break
         try:
-            rows = (
+            found += (
                 files.open(view)
                 .execute(
-                    "SELECT r.wire FROM note n JOIN record r ON r.record_id = n.record_id"
+                    "SELECT n.at_ns, r.wire FROM note n JOIN record r ON r.record_id = n.record_id"
                     " WHERE n.kind = 'e' AND n.at_ns >= ? AND n.at_ns < ?"
                     " ORDER BY n.at_ns, n.record_id LIMIT ?",
-                    (from_ns, to_ns, limit - len(found)),
+                    (from_ns, to_ns, limit),
                 )
                 .fetchall()
             )
         except sqlite3.Error as error:
             files.broken(view, str(error))
-            continue
-        found += [body for (wire,) in rows if isinstance(body := decode(wire), Event)]
-    return found
+    found.sort(key=lambda row: row[0])
+    return [body for _, wire in found[:limit] if isinstance(body := decode(wire), Event)]
+
+
+Piece = tuple[FileView, int, int]
+"""A file, and the stretch [first, last] of a term's records that lies in it."""
 
 
 def records(
-    files: Files, views: Sequence[FileView], term: Term, from_seq: int, limit: int
+    files: Files, pieces: Sequence[Piece], term: Term, limit: int, size_max: int
 ) -> list[tuple[int, bytes, bytes]]:
-    """(seq, wire, digest) of a term's records from a seq on, in order, over all files."""
+    """(seq, wire, digest) of a term's records in pieces that follow on one another, in order.
+
+    At least one, however large; else at most `limit` and `size_max` bytes of wire.
+    """
     found: list[tuple[int, bytes, bytes]] = []
-    for view in views:
-        term_id = _term_id(files, view, term)
-        if term_id is None or len(found) >= limit:
-            continue
-        rows = (
-            files.open(view)
-            .execute(
-                "SELECT record_id, wire, digest FROM record WHERE record_id >= ? AND record_id < ?"
-                " ORDER BY record_id LIMIT ?",
-                (term_id << SEQ_BITS | from_seq, (term_id + 1) << SEQ_BITS, limit - len(found)),
+    size = 0
+    for view, first, last in pieces:
+        try:
+            term_id = _term_id(files, view, term)
+            rows = files.open(view).execute(
+                "SELECT record_id, wire, digest FROM record WHERE record_id BETWEEN ? AND ?"
+                " ORDER BY record_id",
+                (record_id(term_id, first), record_id(term_id, last)),
             )
-            .fetchall()
-        )
-        found += [(split_record_id(row)[1], wire, digest) for row, wire, digest in rows]
+            for row_id, wire, digest in rows:
+                size += len(wire)
+                if found and (len(found) >= limit or size > size_max):
+                    return found
+                found.append((split_record_id(row_id)[1], wire, digest))
+        except (sqlite3.Error, ValueError) as error:
+            files.broken(view, str(error))
+            return found  # what follows would not follow on it
     return found
 
 
-def vector(files: Files, views: Sequence[FileView]) -> dict[Term, Standing]:
-    """What is held of each term: the last stretch without a hole, over all files."""
-    standings: dict[Term, Standing] = {}
-    for view in views:
-        connection = files.open(view)
-        for (term_id,) in connection.execute("SELECT term_id FROM term").fetchall():
-            term = files.term(view, term_id)
-            bounds = (term_id << SEQ_BITS, (term_id + 1) << SEQ_BITS)
-            first, last = connection.execute(
-                "SELECT (SELECT min(record_id) FROM record WHERE record_id > ? AND record_id < ?),"
-                " (SELECT max(record_id) FROM record WHERE record_id > ? AND record_id < ?)",
-                bounds * 2,
-            ).fetchone()
-            if first is None:
-                continue
-            (digest,) = connection.execute(
-                "SELECT digest FROM record WHERE record_id = ?", (last,)
-            ).fetchone()
-            floor, end = split_record_id(first)[1], split_record_id(last)[1]
-            known = standings.get(term)
-            if known is not None and known.last + 1 == floor:
-                floor = known.floor
-            standings[term] = Standing(floor, end, digest)
-    return standings
-
-
-def verify(files: Files, views: Sequence[FileView]) -> list[Position]:
+def verify(files: Files, pieces_of: Mapping[Term, Sequence[Sequence[Piece]]]) -> list[Position]:
     """The positions whose digest does not follow from the one before and the wire, or lacks one.
 
-    The first record that is held of a term can be checked only when it is the term's first.
+    The first record of a stretch can be checked only when it is the term's first.
     """
     wrong: list[Position] = []
-    for term, standing in vector(files, views).items():
-        before: bytes | None = EMPTY_DIGEST
-        expected = 1
-        while chunk := records(files, views, term, expected, _CHUNK):
-            for seq, wire, digest in chunk:
+    for term, stretches in pieces_of.items():
+        for pieces in stretches:
+            expected, end = pieces[0][1], pieces[-1][2]
+            before = EMPTY_DIGEST if expected == 1 else None
+            for seq, wire, digest in _walk(files, pieces, term):
                 position = Position(term, seq)
                 if seq != expected:
+                    wrong.append(Position(term, expected))
                     before = None
-                    if seq > standing.floor:
-                        wrong.append(Position(term, expected))
                 if before is not None and chain(before, position, wire) != digest:
                     wrong.append(position)
                 before, expected = digest, seq + 1
+            if expected != end + 1:
+                wrong.append(Position(term, expected))
     return wrong
+
+
+def _walk(files: Files, pieces: Sequence[Piece], term: Term) -> Iterator[tuple[int, bytes, bytes]]:
+    for view, first, last in pieces:
+        while first <= last:
+            chunk = records(files, [(view, first, last)], term, _CHUNK, _CHUNK_BYTES)
+            if not chunk:
+                break
+            yield from chunk
+            first = chunk[-1][0] + 1
 
 
 def backup(
@@ -187,13 +171,15 @@ def backup(
             copy.close()
 
 
-def _term_id(files: Files, view: FileView, term: Term) -> int | None:
+def _term_id(files: Files, view: FileView, term: Term) -> int:
     row = (
         files.open(view)
         .execute(
             "SELECT term_id FROM term WHERE number = ? AND node = ? AND nonce = ?",
-            (term.number, term.node, f"{term.nonce:016x}"),
+            (term.number, term.node, nonce_text(term)),
         )
         .fetchone()
     )
-    return None if row is None else row[0]
+    if row is None:
+        raise ValueError(f"it has no term {term}")
+    return int(row[0])

@@ -6,13 +6,15 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.journal.columns import Columns, pack
 from gateway.journal.database import Database, connect_reader, execute
+from gateway.journal.holdings import Holdings, Stretch, without
 from gateway.journal.partitions import PartitionKey
+from gateway.journal.records import EMPTY_DIGEST
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_POINT,
@@ -22,10 +24,14 @@ from gateway.journal.schema import (
     PartitionState,
     Statement,
     nonce_text,
+    record_id,
     split_record_id,
 )
 from gateway.journal.tail import Piece, TailSet
-from gateway.model import Term
+from gateway.model import Position, Term
+
+_SEQ_MAX: Final = (1 << SEQ_BITS) - 1
+_RECORDS_A_CALL: Final = 500
 
 
 class Loaded(NamedTuple):
@@ -33,29 +39,57 @@ class Loaded(NamedTuple):
 
     state: PartitionState
     points: dict[str, int]
-    flushed: dict[Term, int]
+    flushed: Holdings
+    held: Holdings
     segments: int
     span: tuple[int, int] | None
-    sealed: bool
     begun_ns: int | None
+    alone_ns: int | None
     latest_ns: int
+    through_ns: int
 
 
 @dataclass(slots=True)
 class Partition:
-    """One file. `database` is None once it is sealed: complete, closed, read-only."""
+    """One file. `database` is None once it is sealed: complete, closed, read-only.
+
+    `held` are its records, `flushed` those whose samples are in its segments. From `alone_ns` on
+    every value in force is stated in it, and it needs no file before it.
+    """
 
     key: PartitionKey
     path: Path
     database: Database | None
     state: PartitionState
     points: dict[str, int]
-    flushed: dict[Term, int]
+    flushed: Holdings
+    held: Holdings
     segments: int
     span: tuple[int, int] | None
     begun_ns: int
+    alone_ns: int
     live: TailSet = field(default_factory=TailSet)
     frozen: TailSet | None = None
+
+    def dealt(self, position: Position) -> bool:
+        """Whether the samples of a record are in a segment or a tail here."""
+        return (
+            self.live.dealt.holds(position)
+            or self.flushed.holds(position)
+            or (self.frozen is not None and self.frozen.dealt.holds(position))
+        )
+
+    def not_dealt(self) -> list[tuple[Term, Stretch]]:
+        """The records here whose samples are in no segment and no tail."""
+        sets = [self.flushed, self.live.dealt, *([self.frozen.dealt] if self.frozen else ())]
+        found: list[tuple[Term, Stretch]] = []
+        for term, holding in self.held.terms.items():
+            left = list(holding.stretches)
+            for dealt in sets:
+                known = dealt.of(term)
+                left = without(left, known.stretches) if known is not None else left
+            found += [(term, stretch) for stretch in left]
+        return found
 
 
 class Flush:
@@ -90,9 +124,10 @@ class Flush:
             first, end = self.span or (block.first_ns, block.last_ns)
             self.span = (min(first, block.first_ns), max(end, block.last_ns))
         if last:
-            self.flushed = {**partition.flushed, **partition.frozen.seqs}
-            for term in self.flushed:
+            self.flushed = united(partition.flushed, partition.frozen.dealt)
+            for term in self.flushed.terms:
                 self._number(terms, term)
+            self._held = partition.held
         self.state = PartitionState(
             terms,
             partition.state.runs,
@@ -112,9 +147,9 @@ class Flush:
         return term_id
 
     def _meta_rows(self, terms: dict[Term, int]) -> list[tuple[Any, ...]]:
-        flushed = {terms[term]: seq for term, seq in self.flushed.items()}
         rows: list[tuple[Any, ...]] = [
-            ("flushed", msgspec.msgpack.encode(flushed)),
+            ("flushed", _written(self.flushed, terms)),
+            ("held", _written(self._held, terms)),
             ("segments", self.segments),
         ]
         if self.span is not None:
@@ -131,6 +166,20 @@ class Flush:
         execute(connection, [statement for statement in statements if statement[1]])
 
 
+def united(one: Holdings, other: Holdings) -> Holdings:
+    """What either holds; digests are of no account."""
+    whole = Holdings()
+    for part in (one, other):
+        for term, holding in part.terms.items():
+            for first, last in holding.stretches:
+                whole.hold(term, first, last, EMPTY_DIGEST)
+    return whole
+
+
+def _written(holdings: Holdings, terms: dict[Term, int]) -> bytes:
+    return msgspec.msgpack.encode({terms[t]: h.stretches for t, h in holdings.terms.items()})
+
+
 def load_sealed(path: Path) -> Loaded | None:
     """What a sealed file says of itself; None if it isn't sealed. Raises sqlite3.Error."""
     connection = connect_reader(path)
@@ -144,57 +193,131 @@ def load_sealed(path: Path) -> Loaded | None:
 def load(connection: sqlite3.Connection) -> Loaded:
     """Read what a partition says of itself; an unfinished flush is taken back."""
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    terms = {
-        Term(number, node, int(nonce, 16)): term_id
-        for term_id, number, node, nonce in connection.execute("SELECT * FROM term").fetchall()
-    }
-    names = {term_id: term for term, term_id in terms.items()}
+    state = _state(connection)
+    terms = state.terms
     segments = meta.get("segments", 0)
     if connection.execute(
         "SELECT 1 FROM segment WHERE segment_id > ? LIMIT 1", (segments,)
     ).fetchone():
         connection.execute("DELETE FROM segment WHERE segment_id > ?", (segments,))
-    (runs,) = connection.execute("SELECT coalesce(max(run_id), 0) FROM run").fetchone()
-    (holes,) = connection.execute("SELECT coalesce(max(hole_id), 0) FROM hole").fetchone()
-    scans = frozenset(connection.execute("SELECT device, scan_class FROM scan").fetchall())
+    (through_ns,) = connection.execute("SELECT coalesce(max(through_ns), 0) FROM run").fetchone()
     latest_ns = meta.get("begun_ns", 0)
-    for term_id in names:
+    for term_id in terms.values():
         row = connection.execute(
             "SELECT at_ns FROM record WHERE record_id < ? ORDER BY record_id DESC LIMIT 1",
             ((term_id + 1) << SEQ_BITS,),
         ).fetchone()
         latest_ns = max(latest_ns, row[0] if row else 0)
-    flushed: dict[int, int] = (
-        msgspec.msgpack.decode(meta["flushed"], type=dict[int, int]) if "flushed" in meta else {}
-    )
+    flushed = _read_stretches(connection, terms, meta.get("flushed"))
+    # Files of earlier versions have no `held`: there it is what was flushed, and what came after.
+    held = _read_stretches(connection, terms, meta.get("held", meta.get("flushed")))
     return Loaded(
-        PartitionState(terms, {}, {}, scans, runs + 1, holes + 1),
+        state,
         dict(connection.execute("SELECT name, point_id FROM point").fetchall()),
-        {names[term_id]: seq for term_id, seq in flushed.items()},
+        flushed,
+        _completed(connection, terms, held),
         segments,
         (meta["first_ns"], meta["last_ns"]) if "first_ns" in meta else None,
-        bool(meta.get("sealed")),
         meta.get("begun_ns"),
+        meta.get("alone_ns"),
         latest_ns,
+        through_ns,
     )
 
 
-def last_record(low: int, high: int, connection: sqlite3.Connection) -> tuple[int, bytes] | None:
-    """(row number, digest) of the last record between two row numbers, or None."""
-    row: tuple[int, bytes] | None = connection.execute(
-        "SELECT record_id, digest FROM record WHERE record_id > ? AND record_id < ?"
-        " ORDER BY record_id DESC LIMIT 1",
-        (low, high),
-    ).fetchone()
-    return row
+def reread(known: Holdings, connection: sqlite3.Connection) -> tuple[PartitionState, Holdings]:
+    """What the next transaction must know, and what is held beyond what is `known` to be."""
+    state = _state(connection)
+    return state, _completed(connection, state.terms, known)
+
+
+def _state(connection: sqlite3.Connection) -> PartitionState:
+    """Runs and holes of before are not extended any more: that makes no difference to the set."""
+    terms = {
+        Term(number, node, int(nonce, 16)): term_id
+        for term_id, number, node, nonce in connection.execute("SELECT * FROM term").fetchall()
+    }
+    (runs,) = connection.execute("SELECT coalesce(max(run_id), 0) FROM run").fetchone()
+    (holes,) = connection.execute("SELECT coalesce(max(hole_id), 0) FROM hole").fetchone()
+    scans = frozenset(connection.execute("SELECT device, scan_class FROM scan").fetchall())
+    return PartitionState(terms, {}, {}, scans, runs + 1, holes + 1)
+
+
+def _read_stretches(
+    connection: sqlite3.Connection, terms: dict[Term, int], written: bytes | None
+) -> Holdings:
+    """What `_written` wrote; earlier versions wrote the last seq of each term alone."""
+    found: dict[int, int | list[Stretch]] = (
+        msgspec.msgpack.decode(written, type=dict[int, int | list[Stretch]]) if written else {}
+    )
+    names = {term_id: term for term, term_id in terms.items()}
+    holdings = Holdings()
+    for term_id, stretches in found.items():
+        if isinstance(stretches, int):
+            low = record_id(term_id, 0)
+            first = connection.execute(
+                "SELECT min(record_id) FROM record WHERE record_id > ? AND record_id <= ?",
+                (low, low + stretches),
+            ).fetchone()[0]
+            stretches = [] if first is None else [(split_record_id(first)[1], stretches)]
+        for first, last in stretches:
+            holdings.hold(names[term_id], first, last, EMPTY_DIGEST)
+    return holdings
+
+
+def _completed(connection: sqlite3.Connection, terms: dict[Term, int], known: Holdings) -> Holdings:
+    """What a file holds: what it knew when it was flushed last, and what is there besides."""
+    held = Holdings()
+    for term, term_id in terms.items():
+        holding = known.of(term)
+        stretches = () if holding is None else holding.stretches
+        for first, last in stretches:
+            row = connection.execute(
+                "SELECT digest FROM record WHERE record_id = ?", (record_id(term_id, last),)
+            ).fetchone()
+            held.hold(term, first, last, row[0] if row else EMPTY_DIGEST)
+        for first, last in without([(1, _SEQ_MAX)], stretches):
+            for row_id, digest in connection.execute(
+                "SELECT record_id, digest FROM record WHERE record_id BETWEEN ? AND ?"
+                " ORDER BY record_id",
+                (record_id(term_id, first), record_id(term_id, last)),
+            ):
+                held.note(Position(term, split_record_id(row_id)[1]), digest)
+    return held
+
+
+def records_between(
+    term_id: int, first: int, last: int, connection: sqlite3.Connection
+) -> list[tuple[int, str, bytes]]:
+    """(row number, kind, wire) of the first records of [first, last], in order."""
+    return connection.execute(
+        "SELECT record_id, kind, wire FROM record WHERE record_id BETWEEN ? AND ?"
+        " ORDER BY record_id LIMIT ?",
+        (record_id(term_id, first), record_id(term_id, last), _RECORDS_A_CALL),
+    ).fetchall()
+
+
+def digests_at(rows: Sequence[int], connection: sqlite3.Connection) -> dict[int, bytes]:
+    """The digest of each of these row numbers."""
+    sql = "SELECT digest FROM record WHERE record_id = ?"
+    return {row: found[0] for row in rows if (found := connection.execute(sql, (row,)).fetchone())}
+
+
+def digests_in(path: Path, rows: Sequence[int]) -> dict[int, bytes]:
+    """The same of a file that is sealed. Raises sqlite3.Error."""
+    connection = connect_reader(path)
+    try:
+        return digests_at(rows, connection)
+    finally:
+        connection.close()
 
 
 def read_kept(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """The kept records of a partition as rows of the state file."""
     rows = connection.execute(
-        "SELECT t.number, t.node, t.nonce, r.record_id, r.kind, r.at_ns, r.wire, r.digest"
+        "SELECT t.number, t.node, t.nonce, r.record_id, r.kind, n.at_ns, r.wire, r.digest"
         " FROM note n JOIN record r ON r.record_id = n.record_id"
         f" JOIN term t ON t.term_id = r.record_id >> {SEQ_BITS}"
-        " WHERE n.kind IN ('r', 'v', 'f', 'm', 'a')"
+        " WHERE n.kind IN ('r', 'v', 'f', 'm', 'a', 's')"
     ).fetchall()
     return [(*row[:3], split_record_id(row[3])[1], *row[4:]) for row in rows]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from gateway.journal.database import Database, connect_reader, open_reader
-from gateway.journal.shelf import FileView
+from gateway.journal.history import FileView
 from gateway.model import Term
 
 T = TypeVar("T")

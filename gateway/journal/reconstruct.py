@@ -2,8 +2,9 @@
 
 A stream (one term of one device) stores changes only, and is complete by itself: within one of its
 coverage intervals the value in force is its newest sample, and the first poll of an interval states
-every point anew. So at each instant exactly one stream speaks: of those that cover it the one of
-the higher term; and where none does, what was wound back.
+every point anew. So at each instant exactly one stream speaks: of those that cover it the winner
+of the arbitration between them, else the one of the higher term; and where none does, what was
+wound back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gateway.journal.coverage import Interval, Intervals, subtract, union
+from gateway.journal.coverage import Interval, Ruled, is_in, union
 from gateway.model import HistoryRow, Origin, Term
 
 
@@ -27,12 +28,17 @@ class Reconstruction:
     """One point's samples and the coverage of its device and scan class, ready to be asked.
 
     `rows` are in the order of reading (time, term, seq, index), and reach back as far as the
-    oldest instant asked for needs. `by_term` is what `coverage.streams` gives.
+    oldest instant asked for needs. `by_term` is what `coverage.streams` gives (with the same
+    rulings, so that what they withdraw is not in it).
     """
 
     def __init__(
-        self, rows: Sequence[HistoryRow], by_term: Mapping[Term, Sequence[Interval]]
+        self,
+        rows: Sequence[HistoryRow],
+        by_term: Mapping[Term, Sequence[Interval]],
+        rulings: Sequence[Ruled] = (),
     ) -> None:
+        self._rulings = sorted(rulings)
         self._by_term = dict(sorted(by_term.items(), key=lambda item: _rank(item[0]), reverse=True))
         self._starts = {term: [s for s, _ in parts] for term, parts in self._by_term.items()}
         self._rows = rows
@@ -48,13 +54,19 @@ class Reconstruction:
 
     def at(self, time_ns: int) -> Held | None:
         """What the device held at an instant, or None where only a gap can be declared."""
-        for term in self._by_term:
-            interval = self._interval(term, time_ns)
-            if interval is not None:
-                row = self._in_force(term, interval, time_ns)
-                return None if row is None else Held(row, False)
-        row = self._wound_back(time_ns)
-        return None if row is None else Held(row, True)
+        term = self.speaker(time_ns)
+        if term is None:
+            row = self._wound_back(time_ns)
+            return None if row is None else Held(row, True)
+        row = self._in_force(term, self._interval(term, time_ns), time_ns)
+        return None if row is None else Held(row, False)
+
+    def speaker(self, time_ns: int) -> Term | None:
+        """The term whose stream speaks at an instant, or None where nobody covers it."""
+        covering = [t for t, parts in self._by_term.items() if is_in(parts, time_ns)]
+        ruled = [r for r in self._rulings if r.from_ns <= time_ns < r.to_ns]
+        beaten = {r.loser for r in ruled if r.winner in covering}
+        return next((t for t in covering if t not in beaten), next(iter(covering), None))
 
     def raw_view(self, from_ns: int, to_ns: int) -> list[HistoryRow]:
         """Every observation in [from, to), and the other stream's value where a stream ends.
@@ -75,19 +87,15 @@ class Reconstruction:
 
     def _ends(self) -> list[tuple[int, Term]]:
         """Where the stream that speaks stops, and which it was."""
-        ends: list[tuple[int, Term]] = []
-        higher: Intervals = []
-        for term, parts in self._by_term.items():
-            ends += [(end, term) for _, end in subtract(parts, higher)]
-            higher = union([*higher, *parts])
-        return [(end, term) for end, term in ends if self._interval(term, end) is None]
+        return [
+            (end, term)
+            for term, parts in self._by_term.items()
+            for _, end in parts
+            if self.speaker(end - 1) == term
+        ]
 
-    def _interval(self, term: Term, time_ns: int) -> Interval | None:
-        parts = self._by_term[term]
-        index = bisect_right(self._starts[term], time_ns) - 1
-        if index >= 0 and time_ns < parts[index][1]:
-            return parts[index]
-        return None
+    def _interval(self, term: Term, time_ns: int) -> Interval:
+        return self._by_term[term][bisect_right(self._starts[term], time_ns) - 1]
 
     def _in_force(self, term: Term, interval: Interval, time_ns: int) -> HistoryRow | None:
         """The newest row that was learned since the interval began.

@@ -8,7 +8,7 @@ that two journals can be compared byte by byte. Formats only grow at the end (ru
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,12 @@ from gateway.model import Position, Term
 DIGEST_SIZE: Final = 16
 EMPTY_DIGEST: Final = bytes(DIGEST_SIZE)
 
-SampleRow = tuple[int, int, Any, int]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the tables and the tails can take, which is checked when a wire is decoded."""
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+StatusCode = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+SampleRow = tuple[Natural, Int64, Any, StatusCode]
 """(point number in the batch's revision, source time in ns UTC, value, status).
 
 The value is a `Value`; msgspec can't tell `str` from `bytes` in a union, msgpack itself can.
@@ -34,14 +39,14 @@ class Batch(msgspec.Struct, tag="b", array_like=True, frozen=True, gc=False):
 
     device: str
     scan_class: str
-    revision: int
-    origin: int
-    requested_ns: int
-    received_ns: int
+    revision: Int64
+    origin: Int64
+    requested_ns: Int64
+    received_ns: Int64
     samples: tuple[SampleRow, ...]
     complete: bool = False
     clock_trusted: bool = True
-    offset_ns: int = 0
+    offset_ns: Int64 = 0
 
 
 class Hole(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -49,27 +54,28 @@ class Hole(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     device: str
     scan_class: str
-    from_ns: int
-    to_ns: int
+    from_ns: Int64
+    to_ns: Int64
     cause: str
 
 
 class Coverage(msgspec.Struct, tag="c", array_like=True, frozen=True, gc=False):
     """All classes of all devices of `revision` are complete in [since, through) except holes."""
 
-    revision: int
-    since_ns: int
-    through_ns: int
+    revision: Int64
+    since_ns: Int64
+    through_ns: Int64
     holes: tuple[Hole, ...] = ()
 
 
 class Role(msgspec.Struct, tag="r", array_like=True, frozen=True, gc=False):
-    """A node took a role, when and why."""
+    """A node took a role, when and why; `term` is the one it reigns in, or its diary."""
 
     node: str
     role: str
-    at_ns: int
+    at_ns: Int64
     why: str
+    term: Term | None = None
 
 
 class Revision(msgspec.Struct, tag="v", array_like=True, frozen=True, gc=False):
@@ -78,9 +84,9 @@ class Revision(msgspec.Struct, tag="v", array_like=True, frozen=True, gc=False):
     `points` are `device/point` ids in the order of their numbers, with their published types.
     """
 
-    number: int
+    number: Int64
     parent_digest: bytes
-    at_ns: int
+    at_ns: Int64
     who: str
     files: dict[str, str]
     points: tuple[tuple[str, str], ...]
@@ -92,7 +98,7 @@ class Fact(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
     device: str
     key: str
     value: Any
-    at_ns: int
+    at_ns: Int64
 
 
 class Maintenance(msgspec.Struct, tag="m", array_like=True, frozen=True, gc=False):
@@ -103,7 +109,7 @@ class Maintenance(msgspec.Struct, tag="m", array_like=True, frozen=True, gc=Fals
 
     action: str
     target: str
-    at_ns: int
+    at_ns: Int64
     who: str
     why: str
     value: Any = None
@@ -114,7 +120,7 @@ class Audit(msgspec.Struct, tag="a", array_like=True, frozen=True, gc=False):
 
     action: str
     target: str
-    at_ns: int
+    at_ns: Int64
     who: str
     outcome: str
     detail: dict[str, Any] = {}
@@ -124,22 +130,38 @@ class Event(msgspec.Struct, tag="e", array_like=True, frozen=True, gc=False):
     """An alarm or a notable event; severity 1 to 1000 as OPC 10000-5 section 6.4.2 has it."""
 
     source: str
-    severity: int
+    severity: Int64
     text: str
-    at_ns: int
+    at_ns: Int64
 
 
 class Loss(msgspec.Struct, tag="l", array_like=True, frozen=True, gc=False):
     """Stored history that is gone for a known reason (damaged file, retention): [from, to)."""
 
-    from_ns: int
-    to_ns: int
+    from_ns: Int64
+    to_ns: Int64
     cause: str
     detail: str
 
 
-Body = Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss
-KEPT: Final = (Role, Revision, Fact, Maintenance, Audit)
+class Ruling(msgspec.Struct, tag="s", array_like=True, frozen=True, gc=False):
+    """Main-Main was settled: both terms reigned in [from, to), and the winner's stream speaks.
+
+    With duty `discard` the loser's coverage and view in there are withdrawn, its records stay;
+    with `merge` nothing is withdrawn.
+    """
+
+    winner: Term
+    loser: Term
+    from_ns: Int64
+    to_ns: Int64
+    duty: str
+    why: str
+    at_ns: Int64
+
+
+Body = Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss | Ruling
+KEPT: Final = (Role, Revision, Fact, Maintenance, Audit, Ruling)
 """Kinds that outlive the retention of history."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -153,6 +175,14 @@ class Record(NamedTuple):
     wire: bytes
     digest: bytes
     body: Body
+
+
+class Adopted(NamedTuple):
+    """A record as the peer sent it: its position, its wire form and its digest."""
+
+    position: Position
+    wire: bytes
+    digest: bytes
 
 
 def encode(body: Body) -> bytes:

@@ -6,7 +6,7 @@ its history is the old name's up to the first sample of its own, and its own fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.driver import PointSpec
 from gateway.model import Gap, HistoryPage, HistoryReader, HistoryRow
@@ -21,22 +21,32 @@ def former_id(point: PointSpec) -> str | None:
     return old if old is None or "/" in old else f"{point.device}/{old}"
 
 
+async def last_values(
+    newest: Callable[[Sequence[str]], Awaitable[dict[str, HistoryRow]]],
+    points: Sequence[str],
+    names: Mapping[str, str],
+) -> dict[str, HistoryRow]:
+    """The newest sample of each point, under its former name where it has none of its own.
+
+    `newest` gives them by the names they are stored under; `names` is what RenamedHistory takes.
+    """
+    found = await newest(points)
+    former = {names[point]: point for point in points if point in names and point not in found}
+    older = await newest(list(former)) if former else {}
+    return {**found, **{former[old]: row for old, row in older.items()}}
+
+
 class RenamedHistory:
     """A HistoryReader over another; `names` maps a point to the one whose history it continues."""
 
     def __init__(self, reader: HistoryReader, names: Mapping[str, str]) -> None:
         self._reader = reader
         self._names = names
-        self._began: dict[str, int] = {}
 
     async def _switch(self, point: str) -> int:
-        """When the point's own history begins."""
-        if point not in self._began:
-            first = await self._reader.after(point, _ALWAYS_NS)
-            if first is None:
-                return _NEVER_NS
-            self._began[point] = first.time_ns
-        return self._began[point]
+        """When the point's own history begins; older samples may yet come from the peer."""
+        first = await self._reader.after(point, _ALWAYS_NS)
+        return _NEVER_NS if first is None else first.time_ns
 
     async def read(
         self,

@@ -24,6 +24,7 @@ from gateway.journal.records import (
     Record,
     Revision,
     Role,
+    Ruling,
 )
 from gateway.model import Term
 
@@ -67,6 +68,17 @@ STATE_TABLES: Final = (
     " digest BLOB NOT NULL, PRIMARY KEY(number, node, nonce, seq))",
     "CREATE INDEX kept_by_kind ON kept(kind, at_ns)",
 )
+STATE_ADDED: Final = (
+    # Retention let go of everything up to `seq` of a term.
+    "CREATE TABLE IF NOT EXISTS dropped(number INTEGER NOT NULL, node TEXT NOT NULL,"
+    " nonce TEXT NOT NULL, seq INTEGER NOT NULL, at_ns INTEGER NOT NULL,"
+    " PRIMARY KEY(number, node, nonce)) WITHOUT ROWID",
+    # Records that came with the position of another one.
+    "CREATE TABLE IF NOT EXISTS conflict(number INTEGER NOT NULL, node TEXT NOT NULL,"
+    " nonce TEXT NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL, wire BLOB NOT NULL,"
+    " at_ns INTEGER NOT NULL, PRIMARY KEY(number, node, nonce, seq, digest))",
+)
+"""Tables of the state file that earlier versions did not have."""
 
 KINDS: Final[dict[type, str]] = {
     Batch: "b",
@@ -78,6 +90,7 @@ KINDS: Final[dict[type, str]] = {
     Audit: "a",
     Event: "e",
     Loss: "l",
+    Ruling: "s",
 }
 KEPT_KINDS: Final = tuple(KINDS[kind] for kind in KEPT)
 
@@ -85,6 +98,8 @@ INSERT_RECORD: Final = "INSERT INTO record VALUES(?,?,?,?,?)"
 INSERT_META: Final = "INSERT OR REPLACE INTO meta VALUES(?,?)"
 INSERT_SEGMENT: Final = "INSERT INTO segment VALUES(?,?,?,?,?,?,?)"
 INSERT_POINT: Final = "INSERT INTO point VALUES(?,?)"
+INSERT_DROPPED: Final = "INSERT OR REPLACE INTO dropped VALUES(?,?,?,?,?)"
+INSERT_CONFLICT: Final = "INSERT OR IGNORE INTO conflict VALUES(?,?,?,?,?,?,?)"
 _INSERT_KEPT: Final = "INSERT OR IGNORE INTO kept VALUES(?,?,?,?,?,?,?,?)"
 _INSERT_NOTE: Final = "INSERT INTO note VALUES(?,?,?)"
 _INSERT_RUN: Final = "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?)"
@@ -156,10 +171,12 @@ def transaction(
     return work.statements(), work.state()
 
 
-def kept_statements(records: Sequence[Record], at_ns: int) -> list[Statement]:
+def kept_statements(records: Sequence[Record]) -> list[Statement]:
     """The copy of the kept kinds into the state file; repeating it changes nothing."""
     rows = [
-        kept_row(r.position.term, r.position.seq, KINDS[type(r.body)], at_ns, r.wire, r.digest)
+        kept_row(
+            r.position.term, r.position.seq, KINDS[type(r.body)], r.body.at_ns, r.wire, r.digest
+        )
         for r in records
         if isinstance(r.body, KEPT)
     ]
@@ -209,7 +226,9 @@ class _Work:
         elif isinstance(body, Coverage):
             self._cover(term_id, body)
         else:
-            self._rows.setdefault(_INSERT_NOTE, []).append((at_ns, row_id, kind))
+            # By the record's own time, which is the same on both nodes; Loss alone has none.
+            noted_ns = at_ns if isinstance(body, Loss) else body.at_ns
+            self._rows.setdefault(_INSERT_NOTE, []).append((noted_ns, row_id, kind))
             if isinstance(body, Loss):
                 row = (row_id, body.from_ns, body.to_ns, body.cause)
                 self._rows.setdefault(_INSERT_LOSS, []).append(row)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
-
-from gateway.journal.columns import Columns
+from gateway.errors import UNDECODABLE
 from gateway.journal.database import (
     checkpoint,
     execute,
@@ -26,9 +25,19 @@ from gateway.journal.database import (
     remove,
     set_aside,
     size_of,
+    synchronise,
 )
+from gateway.journal.dealing import Dealer
+from gateway.journal.holdings import Holdings
 from gateway.journal.kept import KeptState
-from gateway.journal.partition_file import Flush, Partition, load, load_sealed, read_kept
+from gateway.journal.partition_file import (
+    Flush,
+    Partition,
+    load,
+    load_sealed,
+    read_kept,
+    reread,
+)
 from gateway.journal.partitions import (
     HistorySettings,
     PartitionKey,
@@ -37,42 +46,26 @@ from gateway.journal.partitions import (
     parse_file_name,
     to_drop,
 )
-from gateway.journal.reconstruct import reading_order
-from gateway.journal.records import Batch, Loss, Record, decode
+from gateway.journal.records import Loss, Record
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_SCAN,
     PARTITION_TABLES,
-    SEQ_BITS,
     PartitionState,
     Statement,
-    split_record_id,
 )
 from gateway.journal.tail import TailSet
-from gateway.model import HistoryRow, Origin, Position, Term
+from gateway.journal.views import Views
+from gateway.model import NS_PER_S, Term
 
 CHUNK_PIECES: Final = 256
-_REPLAY_ROWS: Final = 500
+RESTATED_NS: Final = 5 * NS_PER_S
+"""How long it takes until every value in force is restated in a new file."""
 _KEPT_FROM_PARTITIONS: Final = 3
 
 
-class FileView(NamedTuple):
-    """A partition as a reader may see it: segments up to `segments`, their times in `span`."""
-
-    path: Path
-    segments: int
-    span: tuple[int, int] | None
-
-
-class View(NamedTuple):
-    """All that is known of one point, at one moment."""
-
-    files: list[FileView]
-    tails: list[tuple[Term, Origin, Columns]]
-
-
-class Shelf:
-    """All partitions of a journal, oldest first; the last one is written to."""
+class Shelf(Views):
+    """The partitions as the writer handles them."""
 
     def __init__(
         self,
@@ -83,21 +76,25 @@ class Shelf:
         forget: Callable[[Path], None],
     ) -> None:
         self._directory = directory
-        self._settings = settings
-        self._kept = kept
+        self.settings = settings
+        super().__init__(kept)
         self._on_event = on_event
         self._forget = forget
-        self.partitions: list[Partition] = []
+        self.dealer = Dealer(kept, on_event)
+        self.holdings = Holdings()
         self.latest_ns = 0
+        self.through_ns = 0
+        self._synchronous = "NORMAL"
         self.losses: list[Loss] = []
         self._removals: set[asyncio.Task[None]] = set()
 
-    @property
-    def current(self) -> Partition:
-        return self.partitions[-1]
+    async def open(self, now_ns: int, dropped: Mapping[Term, int]) -> None:
+        """Open what is there, set damaged files aside. Raises sqlite3.Error when nothing can be.
 
-    async def open(self, now_ns: int) -> None:
-        """Open what is there, set damaged files aside. Raises sqlite3.Error when nothing can be."""
+        `dropped` tells up to which seq of each term the retention has let go.
+        """
+        for term, seq in dropped.items():
+            self.holdings.drop(term, seq)
         keys = sorted(
             key for path in self._directory.iterdir() if (key := parse_file_name(path.name))
         )
@@ -108,10 +105,10 @@ class Shelf:
             first = PartitionKey(day_of(now_ns))
             if taken >= first:
                 first = PartitionKey(taken.day, taken.part + 1)
-            await self._begin(first, now_ns)
+            await self._begin(first, now_ns, reigns=False)
         elif self.current.database is None:
             key = self.current.key
-            await self._begin(PartitionKey(key.day, key.part + 1), now_ns)
+            await self._begin(PartitionKey(key.day, key.part + 1), now_ns, reigns=False)
 
     async def _open_existing(self, key: PartitionKey, now_ns: int) -> None:
         path = self._directory / key.file_name
@@ -121,7 +118,7 @@ class Shelf:
             if loaded is None:
                 database = await open_writer(path, PARTITION_TABLES, "NORMAL")
                 loaded = await database.run(load)
-        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+        except (sqlite3.DatabaseError, *UNDECODABLE) as error:
             if database is not None:
                 await database.close()
             if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
@@ -130,6 +127,7 @@ class Shelf:
             return
         begun_ns = key.from_ns if loaded.begun_ns is None else loaded.begun_ns
         self.latest_ns = max(self.latest_ns, loaded.latest_ns)
+        self.through_ns = max(self.through_ns, loaded.through_ns)
         self.partitions.append(
             Partition(
                 key,
@@ -138,11 +136,19 @@ class Shelf:
                 loaded.state,
                 loaded.points,
                 loaded.flushed,
+                loaded.held,
                 loaded.segments,
                 loaded.span,
                 begun_ns,
+                begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
             )
         )
+        self._hold_again(self.partitions[-1], loaded.held.terms)
+
+    def _hold_again(self, partition: Partition, terms: Iterable[Term]) -> None:
+        for term in terms:
+            for first, last, digest in partition.held.stretches(term):
+                self.holdings.hold(term, first, last, digest)
 
     def _lose(self, path: Path, from_ns: int, to_ns: int, why: str, now_ns: int) -> None:
         self._forget(path)
@@ -159,94 +165,80 @@ class Shelf:
         return rows
 
     async def replay(self) -> None:
-        """Rebuild the tails from the records above each watermark; old partitions get sealed."""
+        """Rebuild the tails from the records that are in no segment; old partitions get sealed."""
+        self.dealer.find_adrift(self.partitions)
+        self.dealer.numbers_changed()
         for partition in self.partitions:
-            if partition.database is None:
-                continue
-            for term, term_id in list(partition.state.terms.items()):
-                await self._replay_term(partition, term, term_id)
-            if partition is not self.current:
-                self._freeze(partition)
+            if partition.database is not None:
+                await self.dealer.replay(partition)
+                if partition is not self.current:
+                    self._freeze(partition)
 
-    async def _replay_term(self, partition: Partition, term: Term, term_id: int) -> None:
-        assert partition.database is not None
-        at = term_id << SEQ_BITS | partition.flushed.get(term, 0)
-        end = (term_id + 1) << SEQ_BITS
+    async def reread(self) -> None:
+        """Ask the file in use what it holds: a commit that failed may be there all the same."""
+        current = self.current
+        if current.database is not None:
+            known = current.held
+            current.state, current.held = await current.database.run(partial(reread, known))
+            self._hold_again(current, current.held.terms)
+            await self.dealer.replay(current)
 
-        def read(connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
-            return connection.execute(
-                "SELECT record_id, kind, wire FROM record WHERE record_id > ? AND record_id < ?"
-                " ORDER BY record_id LIMIT ?",
-                (at, end, _REPLAY_ROWS),
-            ).fetchall()
-
-        while chunk := await partition.database.run(read):
-            for row_id, kind, wire in chunk:
-                at = row_id
-                seq = split_record_id(row_id)[1]
-                if kind == "b":
-                    self._deal_out_again(partition, Position(term, seq), wire)
-                partition.live.note(term, seq)
-
-    def _deal_out_again(self, partition: Partition, position: Position, wire: bytes) -> None:
-        try:
-            body = decode(wire)
-        except msgspec.MsgspecError as error:
-            self._on_event(900, f"record {position} is damaged and was left out: {error}")
-            return
-        if isinstance(body, Batch):
-            self.deal_out(partition, position, body)
-
-    def deal_out(self, partition: Partition, position: Position, body: Batch) -> None:
-        """Put a committed batch into the tail of its partition."""
-        names = self._kept.names(body.revision, position.term)
-        if names is None:
-            self._on_event(
-                700, f"revision {body.revision} of {position} is unknown: not readable as history"
-            )
-            return
-        partition.live.ingest(position.term, position.seq, body, names)
+    async def catch_up(self) -> None:
+        """Deal out what waited for its revision, or got other points by a ruling."""
+        if self.dealer.numbers_changed():
+            self.dealer.anew(self.current)
+            await self.dealer.replay(self.current)
+        if self.dealer.can_catch_up():
+            await self.replay()
 
     def committed(self, records: Sequence[Record], at_ns: int, state: PartitionState) -> None:
         """Take over what a committed transaction changed."""
         current = self.current
         current.state = state
         self.latest_ns = max(self.latest_ns, at_ns)
-        for position, _, _, body in records:
-            if isinstance(body, Batch):
-                self.deal_out(current, position, body)
-            current.live.note(position.term, position.seq)
+        for position, _, digest, body in records:
+            current.held.note(position, digest)
+            self.holdings.note(position, digest)
+            self.dealer.deal_out(current, position, body)
 
     # ------------------------------------------------------------------ rolling and flushing
 
-    async def roll_if_due(self, now_ns: int) -> bool:
-        """Begin a new partition when the day or the size asks for it. Raises sqlite3.Error."""
+    async def roll_if_due(self, now_ns: int, reigns: bool, size_bytes: int = 0) -> bool:
+        """Begin a new partition when the day or the size asks for it. Raises sqlite3.Error.
+
+        A node that `reigns` restates every point then; the peer's next restatement comes with
+        its next day, so that a part of a day stands alone only from there on.
+        """
         current = self.current
-        limit = self._settings.part_size_bytes
-        key = next_key(current.key, 0, now_ns, limit)
+        key = next_key(current.key, size_bytes, now_ns, self.settings.part_size_bytes)
         if key == current.key:
             return False
-        await self._begin(key, now_ns)
+        await self._begin(key, now_ns, reigns)
         self._freeze(current)
         return True
 
-    async def split_if_large(self, now_ns: int) -> bool:
-        """Begin a new part of the day when the file has grown too large. Raises sqlite3.Error."""
-        current = self.current
-        size = size_of(current.path)
-        key = next_key(current.key, size, now_ns, self._settings.part_size_bytes)
-        if key == current.key:
-            return False
-        await self._begin(key, now_ns)
-        self._freeze(current)
-        return True
+    async def set_durable(self, on: bool) -> None:
+        """From now on commits are FULL, or NORMAL again. Raises sqlite3.Error."""
+        wanted = "FULL" if on else "NORMAL"
+        database = self.current.database
+        if wanted != self._synchronous and database is not None:
+            await database.run(lambda connection: synchronise(connection, wanted))
+            self._synchronous = wanted
 
     async def _begin(
-        self, key: PartitionKey, now_ns: int, scans: frozenset[tuple[str, str]] = frozenset()
+        self,
+        key: PartitionKey,
+        now_ns: int,
+        reigns: bool = True,
+        scans: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         path = self._directory / key.file_name
-        database = await open_writer(path, PARTITION_TABLES, "NORMAL")
-        begun: list[Statement] = [(INSERT_META, [("begun_ns", now_ns)])]
+        restated_ns = now_ns if reigns else (key.to_ns if key.part else key.from_ns)
+        alone_ns = max(now_ns, restated_ns) + RESTATED_NS
+        database = await open_writer(path, PARTITION_TABLES, self._synchronous)
+        begun: list[Statement] = [
+            (INSERT_META, [("begun_ns", now_ns), ("alone_ns", alone_ns)]),
+        ]
         if scans:
             begun.append((INSERT_SCAN, sorted(scans)))
         try:
@@ -255,7 +247,19 @@ class Shelf:
             await database.close()
             raise
         self.partitions.append(
-            Partition(key, path, database, PartitionState(scans=scans), {}, {}, 0, None, now_ns)
+            Partition(
+                key,
+                path,
+                database,
+                PartitionState(scans=scans),
+                {},
+                Holdings(),
+                Holdings(),
+                0,
+                None,
+                now_ns,
+                alone_ns,
+            )
         )
 
     def _freeze(self, partition: Partition) -> None:
@@ -267,8 +271,8 @@ class Shelf:
         """Start a flush when the live tail is large or old."""
         current = self.current
         live = current.live
-        old = live.since_ns is not None and now_ns - live.since_ns >= self._settings.tail_age_ns
-        if live.count >= self._settings.tail_samples_max or old:
+        old = live.since_ns is not None and now_ns - live.since_ns >= self.settings.tail_age_ns
+        if live.count >= self.settings.tail_samples_max or old:
             self._freeze(current)
 
     @property
@@ -294,10 +298,10 @@ class Shelf:
         if flush.last:
             partition.flushed, partition.frozen = flush.flushed, None
             if partition is not self.current:
-                if partition.live.empty:
-                    await self._seal(partition)
-                else:
+                if partition.live.dealt.terms:
                     self._freeze(partition)
+                elif not partition.not_dealt():
+                    await self._seal(partition)
 
     async def _seal(self, partition: Partition) -> None:
         database = partition.database
@@ -314,72 +318,66 @@ class Shelf:
 
     # ------------------------------------------------------------------ loss and retention
 
-    async def replace_damaged(self, partition: Partition, why: str, now_ns: int) -> None:
-        """Set a damaged file aside; samples that are still in memory go to the file in use."""
+    async def replace_damaged(
+        self, partition: Partition, why: str, now_ns: int, reigns: bool
+    ) -> None:
+        """Set a damaged file aside; samples that are still in memory go to the file in use.
+
+        Its records are not held any more, so that they are pulled back from the peer.
+        """
         if partition not in self.partitions:
             return
-        index = self.partitions.index(partition)
         was_current = partition is self.current
-        if partition.database is not None:
-            with suppress(sqlite3.Error):  # it is damaged: closing is all that is wanted
-                await partition.database.close()
-            partition.database = None
-        del self.partitions[index]
-        end_ns = now_ns if was_current else self.partitions[index].begun_ns
-        self._lose(partition.path, partition.begun_ns, end_ns, why, now_ns)
-        if was_current:
+        if was_current:  # first, so that whoever reads meanwhile misses nothing
             key = PartitionKey(
                 max(partition.key.day, day_of(now_ns)),
                 partition.key.part + 1 if day_of(now_ns) <= partition.key.day else 0,
             )
             # Which scan classes there are must be known, or what is lost is nobody's gap.
-            await self._begin(key, now_ns, partition.state.scans)
+            await self._begin(key, now_ns, reigns, partition.state.scans)
+        if partition.database is not None:
+            with suppress(sqlite3.Error):  # it is damaged: closing is all that is wanted
+                await partition.database.close()
+            partition.database = None
+        index = self.partitions.index(partition)
+        del self.partitions[index]
+        if was_current:
             self.current.live = partition.live
-            self.current.frozen = partition.frozen
+            if partition.frozen is not None and not partition.frozen.begun:
+                self.current.frozen = partition.frozen
+        end_ns = now_ns if was_current else self.partitions[index].begun_ns
+        self._lose(partition.path, partition.begun_ns, end_ns, why, now_ns)
+        for term, holding in partition.held.terms.items():
+            for first, last in holding.stretches:
+                self.holdings.lose(term, first, last)
+        for other in self.partitions:
+            self._hold_again(other, partition.held.terms)
+        self.dealer.find_adrift(self.partitions)
 
     def expired(self, now_ns: int) -> list[Partition]:
-        """The partitions that age or size no longer allow; sealed ones only."""
+        """The partitions that age or size no longer allow, if nothing of them is in memory."""
         sizes = [(partition.key, size_of(partition.path)) for partition in self.partitions]
-        keys = to_drop(sizes, now_ns, self.latest_ns, self._settings)
-        return [p for p in self.partitions if p.key in keys and p.database is None]
+        keys = to_drop(sizes, now_ns, self.latest_ns, self.settings)
+        return [p for p in self.partitions if p.key in keys and p.frozen is None]
 
-    def drop(self, partitions: Sequence[Partition]) -> None:
+    async def drop(self, partitions: Sequence[Partition]) -> None:
         """Forget partitions and delete their files in the background."""
         for partition in partitions:
+            for term, holding in partition.held.terms.items():
+                self.holdings.drop(term, holding.last)
             self.partitions.remove(partition)
+            if partition.database is not None:  # it waited for a revision that never came
+                await partition.database.close()
             self._forget(partition.path)
             removal = asyncio.create_task(asyncio.to_thread(remove, partition.path))
             self._removals.add(removal)
             removal.add_done_callback(self._removed)
+        self.dealer.find_adrift(self.partitions)
 
     def _removed(self, task: asyncio.Task[None]) -> None:
         self._removals.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._on_event(600, f"an expired partition could not be deleted: {task.exception()}")
-
-    def view(self, point: str) -> View:
-        """What a reader may see of a point now."""
-        tails: list[tuple[Term, Origin, Columns]] = []
-        for partition in self.partitions:
-            if partition.frozen is not None:
-                tails += partition.frozen.columns_of(point)
-            tails += partition.live.columns_of(point)
-        return View(self.files(), tails)
-
-    def last_in_memory(self, points: Sequence[str]) -> dict[str, HistoryRow]:
-        """The newest sample of each point among those that are still in memory."""
-        found: dict[str, HistoryRow] = {}
-        for partition in self.partitions:
-            for tail_set in (partition.frozen, partition.live):
-                for point, row in tail_set.last_rows(points) if tail_set is not None else ():
-                    known = found.get(point)
-                    if known is None or reading_order(row) >= reading_order(known):
-                        found[point] = row
-        return found
-
-    def files(self) -> list[FileView]:
-        """The files that there are, oldest first."""
-        return [FileView(p.path, p.segments, p.span) for p in self.partitions]
 
     async def close(self) -> None:
         """Empty the WALs and close every file; the tails are rebuilt from the records."""

@@ -11,13 +11,15 @@ The set in use is *live*; one that is being flushed is *frozen* and stays readab
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from gateway.journal.columns import Columns, in_order, rows
-from gateway.journal.records import Batch
-from gateway.model import HistoryRow, Origin, Term
+from gateway.journal.coverage import Intervals, is_in
+from gateway.journal.holdings import Holdings
+from gateway.journal.records import EMPTY_DIGEST, Batch
+from gateway.model import HistoryRow, Origin, Position, Term
 
 
 class _Untyped:
@@ -131,11 +133,13 @@ class Piece(NamedTuple):
 
 
 class TailSet:
-    """The tails of all points; `seqs` are the highest record numbers dealt out, by term."""
+    """The tails of all points; `dealt` are the records that they were dealt out of."""
 
     def __init__(self) -> None:
         self.groups: dict[tuple[Term, Origin], Group] = {}
-        self.seqs: dict[Term, int] = {}
+        self.dealt = Holdings()
+        self.begun = False
+        """Whether part of it is flushed and gone from here."""
         self.count = 0
         self.since_ns: int | None = None
 
@@ -175,10 +179,9 @@ class TailSet:
         if self.since_ns is None:
             self.since_ns = batch.received_ns
 
-    def note(self, term: Term, seq: int) -> None:
-        """Every record up to `seq` of a term is dealt out (those that are no batches, too)."""
-        if seq > self.seqs.get(term, 0):
-            self.seqs[term] = seq
+    def note(self, position: Position) -> None:
+        """This record is dealt out (one that is no batch, too)."""
+        self.dealt.note(position, EMPTY_DIGEST)
 
     def columns_of(self, point: str) -> list[tuple[Term, Origin, Columns]]:
         """The samples of one point, by term and origin."""
@@ -189,10 +192,12 @@ class TailSet:
                 found.append((term, origin, group.columns(tail)))
         return found
 
-    def last_rows(self, points: Iterable[str]) -> Iterator[tuple[str, HistoryRow]]:
+    def last_rows(
+        self, points: Iterable[str], withdrawn: Mapping[Term, Intervals]
+    ) -> Iterator[tuple[str, HistoryRow]]:
         """The newest sample of each of `points` that has one here, by term and origin.
 
-        What was wound back is old by nature, so it is left out.
+        What was wound back is old by nature, so it is left out; so is what a ruling withdrew.
         """
         wanted = list(points)
         for (term, origin), group in self.groups.items():
@@ -200,9 +205,14 @@ class TailSet:
                 continue
             for point in wanted:
                 tail = group.by_name.get(point)
-                if tail is not None:
-                    columns = group.columns(tail)
-                    yield point, rows(columns, term, origin, columns.last_ns, 2**63 - 1)[-1]
+                if tail is None:
+                    continue
+                columns = group.columns(tail)
+                from_ns = columns.first_ns if term in withdrawn else columns.last_ns
+                for row in reversed(rows(columns, term, origin, from_ns, 2**63 - 1)):
+                    if not is_in(withdrawn.get(term, ()), row.time_ns):
+                        yield point, row
+                        break
 
     def pieces(self, limit: int) -> list[Piece]:
         """Up to `limit` tails that are still here."""
@@ -224,6 +234,7 @@ class TailSet:
 
     def drop(self, pieces: Sequence[Piece]) -> None:
         """Forget tails that are stored as segments."""
+        self.begun = self.begun or bool(pieces)
         for piece in pieces:
             del self.groups[piece.term, piece.origin].by_name[piece.point]
             self.count -= len(piece.tail.times)

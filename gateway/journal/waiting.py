@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import JournalError, StoreFull
 from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Record, encode
@@ -70,7 +70,7 @@ class WaitingLine:
 
     def _future(self) -> asyncio.Future[Record]:
         future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_look_at)
+        future.add_done_callback(look_at)
         return future
 
     async def room(self) -> None:
@@ -152,7 +152,7 @@ class WaitingLine:
         self._room.set()
 
 
-def _look_at(future: asyncio.Future[Record]) -> None:
+def look_at(future: asyncio.Future[Any]) -> None:
     """Many callers never ask what became of a record; the sinks and events have told already."""
     if not future.cancelled():
         future.exception()

@@ -43,6 +43,7 @@ async def insert(data_dir: Path, node: str, points: int, scans: int) -> dict[str
     """Append, wait for the last commit, close; what all that took, less making the batches."""
     clock = SystemClock()
     journal = await Journal.open(data_dir, node, clock, HISTORY, tell, random.Random(1))
+    await journal.begin_term()
     names = tuple((f"d0/r{number}", "float64") for number in range(points))
     now_ns = clock.utc_ns()
     await journal.append(Revision(1, EMPTY_DIGEST, now_ns, "bench", {}, names))

@@ -25,7 +25,7 @@ async def main(folder: Path, first: int) -> None:
     journal = await Journal.open(
         folder, "a", SystemClock(), settings, lambda *_: None, random.Random()
     )
-    term = journal.term
+    term = await journal.begin_term()
     print("term", term.number, term.node, term.nonce, flush=True)
 
     def acknowledge(records: Sequence[Record], stored: bool) -> None:

@@ -12,15 +12,18 @@ from gateway.journal.coverage import (
     Except,
     Interval,
     Lost,
+    Ruled,
     Run,
     cause_of,
     gaps,
     intersect,
+    is_in,
     shrink,
     streams,
     subtract,
     union,
     unite,
+    withdrawn,
 )
 from gateway.model import Cause, Term
 
@@ -46,6 +49,12 @@ holes = st.lists(
 )
 losses = st.lists(
     st.builds(Lost, st.sampled_from([Cause.CLOCK, Cause.STORE]), instants, instants), max_size=3
+)
+rulings = st.lists(
+    st.builds(
+        Ruled, st.sampled_from(TERMS), st.sampled_from(TERMS), instants, instants, st.booleans()
+    ),
+    max_size=3,
 )
 
 
@@ -175,3 +184,51 @@ def test_several_writers_are_shrunk_before_they_are_united_one_is_not(
 def test_a_cause_of_a_later_version_counts_as_the_devices() -> None:
     assert cause_of("link") is Cause.LINK
     assert cause_of("gremlins") is Cause.DEVICE
+
+
+@given(runs, holes, rulings, instants, instants, st.randoms())
+def test_what_a_ruling_discards_is_the_losers_gap_unless_another_covers_it(
+    run_list: list[Run],
+    hole_list: list[Except],
+    ruling_list: list[Ruled],
+    start: int,
+    end: int,
+    rng: Any,
+) -> None:
+    out: dict[Term, set[int]] = {}
+    for ruled in ruling_list:
+        if ruled.discard:
+            out.setdefault(ruled.loser, set()).update(range(ruled.from_ns, ruled.to_ns))
+    assert {t: points(i) for t, i in withdrawn(ruling_list).items()} == {
+        t: i for t, i in out.items() if i
+    }
+    before = streams(run_list, hole_list, "plc1", "fast")
+    after = streams(run_list, hole_list, "plc1", "fast", rulings=ruling_list)
+    gone: dict[Term, set[int]] = {}
+    for term in TERMS:
+        expected = set()
+        for first, last in before.get(term, []):
+            # What follows a stretch that was taken out has no beginning to stand on.
+            cut = min((t for t in out.get(term, ()) if first <= t < last), default=last)
+            expected |= set(range(first, cut))
+        assert points(after.get(term, [])) == expected
+        gone[term] = points(before.get(term, [])) - expected
+        assert {t for t in range(END + 1) if is_in(after.get(term, []), t)} == expected
+    covered = {t for parts in after.values() for t in points(parts)}
+
+    def ask() -> list[Any]:
+        window = (start, end)
+        return gaps("plc1", "fast", window, run_list, hole_list, rulings=ruling_list)
+
+    found = ask()
+    assert points((g.from_ns, g.to_ns) for g in found) == set(range(start, end)) - covered
+    holes_of = [h for h in hole_list if h.scan_class == "fast"]
+    for gap in found:
+        for t in range(gap.from_ns, gap.to_ns):
+            ruled_out = any(t in lost for lost in gone.values())
+            excepted = any(h.from_ns <= t < h.to_ns for h in holes_of)
+            if not excepted:
+                assert gap.cause is (Cause.OTHER_MASTER if ruled_out else Cause.NODE_DOWN)
+    for items in (run_list, hole_list, ruling_list):
+        rng.shuffle(items)
+    assert ask() == found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.journal.coverage import Interval, union
+from gateway.journal.coverage import Interval, Ruled, union
 from gateway.journal.reconstruct import Reconstruction, reading_order
 from gateway.model import HistoryRow, Origin, Position, Term
 
@@ -34,10 +36,18 @@ cover = st.dictionaries(
     st.sampled_from(TERMS),
     st.lists(st.tuples(instants, instants), max_size=4).map(union),
 )
+rulings = st.lists(
+    st.builds(
+        Ruled, st.sampled_from(TERMS), st.sampled_from(TERMS), instants, instants, st.just(False)
+    ).filter(lambda r: r.winner != r.loser),
+    max_size=3,
+)
 Cover = dict[Term, list[Interval]]
 
 
-def dumb(given_rows: list[HistoryRow], by_term: Cover, t: int) -> tuple[HistoryRow, bool] | None:
+def dumb(
+    given_rows: list[HistoryRow], by_term: Cover, t: int, ruled: list[Ruled]
+) -> tuple[HistoryRow, bool] | None:
     """The rule as it is written down, by looking at everything."""
     covering = [
         (term.number, term.nonce, term, start, end)
@@ -46,7 +56,9 @@ def dumb(given_rows: list[HistoryRow], by_term: Cover, t: int) -> tuple[HistoryR
         if start <= t < end
     ]
     if covering:
-        *_, term, start, end = max(covering)
+        terms = {entry[2] for entry in covering}
+        beaten = {r.loser for r in ruled if r.from_ns <= t < r.to_ns and r.winner in terms}
+        *_, term, start, end = max([e for e in covering if e[2] not in beaten] or covering)
         own = [
             r
             for r in given_rows
@@ -67,21 +79,25 @@ def dumb(given_rows: list[HistoryRow], by_term: Cover, t: int) -> tuple[HistoryR
     return wound[-1], True
 
 
-@given(rows, cover)
+@given(rows, cover, rulings, st.randoms())
 def test_the_value_in_force_is_that_of_the_one_covering_stream(
-    given_rows: list[HistoryRow], by_term: Cover
+    given_rows: list[HistoryRow], by_term: Cover, ruled: list[Ruled], rng: Any
 ) -> None:
-    reconstruction = Reconstruction(given_rows, by_term)
+    reconstruction = Reconstruction(given_rows, by_term, ruled)
+    turned = list(by_term.items())
+    rng.shuffle(turned)
+    other = Reconstruction(given_rows, dict(turned), ruled[::-1])
     for t in range(-1, END + 3):
         held = reconstruction.at(t)
-        assert (None if held is None else tuple(held)) == dumb(given_rows, by_term, t)
+        assert (None if held is None else tuple(held)) == dumb(given_rows, by_term, t, ruled)
+        assert other.at(t) == held, "whatever the order of arrival"
 
 
-@given(rows, cover, instants, instants)
+@given(rows, cover, rulings, instants, instants)
 def test_the_raw_view_holds_every_observation_and_restates_only_what_still_holds(
-    given_rows: list[HistoryRow], by_term: Cover, start: int, end: int
+    given_rows: list[HistoryRow], by_term: Cover, ruled: list[Ruled], start: int, end: int
 ) -> None:
-    reconstruction = Reconstruction(given_rows, by_term)
+    reconstruction = Reconstruction(given_rows, by_term, ruled)
     view = reconstruction.raw_view(start, end)
     assert [reading_order(r) for r in view] == sorted(reading_order(r) for r in view)
     observed = [r for r in given_rows if start <= r.time_ns < end]
@@ -124,3 +140,25 @@ def test_an_interval_speaks_only_by_what_was_learned_since_it_began() -> None:
     assert whole.at(5) is None
     assert Reconstruction([stale, ahead], {term: [(6, 12)]}).at(8) is None
     assert Reconstruction([stale], {term: [(6, 12)]}).at(8) is None
+
+
+def test_where_both_streams_cover_the_winner_speaks_though_its_term_is_lower() -> None:
+    low, high = TERMS[0], TERMS[1]
+    history = [
+        HistoryRow(1, 10, 0, 1, Origin.POLL, Position(low, 1)),
+        HistoryRow(3, 20, 0, 3, Origin.POLL, Position(high, 1)),
+    ]
+    cover = {low: [(0, 8)], high: [(3, 12)]}
+    ruled = [Ruled(low, high, 4, 10, False)]
+    reconstruction = Reconstruction(history, cover, ruled)
+    spoken = [held.row.value for t in range(12) if (held := reconstruction.at(t)) is not None]
+    assert spoken == [10, 10, 10, 20, 10, 10, 10, 10, 20, 20, 20, 20]
+    assert [(r.time_ns, r.value) for r in reconstruction.raw_view(0, 20)] == [
+        (1, 10),
+        (3, 20),
+        (8, 20),
+    ], "where the winner's stream ends the other is restated"
+    both = [Ruled(low, high, 0, 20, False), Ruled(high, low, 0, 20, False)]
+    contradicted = Reconstruction(history, cover, both).at(5)
+    assert contradicted is not None
+    assert contradicted.row.value == 20, "rulings that contradict each other rule nothing"

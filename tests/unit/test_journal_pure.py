@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.journal import columns as columns_module
 from gateway.journal.columns import Columns, in_order, pack, rows, unpack
+from gateway.journal.coverage import Ruled
 from gateway.journal.database import execute
 from gateway.journal.kept import KeptState
 from gateway.journal.partitions import (
@@ -35,6 +36,7 @@ from gateway.journal.records import (
     Maintenance,
     Record,
     Revision,
+    Ruling,
     seal,
 )
 from gateway.journal.schema import (
@@ -156,16 +158,16 @@ def test_a_tail_set_leaves_out_unknown_numbers_and_forgets_what_was_flushed() ->
     tails = TailSet()
     tails.ingest(TERM, 1, batch([(0, 1, 1.0, 0), (7, 1, 1.0, 0), (-1, 1, 1.0, 0)]), ["d/x"])
     tails.ingest(TERM, 2, batch([(0, 2, 2.0, 0)], revision=2), ["d/y"])
-    tails.note(TERM, 3)
-    tails.note(TERM, 2)
-    assert tails.seqs == {TERM: 3}
-    assert {point: row.value for point, row in tails.last_rows(["d/x", "d/y", "d/z"])} == {
+    tails.note(Position(TERM, 3))
+    tails.note(Position(TERM, 2))
+    assert [h.stretches for h in tails.dealt.terms.values()] == [((2, 3),)]
+    assert {point: row.value for point, row in tails.last_rows(["d/x", "d/y", "d/z"], {})} == {
         "d/x": 1.0,
         "d/y": 2.0,
     }
     wound = Batch("d", "normal", 1, Origin.WINDBACK, 0, 9, ((0, 0, 5.0, 0),))
     tails.ingest(TERM, 4, wound, ["d/x"])
-    assert len(dict(tails.last_rows(["d/x"]))) == 1
+    assert len(dict(tails.last_rows(["d/x"], {}))) == 1
     tails.freeze()
     pieces = tails.pieces(10)
     assert len(pieces) == 3
@@ -251,9 +253,9 @@ def test_copying_kept_records_twice_changes_nothing() -> None:
     execute(connection, [(sql, [()]) for sql in STATE_TABLES])
     records = sealed([Audit("write", "x", 1, "bob", "good"), Coverage(1, 0, 1)])
     for _ in range(2):
-        execute(connection, kept_statements(records, 7))
+        execute(connection, kept_statements(records))
     assert connection.execute("SELECT kind, seq FROM kept").fetchall() == [("a", 1)]
-    assert kept_statements(records[1:], 7) == []
+    assert kept_statements(records[1:]) == []
     connection.close()
 
 
@@ -307,7 +309,7 @@ def test_kept_state_is_the_same_whatever_the_order_of_arrival() -> None:
         assert kept.facts == {("d", "k"): 2}
         assert [m.action for m in kept.maintenance] == ["substitute"]
         assert kept.head is not None
-        assert kept.head.who == "y"
+        assert kept.head.revision.who == "y"
         assert kept.names(1, TERM) == ("plc1/a", "plc2/b")
         assert kept.names(1, Term(9, "c", 0)) == ("plc1/a",), "taken over from the newest before"
         assert kept.names(1, Term(0, "c", 0)) == ("plc1/a",)
@@ -337,3 +339,93 @@ def test_numbers_beyond_64_bits_signed_move_a_column_to_a_wider_form() -> None:
 def test_times_further_apart_than_64_bits_are_packed_all_the_same() -> None:
     far = Columns([-(2**63), 0, 2**63 - 1], [2**63 - 1, -(2**63), 5], [1, 2, 3], None, [1, 2, 3])
     assert [list(part) for part in unpack(pack(far))[:3]] == [list(part) for part in far[:3]]
+
+
+def test_of_rulings_that_contradict_each_other_the_higher_position_holds() -> None:
+    def ruling(winner: Term, loser: Term, duty: str = "merge") -> Ruling:
+        return Ruling(winner, loser, 10, 20, duty, "longer reign", 20)
+
+    first, second = ruling(TERM, OTHER), ruling(OTHER, TERM, "discard")
+    given = [(Position(TERM, 5), first), (Position(OTHER, 3), second)]
+    for order in (given, given[::-1]):
+        kept = KeptState()
+        for position, body in order:
+            kept.apply(position, body)
+        assert kept.rulings == (Ruled(OTHER, TERM, 10, 20, True),)
+
+
+def test_a_revision_of_the_lost_branch_is_head_on_no_node_and_means_its_own_term_alone() -> None:
+    low, high, later = Term(5, "a", 1), Term(6, "b", 2), Term(7, "a", 3)
+    lost = Revision(2, b"", 15, "b", {}, (("d/lost", "bool"),))
+    records: list[tuple[Position, Body]] = [
+        (Position(low, 1), Revision(1, b"", 0, "first", {}, (("d/x", "bool"),))),
+        (Position(low, 9), Revision(2, b"", 14, "a", {}, (("d/y", "bool"),))),
+        (Position(high, 3), lost),
+        (Position(low, 10), Ruling(low, high, 10, 20, "merge", "priority", 20)),
+    ]
+    for order in (records, records[::-1]):
+        kept = KeptState()
+        for position, body in order:
+            kept.apply(position, body, bytes([position.seq]) * 16)
+        assert kept.head is not None
+        assert (kept.head.position, kept.head.revision.who) == (Position(low, 9), "a")
+        assert kept.head.digest == bytes([9]) * 16
+        assert kept.diverged == [(Position(high, 3), lost)]
+        assert kept.names(2, later) == ("d/y",)
+        assert kept.names(2, high) == ("d/lost",)
+    alone = KeptState()
+    alone.apply(*records[2])
+    assert alone.head is not None
+    alone.apply(*records[3])
+    assert alone.head is None, "it is nobody's head"
+
+
+def test_old_rulings_are_forgotten_at_their_bound() -> None:
+    kept = KeptState()
+    for seq in range(1, 1_003):
+        body = Ruling(TERM, OTHER, seq, seq + 1, "merge", "priority", 20)
+        kept.apply(Position(TERM, seq), body)
+    assert len(kept.rulings) == 1_000
+    assert kept.rulings[0].from_ns == 3
+
+
+covering = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(1, 6), st.integers(0, 9), st.integers(0, 3)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(covering, st.randoms())
+def test_the_tables_say_the_same_of_coverage_in_whatever_order_and_group_records_come(
+    claims: list[tuple[int, int, int, int]], rng: Any
+) -> None:
+    records: list[Record] = []
+    for number, (since, length, hole, size) in enumerate(claims):
+        term = (TERM, OTHER)[number % 2]
+        holes = (Hole("d", "c", hole, hole + size, "link"),) if size else ()
+        body = Coverage(1 + number % 3 // 2, since, since + length, holes)
+        records.append(seal(term, number + 1, EMPTY_DIGEST, body))
+
+    def told(order: list[Record]) -> tuple[Any, ...]:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        execute(connection, [(sql, [()]) for sql in PARTITION_TABLES])
+        state = PartitionState()
+        for at in range(0, len(order), 3):
+            statements, state = transaction(order[at : at + 3], 7, state)
+            execute(connection, statements)
+        numbers = {number: term for term, number in state.terms.items()}
+        runs: dict[Any, set[int]] = {}
+        for term_id, revision, since, through in connection.execute(
+            "SELECT term_id, revision, since_ns, through_ns FROM run"
+        ):
+            runs.setdefault((numbers[term_id], revision), set()).update(range(since, through))
+        holes: dict[Any, set[int]] = {}
+        for term_id, start, end in connection.execute("SELECT term_id, from_ns, to_ns FROM hole"):
+            holes.setdefault(numbers[term_id], set()).update(range(start, end))
+        connection.close()
+        return runs, holes
+
+    turned = list(records)
+    rng.shuffle(turned)
+    assert told(turned) == told(records)

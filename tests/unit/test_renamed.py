@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.driver import PointSettings, PointSpec
-from gateway.journal.renamed import RenamedHistory, former_id
+from gateway.journal.renamed import RenamedHistory, former_id, last_values
 from gateway.model import (
     Access,
     Cause,
@@ -115,3 +117,20 @@ def test_a_bare_former_name_is_one_of_the_same_device() -> None:
     assert former(None) is None
     assert former("old") == "plc/old"
     assert former("plc0/old") == "plc0/old"
+
+
+async def test_the_last_value_of_a_renamed_point_is_its_own_else_that_of_its_former_name() -> None:
+    stored = {"plc/old": row(1), "plc/kept": row(2), "plc/both": row(3), "plc/was": row(9)}
+
+    async def newest(points: Sequence[str]) -> dict[str, HistoryRow]:
+        return {point: stored[point] for point in points if point in stored}
+
+    names = {"plc/new": "plc/old", "plc/both": "plc/was", "plc/none": "plc/never"}
+    points = ["plc/new", "plc/kept", "plc/both", "plc/none"]
+    found = await last_values(newest, points, names)
+    assert {point: r.time_ns for point, r in found.items()} == {
+        "plc/kept": 2,
+        "plc/both": 3,
+        "plc/new": 1,
+    }
+    assert await last_values(newest, [], names) == {}

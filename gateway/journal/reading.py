@@ -1,0 +1,233 @@
+"""What is read back of a journal: history, gaps, events, records, and what was kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from gateway.clock import Clock
+from gateway.errors import JournalError
+from gateway.journal import history, ledger
+from gateway.journal.coverage import Lost, Ruled
+from gateway.journal.coverage import gaps as gaps_of
+from gateway.journal.kept import Head
+from gateway.journal.opening import Parts
+from gateway.journal.records import Adopted, Audit, Event, Maintenance, Revision, Role
+from gateway.journal.state import kept_records, kept_summary, newest_kept
+from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
+
+_HORIZON_NS: Final = 5 * NS_PER_S
+_RECORDS_MAX: Final = 10_000
+T = TypeVar("T")
+
+
+class JournalReading:
+    """Everything about a journal that changes nothing."""
+
+    def __init__(self, parts: Parts, clock: Clock) -> None:
+        self._state, self._shelf, self._kept = parts.state, parts.shelf, parts.kept
+        self._writer, self._reader, self._slow_reader = (
+            parts.writer,
+            parts.reader,
+            parts.slow_reader,
+        )
+        self._clock = clock
+        self._term_opened_ns = clock.utc_ns()
+
+    # ------------------------------------------------------------------ what was kept
+
+    @property
+    def facts(self) -> dict[tuple[str, str], Any]:
+        """(device, key) -> value of every device fact."""
+        return self._kept.facts
+
+    @property
+    def maintenance(self) -> list[Maintenance]:
+        """What is disabled or substituted now."""
+        return self._kept.maintenance
+
+    @property
+    def head(self) -> Head | None:
+        """The head revision of the configuration, with its record's position and digest."""
+        return self._kept.head
+
+    @property
+    def revision(self) -> Revision | None:
+        """The head revision of the configuration."""
+        head = self._kept.head
+        return None if head is None else head.revision
+
+    @property
+    def diverged(self) -> list[tuple[Position, Revision]]:
+        """The revisions that the loser of a split wrote in it, newest first."""
+        return self._kept.diverged
+
+    @property
+    def rulings(self) -> tuple[Ruled, ...]:
+        """What was ruled on Main-Main: what `Reconstruction` and `streams` take."""
+        return self._kept.rulings
+
+    def names(self, revision: int, term: Term) -> tuple[str, ...] | None:
+        """The point ids of a revision by number, as a term knew it; None if it isn't known."""
+        return self._kept.names(revision, term)
+
+    async def revisions(self, limit: int = 100) -> list[tuple[Position, Revision]]:
+        """The newest revisions, newest first, diverged ones among them."""
+        return await self._reader.run(lambda c: newest_kept(c, "v", limit))
+
+    async def roles(self, limit: int = 100) -> list[tuple[Position, Role]]:
+        """The newest role changes of both nodes, newest first."""
+        return await self._reader.run(lambda c: newest_kept(c, "r", limit))
+
+    async def audit(self, limit: int = 100) -> list[tuple[Position, Audit]]:
+        """The newest audit entries, newest first."""
+        return await self._reader.run(lambda c: newest_kept(c, "a", limit))
+
+    async def events(self, from_ns: int, to_ns: int, limit: int = 1000) -> list[Event]:
+        """The events of [from, to), oldest first."""
+        return await self._ask(
+            lambda: partial(ledger.events, self._reader, self._shelf.files(), from_ns, to_ns, limit)
+        )
+
+    async def _ask(self, work: Callable[[], Callable[[], T]]) -> T:
+        return await self._reader.ask(work, self._writer.damage.met)
+
+    # ------------------------------------------------------------------ HistoryReader
+
+    async def read(
+        self,
+        point: str,
+        from_ns: int,
+        to_ns: int,
+        limit: int,
+        cursor: tuple[int, ...] | None = None,
+        reverse: bool = False,
+    ) -> HistoryPage:
+        """The samples in [from, to), oldest first, or newest first with `reverse`.
+
+        A page holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
+        """
+        span = (from_ns, to_ns, limit, cursor, reverse)
+        return await self._ask(
+            lambda: partial(history.page, self._reader, self._shelf.view(point), point, *span)
+        )
+
+    async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The last sample at or before an instant, or None."""
+        return await self._ask(
+            lambda: partial(
+                history.at_or_before, self._reader, self._shelf.view(point), point, time_ns
+            )
+        )
+
+    async def after(self, point: str, time_ns: int) -> HistoryRow | None:
+        """The first sample after an instant, or None."""
+        return await self._ask(
+            lambda: partial(history.after, self._reader, self._shelf.view(point), point, time_ns)
+        )
+
+    async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
+        """The stretches of [from, to) that coverage does not cover, by scan class, in order.
+
+        What is yet to be declared (the newest seconds; on a Standby, what its Main has yet to
+        send) is not a gap, nor is the time before the site's first revision.
+        """
+        found = await self._ask(
+            lambda: partial(
+                ledger.coverage, self._reader, self._shelf.files(), device, from_ns, to_ns
+            )
+        )
+        now_ns = self._clock.utc_ns()
+        horizon_ns = self._horizon_ns(now_ns)
+        losses = list(found.losses)
+        failed_ns = self._writer.store_failed_since_ns
+        if failed_ns is not None and self._writer.reigns:
+            horizon_ns = now_ns
+            losses.append(Lost(Cause.STORE, failed_ns, now_ns))
+        born_ns = self._kept.born_ns
+        begin_ns = from_ns if born_ns is None else max(from_ns, born_ns)
+        window = (begin_ns, max(begin_ns, min(to_ns, horizon_ns)))
+
+        def configured(term: Term, revision: int) -> bool:
+            return self._kept.has_device(revision, term, device)
+
+        return [
+            gap
+            for scan_class in found.scan_classes
+            for gap in gaps_of(
+                device,
+                scan_class,
+                window,
+                found.runs,
+                found.holes,
+                losses,
+                self._writer.floor_ns,
+                configured,
+                rulings=self._kept.rulings,
+            )
+        ]
+
+    def _horizon_ns(self, now_ns: int) -> int:
+        """Up to when coverage can be expected to be here."""
+        writer = self._writer
+        if writer.reigns:
+            return max(writer.through_ns or self._term_opened_ns, now_ns - _HORIZON_NS)
+        heard_ns = writer.adopted_coverage_ns
+        if heard_ns is not None and abs(now_ns - heard_ns) < _HORIZON_NS:
+            return writer.coverage_end_ns
+        return max(writer.coverage_end_ns, now_ns - _HORIZON_NS)
+
+    async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
+        """The newest sample of each point that has any: what the live table starts from."""
+        tails, view = self._shelf.last_in_memory(points), self._shelf.view("")
+        return await self._reader.run(
+            lambda _: history.last_values(self._reader, view, tails, points)
+        )
+
+    # ------------------------------------------------------------------ replication and care
+
+    async def records(
+        self, term: Term, from_seq: int, limit: int = 1000, size_max: int = 1 << 20
+    ) -> list[tuple[int, bytes, bytes]]:
+        """(seq, wire, digest) of a term's records from a seq on, without a hole.
+
+        At least one if it is held, however large; else at most `size_max` bytes of wire.
+        """
+        pieces = self._shelf.pieces(term, from_seq)
+        limit = min(limit, _RECORDS_MAX)
+        return await self._slow_reader.run(
+            lambda _: ledger.records(self._slow_reader, pieces, term, limit, size_max)
+        )
+
+    async def kept_summary(self) -> dict[Term, tuple[int, bytes]]:
+        """Term -> how many of its records are kept, and the exclusive or of their digests."""
+        return await self._slow_reader.run(kept_summary)
+
+    async def kept_records(
+        self, terms: Collection[Term], after: Position | None = None
+    ) -> list[Adopted]:
+        """The kept records of these terms by position; 10,000 or 8 MiB a call, then `after`."""
+        return await self._slow_reader.run(lambda c: kept_records(c, terms, after))
+
+    async def verify(self) -> list[Position]:
+        """Compute every chain anew; the positions whose digest does not follow from the wire."""
+        pieces = {
+            term: [self._shelf.pieces(term, first) for first, _ in holding.stretches]
+            for term, holding in self._shelf.holdings.terms.items()
+        }
+        return await self._slow_reader.run(lambda _: ledger.verify(self._slow_reader, pieces))
+
+    async def backup(self, target: Path) -> None:
+        """Copy the journal as it stands into a folder; collecting goes on. Raises JournalError."""
+        files = self._shelf.files()
+
+        def work(state: sqlite3.Connection) -> None:
+            ledger.backup(self._slow_reader, files, state, target)
+
+        try:
+            await self._slow_reader.run(work)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the backup to {target} failed: {error}") from error
