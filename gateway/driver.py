@@ -202,6 +202,20 @@ class WriteOutcome(NamedTuple):
     detail: str = ""
 
 
+class Rehearsal(NamedTuple):
+    """What a Standby found when it knocked at a device once.
+
+    `allowed` is false where it must not knock (a shared serial line); `detail` says what was found
+    or why not, `remedy` what a person can do.
+    """
+
+    device: str
+    allowed: bool
+    reached: bool
+    detail: str
+    remedy: str = ""
+
+
 class Frame(NamedTuple):
     """One frame on a line, for `hotpair trace`: raw bytes and what they mean."""
 
@@ -260,6 +274,12 @@ class Line(Protocol):
     @property
     def spec(self) -> LineSpec: ...
 
+    def prepare(self, device: str) -> None:
+        """Work out now what the first scan of a device would have to; nothing is sent.
+
+        Takes milliseconds; done while idle, so that a takeover only opens sockets. Idempotent.
+        """
+
     async def scan(self, device: str, scan_class: str) -> Scan:
         """Read one class of one device, connecting first if need be."""
 
@@ -284,8 +304,35 @@ class Line(Protocol):
     async def withdraw(self, device: str) -> None:
         """Say nothing more to a device until its next scan; close what no other device needs."""
 
+    async def rehearse(self, device: str) -> Rehearsal:
+        """Connect once on a connection of its own, ask one harmless thing, disconnect.
+
+        Asked on a Standby, so `may_send` is not asked. Never raises DeviceError: that is a reason.
+        """
+
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""
+
+
+class Registers(Protocol):
+    """Three registers of a PLC that serve as witness, on a small connection of their own.
+
+    Not gated by `may_send`: a Standby speaks to witnesses too. Each request raises DeviceError;
+    after an error or a cancelled request the connection is thrown away, and made anew by the next.
+    """
+
+    @property
+    def connection(self) -> int:
+        """Another number each time the connection was made anew."""
+
+    async def read(self, address: int, count: int) -> list[int]:
+        """`count` holding registers from `address` on."""
+
+    async def write(self, address: int, values: Sequence[int]) -> None:
+        """Write holding registers; sent once, never repeated."""
+
+    def close(self) -> None:
+        """Throw the connection away. Idempotent; the next request makes it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +340,8 @@ class DriverContext:
     """What a driver gets from the house; `facts` maps (device, key) to what was learned before.
 
     `learned` takes (device, key, value): a JSON-like value that is journalled and replicated.
-    `alarm` takes (device, severity 0..1000 as OPC UA has it, text).
+    `alarm` takes (device, severity 0..1000 as OPC UA has it, text). `reign_ns` is how long a reign
+    outlasts its last heartbeat: no field socket may hold unsent bytes longer (0: no bound).
     """
 
     clock: Clock
@@ -305,6 +353,7 @@ class DriverContext:
     learned: Callable[[str, str, Any], None]
     alarm: Callable[[str, int, str], None]
     may_send: Callable[[], bool]
+    reign_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +363,8 @@ class Schema:
     `published_type` gives the type of a point after scaling. `review` finds what no single model
     sees: it takes a line with its devices and yields (device, point or "", key, message, remedy);
     a message that begins with `warning: ` hinders no start. `requests` foretells how many requests
-    one scan of a class takes, for the summary of `hotpair check`.
+    one scan of a class takes, for the summary of `hotpair check`. `files` yields (device, key, path
+    beside site.yaml) of what each node must have for itself: secrets, certificates.
     """
 
     device: type[DeviceSettings]
@@ -325,6 +375,7 @@ class Schema:
     subscribed: Callable[[Any], bool]
     review: Callable[[LineSpec], Sequence[tuple[str, str, str, str, str]]]
     requests: Callable[[DeviceSpec, str], int] | None = None
+    files: Callable[[LineSpec], Sequence[tuple[str, str, str]]] | None = None
 
 
 class Driver(Protocol):

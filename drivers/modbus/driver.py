@@ -6,7 +6,7 @@ from drivers.modbus.layout import Layout
 from drivers.modbus.line import OpenLine
 from drivers.modbus.refusals import Refusals
 from drivers.modbus.review import review
-from drivers.modbus.settings import ModbusDevice, ModbusLine, effective
+from drivers.modbus.settings import ModbusDevice, ModbusLine, Tls, effective
 from gateway.driver import DeviceSpec, Driver, DriverContext, Line, LineSpec, Schema
 from profiles.schema import ModbusPoint, Profile, published_type
 
@@ -15,6 +15,16 @@ def requests(device: DeviceSpec, scan_class: str) -> int:
     """How many requests one scan of a class takes; SunSpec points count once the device is met."""
     layout = Layout.of(device, effective(device), None, serial=False)
     return len(layout.plan_of(scan_class, Refusals((), 0)).blocks)
+
+
+def files(line: LineSpec) -> list[tuple[str, str, str]]:
+    """The certificates that a line of Modbus/TCP Security names: each node has its own."""
+    tls: Tls | None = line.settings.tls
+    if tls is None:
+        return []
+    named = (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
+    first = line.devices[0].name
+    return [(first, f"line.tls.{key}", path) for key, path in named if path]
 
 
 class ModbusDriver:
@@ -30,6 +40,7 @@ class ModbusDriver:
         subscribed=lambda settings: False,
         review=review,
         requests=requests,
+        files=files,
     )
 
     def open_line(self, line: LineSpec, context: DriverContext) -> Line:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from drivers.modbus import frames
 from drivers.modbus.backoff import link_wait_ns, unit_wait_ns
 from drivers.modbus.heartbeat import beat
-from drivers.modbus.pdu import RawReply, RawRequest
+from drivers.modbus.pdu import RawRequest, data_of
+from drivers.modbus.rehearsal import rehearse
 from drivers.modbus.resync import Suspects, probe_counts
 from drivers.modbus.session import OtherMaster, Session, Sink
 from drivers.modbus.settings import ModbusLine
@@ -27,6 +28,7 @@ from gateway.driver import (
     Frame,
     LineSpec,
     PointSpec,
+    Rehearsal,
     Scan,
     WriteOutcome,
 )
@@ -50,7 +52,13 @@ class OpenLine:
         settings: ModbusLine = spec.settings
         self._rtu_framed = settings.is_rtu_framed
         self._session = Session(
-            settings, spec.port, context.clock, context.base_dir, context.bind, context.may_send
+            settings,
+            spec.port,
+            context.clock,
+            context.base_dir,
+            context.bind,
+            context.may_send,
+            context.reign_ns,
         )
         shared = len(spec.devices) > 1
         serial = settings.rtu is not None
@@ -71,6 +79,10 @@ class OpenLine:
         return self._spec
 
     # ------------------------------------------------------------------------------------- the port
+
+    def prepare(self, device: str) -> None:
+        """Make the read plans of a device."""
+        self._units[device].prepare()
 
     async def scan(self, device: str, scan_class: str) -> Scan:
         """Read one class of one device; faults come back in the Scan."""
@@ -157,6 +169,12 @@ class OpenLine:
                 for unit in self._units.values():
                     unit.diagnostics.connected = False
 
+    async def rehearse(self, device: str) -> Rehearsal:
+        """Knock at a device once, on a connection of its own; what it said."""
+        if self._session.connected and self._units[device].diagnostics.connected:
+            return Rehearsal(device, True, True, "connected: this node polls it")
+        return await rehearse(self._spec, self._units[device], self._context)
+
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""
         self._closed = True
@@ -240,7 +258,7 @@ class OpenLine:
                 unit.holds.quirks.ignore_tid,
                 self._sink(unit),
             )
-            data = self._checked(request, size, reply)
+            data = data_of(request, size, reply)
             answered = True
         except Refused as refused:
             answered = True
@@ -270,21 +288,6 @@ class OpenLine:
                     )
                 self._session.recover()
         return data
-
-    def _checked(self, request: RawRequest, size: int | None, reply: RawReply) -> bytes:
-        """The data of a reply. Raises Refused for an exception, InvalidReply for nonsense."""
-        if reply.function_code & 0x80:
-            if len(reply.data) != 1:
-                raise InvalidReply(f"an exception of {len(reply.data)} bytes")
-            code = reply.data[0]
-            status = frames.READ_STATUS.get(code, Status.BAD_DEVICE_FAILURE)
-            function = frames.FUNCTION_NAMES.get(request.function_code, "request")
-            text = f"{function} was refused: {frames.exception_name(code)}"
-            raise Refused(text, code, status=status)
-        if size is not None:
-            return frames.read_data(request.function_code, size, reply.data)
-        frames.check_echo(request.function_code, request.payload, reply.data)
-        return reply.data
 
     def _answered(self, unit: Unit, request: RawRequest, sent_ns: int) -> None:
         diagnostics = unit.diagnostics

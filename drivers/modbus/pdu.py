@@ -11,7 +11,9 @@ from typing import Any, Final
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
 
-from drivers.modbus.frames import rtu_reply_size
+from drivers.modbus import frames
+from gateway.errors import InvalidReply, Refused
+from gateway.model import Status
 
 
 class RawRequest(ModbusPDU):  # type: ignore[misc]
@@ -105,7 +107,7 @@ class RtuFramer(FramerRTU):  # type: ignore[misc]
             frame = data[start:]
             if frame[0] != self._unit or frame[1] & 0x7F != self._function:
                 continue
-            size = rtu_reply_size(frame)
+            size = frames.rtu_reply_size(frame)
             if size is None or size == 0 or len(frame) < size:
                 continue
             frame = frame[:size]
@@ -127,3 +129,29 @@ def reply_of(answer: Any) -> RawReply:
     """The reply as our own class: pymodbus hands back what our decoder made."""
     assert isinstance(answer, RawReply)
     return answer
+
+
+def data_of(request: RawRequest, size: int | None, reply: RawReply) -> bytes:
+    """The data of a reply; `size` is what a read must bring, None for a write.
+
+    Raises Refused for an exception, InvalidReply for nonsense.
+    """
+    if reply.function_code & 0x80:
+        if len(reply.data) != 1:
+            raise InvalidReply(f"an exception of {len(reply.data)} bytes")
+        code = reply.data[0]
+        status = frames.READ_STATUS.get(code, Status.BAD_DEVICE_FAILURE)
+        function = frames.FUNCTION_NAMES.get(request.function_code, "request")
+        text = f"{function} was refused: {frames.exception_name(code)}"
+        raise Refused(text, code, status=status)
+    if size is not None:
+        return frames.read_data(request.function_code, size, reply.data)
+    frames.check_echo(request.function_code, request.payload, reply.data)
+    return reply.data
+
+
+def received_text(framer: Framer, request: RawRequest, reply: RawReply | None) -> str:
+    """What came for a request, in words, for traces."""
+    if reply is not None:
+        return frames.describe_reply(reply.dev_id, reply.function_code, reply.data)
+    return framer.rejected or f"no answer to function {request.function_code}"

@@ -22,8 +22,16 @@ from typing import Any, Final
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusUdpClient
 from pymodbus.exceptions import ModbusException, ModbusIOException
 
-from drivers.modbus.frames import describe_reply, describe_request
-from drivers.modbus.pdu import Framer, RawReply, RawRequest, RtuFramer, SocketFramer, reply_of
+from drivers.modbus.frames import describe_request
+from drivers.modbus.pdu import (
+    Framer,
+    RawReply,
+    RawRequest,
+    RtuFramer,
+    SocketFramer,
+    received_text,
+    reply_of,
+)
 from drivers.modbus.serial import character_ns, drive_rs485, frame_gap_ns
 from drivers.modbus.settings import ModbusLine, Rtu
 from drivers.modbus.tls import client_context, remedy
@@ -59,6 +67,7 @@ class Session:
         base_dir: Path,
         bind: str | None,
         may_send: Callable[[], bool],
+        reign_ns: int = 0,
     ) -> None:
         self._settings = settings
         self._port = port
@@ -66,6 +75,7 @@ class Session:
         self._base_dir = base_dir
         self._bind = bind
         self._may_send = may_send
+        self._reign_ns = reign_ns
         self._client: Any = None
         self._framer: Framer = SocketFramer()
         self._host = 0
@@ -223,9 +233,9 @@ class Session:
         sock = self._client.ctx.transport.get_extra_info("socket")
         if sock is not None and sock.type == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, timeout_ns // NS_PER_MS)
-            )
+            # Nor may unsent bytes outlast a reign.
+            bound_ms = max(1, min(timeout_ns, self._reign_ns or timeout_ns) // NS_PER_MS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, bound_ms)
 
     async def _listen(self) -> None:
         """Wait for silence on a serial line. Raises OtherMaster when frames are heard."""
@@ -303,6 +313,8 @@ class Session:
         reply: RawReply | None = None
         try:
             reply = reply_of(await client.execute(False, request))
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # wait_for before 3.12 drops one that meets an answer
         except ModbusIOException:
             raise self._unanswered(timeout_ns) from None
         except (ModbusException, OSError) as error:
@@ -312,7 +324,7 @@ class Session:
             self._awaiting = False
             self._active_ns = self._clock.monotonic_ns()
             if sink is not None and self._received:
-                sink(False, self._received, _received_text(self._framer, request, reply))
+                sink(False, self._received, received_text(self._framer, request, reply))
         if reply.dev_id != request.dev_id or reply.function_code & 0x7F != request.function_code:
             raise InvalidReply(
                 f"asked unit {request.dev_id} function {request.function_code}, "
@@ -386,9 +398,3 @@ class Session:
             if not answer.done():
                 # pymodbus would let the request wait for its time-out.
                 answer.set_exception(ConnectionResetError("the connection was closed"))
-
-
-def _received_text(framer: Framer, request: RawRequest, reply: RawReply | None) -> str:
-    if reply is not None:
-        return describe_reply(reply.dev_id, reply.function_code, reply.data)
-    return framer.rejected or f"no answer to function {request.function_code}"

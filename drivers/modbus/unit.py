@@ -80,6 +80,12 @@ class Unit:
 
     # ------------------------------------------------------------------------------------- reading
 
+    def prepare(self) -> None:
+        """Make the plans of all classes; those of points that must be found first are not known."""
+        if not self.layout.has_models or self._sunspec is not None:
+            for scan_class in self.spec.scan_classes:
+                self.layout.plan_of(scan_class, self.refusals)
+
     async def scan(self, scan_class: str, generation: int) -> list[Observation]:
         """Read one class. Raises DeviceError when the device as a whole did not answer."""
         observations: list[Observation] = []

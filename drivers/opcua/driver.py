@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from drivers.opcua.settings import (
     OpcUaDevice,
     OpcUaPoint,
+    files,
     published_type,
     review,
     subscribed,
@@ -24,6 +25,7 @@ SCHEMA: Final = Schema(
     published_type=published_type,
     subscribed=subscribed,
     review=review,
+    files=files,
 )
 
 

@@ -17,6 +17,7 @@ from drivers.opcua.nodes import NodeText, parse_node, resolve
 from drivers.opcua.observe import Reading
 from drivers.opcua.pki import BadCredentials, NotTrusted
 from drivers.opcua.points import Moment, Points
+from drivers.opcua.rehearsal import rehearse
 from drivers.opcua.session import Session
 from drivers.opcua.settings import OpcUaDevice
 from drivers.opcua.values import (
@@ -39,6 +40,7 @@ from gateway.driver import (
     LineSpec,
     Observation,
     PointSpec,
+    Rehearsal,
     Scan,
     WriteOutcome,
 )
@@ -143,6 +145,9 @@ class OpcUaLine:
         return Fault(cause, error.status, str(error), self.backoff.pause_ns(failure))
 
     # ------------------------------------------------------------------------------- polling
+
+    def prepare(self, device: str) -> None:
+        """Nothing: what a scan needs of the server, only the session tells."""
 
     async def scan(self, device: str, scan_class: str) -> Scan:
         """Read one class of the device, connecting first if need be."""
@@ -310,6 +315,12 @@ class OpcUaLine:
     async def withdraw(self, device: str) -> None:
         """Free the session on the server until the next scan."""
         await self.leave()
+
+    async def rehearse(self, device: str) -> Rehearsal:
+        """Log in once on a session of its own and leave again; what the server said."""
+        if self._session is not None and self._session.alive:
+            return Rehearsal(device, True, True, "connected: this node reads it")
+        return await rehearse(self._device, self._context)
 
     async def close(self) -> None:
         """Free the session on the server if that may still be said, and close. Idempotent."""

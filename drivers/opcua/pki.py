@@ -226,6 +226,15 @@ def fingerprint(der: bytes) -> str:
     return digest.finalize().hex(":").upper()
 
 
+def fingerprint_of(path: Path) -> str:
+    """` (SHA-256 …)` of a certificate file, or nothing where it can't be read."""
+    try:
+        der = _der(parse_certificate(read_file(path, "the certificate"), str(path)))
+    except BadCredentials:
+        return ""
+    return f" (SHA-256 {fingerprint(der)})"
+
+
 def pinned(security: Security, base_dir: Path) -> bytes | None:
     """The DER certificate that the server must show, if the site pins one."""
     if security.server_certificate is None:

@@ -203,7 +203,8 @@ class Session:
         assert protocol is not None and protocol.transport is not None
         sock = protocol.transport.get_extra_info("socket")
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            timeout_ms = self.device.timeout_ns // NS_PER_MS
+            reign_ns = self._context.reign_ns or self.device.timeout_ns
+            timeout_ms = max(1, min(self.device.timeout_ns, reign_ns) // NS_PER_MS)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     async def _look_around(self) -> None:

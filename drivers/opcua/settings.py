@@ -162,6 +162,25 @@ def subscribed(device: Any) -> bool:
     return bool(device.mode == "subscribe")
 
 
+def files(line: LineSpec) -> list[tuple[str, str, str]]:
+    """The secrets and certificates that devices name: each node has its own."""
+    found = []
+    for spec in line.devices:
+        security: Security | None = spec.settings.security
+        if security is None:
+            continue
+        password = security.password.file if security.password is not None else None
+        named = (
+            ("password.file", password),
+            ("certificate", security.certificate),
+            ("key", security.key),
+            ("server_certificate", security.server_certificate),
+            ("trust", security.trust),
+        )
+        found += [(spec.name, f"security.{key}", path) for key, path in named if path]
+    return found
+
+
 INSECURE_REMEDY: Final = (
     "Add `security: {policy: Basic256Sha256, mode: SignAndEncrypt, user: …, password: {file: …}}`, "
     "or, only if everyone on that network may read and write this device, `insecure: true`"
