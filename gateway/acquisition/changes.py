@@ -36,6 +36,19 @@ class ChangeFilter:
             if point.max_interval_ns is not None:
                 self._restless.setdefault(key, []).append((0, point.number))
 
+    def inherit(self, before: ChangeFilter, devices: Container[str]) -> None:
+        """Know of the points of `devices` what the filter of the revision before knew, by id."""
+        theirs = {p.id: p.number for p in before._points if p.device in devices}
+        for point in self._points:
+            number = theirs.get(point.id)
+            if number is None:
+                continue
+            self._current[point.number] = before._current[number]
+            self._kept[point.number] = before._kept[number]
+            self._kept_ns[point.number] = before._kept_ns[number]
+            if number in before._override:
+                self._override[point.number] = before._override[number]
+
     def accept(self, observations: Iterable[Observation]) -> list[SampleRow]:
         """Take in what a device said; the samples that history must keep, in the same order."""
         rows: list[SampleRow] = []

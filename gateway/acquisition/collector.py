@@ -1,37 +1,39 @@
-"""The shell around the pure parts of acquisition: one task a line, and the writes.
+"""The shell around the pure parts of acquisition: what lines say, and the claim of each second.
 
-The collector asks lines what is due, keeps what changed, and hands batches to the journal. What it
-needs of the house comes as callables in `House`; it knows no journal, no server and no driver by
-name. Nothing here waits for the disk, except when the journal has no room left.
+The collector has lines ask what is due and hands what they say to `Outcomes`. What it needs of the
+house comes as callables in `House`; it knows no journal, no server and no driver by name. Nothing
+here waits for the disk, except when the journal has no room left. One object serves every reign
+and every revision of a node: `ready`, `start`, `swap` while it polls, `drain` or `halt`, `stop`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from gateway.acquisition.changes import ChangeFilter
-from gateway.acquisition.coverage import PATIENCE_NS, CoverageTracker, Key
+from gateway.acquisition.begin import Begin
+from gateway.acquisition.carried import CarriedLine
+from gateway.acquisition.coverage import CoverageTracker
 from gateway.acquisition.ending import end
-from gateway.acquisition.house import BUG_RETRY_NS, Commit, DeviceState, House, broken
+from gateway.acquisition.house import Commit, DeviceState, House
+from gateway.acquisition.lines import Lines
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
-from gateway.acquisition.schedule import Job, LineSchedule
-from gateway.driver import SUBSCRIPTION_CLASS, Delivery, DeviceSpec, Fault, Line, Scan
-from gateway.journal.records import Batch, Maintenance, SampleRow
-from gateway.model import NS_PER_S, Cause, Origin, Status
+from gateway.acquisition.outcomes import Outcomes
+from gateway.acquisition.poller import Poller
+from gateway.acquisition.schedule import Job
+from gateway.driver import Delivery, DeviceSpec, Line, Observation, PointSpec, Scan
+from gateway.journal.records import Maintenance
+from gateway.model import NS_PER_S, Cause, Origin
 
-SUBSCRIPTION_PATIENCE_NS: Final = 12 * NS_PER_S
-"""A quiet subscription proves itself only by its keep-alives, so its claims may lag this far."""
-DAY_NS: Final = 86_400 * NS_PER_S
-FAILED: Final = ""
-"""The scan class of a batch that speaks of a device as a whole."""
+DRAIN_S: Final = 1.0
+"""How long a drain waits for scans under way, and then for their commit: a device's time-out."""
 
 
 class Collector:
-    """Runs the lines of one revision."""
+    """Runs the lines of the revision in force."""
 
     def __init__(
         self,
@@ -42,255 +44,266 @@ class Collector:
         revision: int,
         house: House,
         since_ns: int | None = None,
+        reached: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self.devices = {device.name: device for device in devices}
-        self.states = {device.name: DeviceState() for device in devices}
-        self.maintenance = maintenance
-        self._points = {p.id: (device, p.number) for device in devices for p in device.points}
-        self._lines = {line.spec.name: line for line in lines}
         self._house = house
-        self._live = live
-        self._revision = revision
-        self._filter = ChangeFilter(live.points)
-        start_ns = house.clock.utc_ns() if since_ns is None else since_ns
-        self._wake = {line.spec.name: asyncio.Event() for line in lines}
-        self._schedules: dict[str, LineSchedule] = {}
-        self._begin_grid(start_ns)
-        self.coverage = CoverageTracker(self._keys(), revision, start_ns)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._listening: dict[str, asyncio.Task[None]] = {}
+        self._reached = reached
+        self._since_ns = since_ns
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining_ns: int | None = None
+        self._over = False
         self._passing: set[asyncio.Task[None]] = set()
-        self._era = 0
+        self._moved = asyncio.Event()
+        self.ready(devices, lines, live, maintenance, revision)
 
-    def _keys(self) -> list[tuple[Key, int]]:
+    def ready(
+        self,
+        devices: Sequence[DeviceSpec],
+        lines: Sequence[Line],
+        live: LiveTable,
+        maintenance: MaintenanceState,
+        revision: int,
+    ) -> None:
+        """Stand by with a revision, and with lines that nobody used yet."""
+        self.outcomes = self._outcomes(devices, live, maintenance, revision)
+        self.lines = Lines(lines, self._house, self._took, self._heard)
+
+    def _outcomes(
+        self,
+        devices: Sequence[DeviceSpec],
+        live: LiveTable,
+        maintenance: MaintenanceState,
+        revision: int,
+    ) -> Outcomes:
+        targets = {d.name for d in devices} | {p.id for d in devices for p in d.points}
+        return Outcomes(
+            devices,
+            live,
+            maintenance.within(targets),
+            revision,
+            self._house,
+            lambda device: self.line_of(device).forget(device),
+            self._reached,
+            self._house.clock.utc_ns(),
+        )
+
+    # ------------------------------------------------------------------------------ looking
+
+    @property
+    def polling(self) -> bool:
+        """Whether what lines say is taken in and claimed."""
+        return self._claiming is not None
+
+    @property
+    def devices(self) -> Mapping[str, DeviceSpec]:
+        """The devices of the revision, by name."""
+        return self.outcomes.devices
+
+    @property
+    def points(self) -> Mapping[str, PointSpec]:
+        """The points of the revision, by id."""
+        return self.outcomes.points
+
+    @property
+    def states(self) -> Mapping[str, DeviceState]:
+        """How each device fares, by name."""
+        return self.outcomes.states
+
+    @property
+    def maintenance(self) -> MaintenanceState:
+        """What people took out of service."""
+        return self.outcomes.maintenance
+
+    @property
+    def coverage(self) -> CoverageTracker:
+        """What may be claimed."""
+        return self.outcomes.coverage
+
+    @property
+    def answers(self) -> int:
+        """How often any device answered since this node stood ready."""
+        return self.outcomes.answers
+
+    def in_service(self) -> list[tuple[CarriedLine, list[str]]]:
+        """The lines, and the devices on each that are not disabled."""
+        disabled = self.maintenance.disabled
         return [
-            ((d.name, scan_class), SUBSCRIPTION_PATIENCE_NS if d.subscribed else PATIENCE_NS)
-            for d in self.devices.values()
-            for scan_class in d.scan_classes
+            (p.line, [d.name for d in p.line.spec.devices if d.name not in disabled])
+            for p in self.lines.pollers.values()
         ]
 
-    def line_of(self, device: str) -> Line:
+    def line_of(self, device: str) -> CarriedLine:
         """The line that a device is on."""
-        return self._lines[self.devices[device].line]
+        return self._poller_of(device).line
 
-    # ------------------------------------------------------------------------------ running
-
-    def _begin_grid(self, now_ns: int) -> None:
-        for name, line in self._lines.items():
-            schedule = LineSchedule(line.spec.devices, now_ns)
-            for device in self.maintenance.disabled:
-                schedule.pause(device)
-            self._schedules[name] = schedule
-            self._wake[name].set()
-
-    def start(self) -> None:
-        """Begin to poll and to listen."""
-        self._begin_grid(now_ns := self._house.clock.utc_ns())
-        for target in self.maintenance.disabled:
-            self._disable(target, now_ns)
-        for target, record in self.maintenance.substituted.items():
-            self._substitute(target, record, now_ns)
-        for line in self._lines.values():
-            self._tasks.append(asyncio.create_task(self._poll(line), name=f"line {line.spec.name}"))
-            for device in line.spec.devices:
-                if device.subscribed and device.name not in self.maintenance.disabled:
-                    self._listen(device)
-        self._tasks.append(asyncio.create_task(self._claim(), name="coverage"))
-
-    def _listen(self, device: DeviceSpec) -> None:
-        task = asyncio.create_task(self._hear(device), name=f"subscription {device.name}")
-        self._listening[device.name] = task
-
-    async def _hear(self, device: DeviceSpec) -> None:
-        while True:
-            try:
-                await self.line_of(device.name).listen(
-                    device.name, partial(self._delivered, device)
-                )
-            except Exception as error:  # as for a scan: one driver's bug is one device's fault
-                self._failed(device, broken(device.name, error))
-            await asyncio.sleep(BUG_RETRY_NS / NS_PER_S)
+    def _poller_of(self, device: str) -> Poller:
+        return self.lines.pollers[self.devices[device].line]
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """Every task that must not end by itself: the node watches them."""
-        return [*self._tasks, *self._listening.values()]
+        return [] if self._claiming is None else [*self.lines.tasks, self._claiming]
 
-    async def stop(self) -> None:
-        """Send nothing more, make a last claim, and close the lines."""
-        await end([*self.tasks, *self._passing])
-        self._record()
-        await asyncio.gather(*(line.close() for line in self._lines.values()))
+    # ------------------------------------------------------------------------------ beginning
 
-    async def _poll(self, line: Line) -> None:
-        wake, clock = self._wake[line.spec.name], self._house.clock
-        while True:
-            schedule = self._schedules[line.spec.name]
-            job = schedule.first()
-            wait_ns = None if job is None else job.due_ns - clock.utc_ns()
-            if job is None or wait_ns is None or wait_ns > 0:
-                wake.clear()
-                try:
-                    async with asyncio.timeout(None if wait_ns is None else wait_ns / NS_PER_S):
-                        await wake.wait()
-                except TimeoutError:
-                    pass
-                continue
-            era = self._era
-            scan = await self._scan(line, job)
-            if era != self._era:
-                line.forget(job.device)  # its stamps are of the clock before the step
-            elif scan.fault is not None:
-                schedule.failed(job.device, clock.utc_ns() + scan.fault.retry_after_ns)
-                self._failed(self.devices[job.device], scan.fault)
-            else:
-                self._answered(schedule, job, scan)
-            await self._house.room()
+    def start(self, begin: Begin | None = None) -> None:
+        """Begin to poll, to listen and to claim."""
+        now_ns = self._house.clock.utc_ns()
+        begin = (begin or Begin(since_ns=self._since_ns)).by(now_ns)
+        granted_ns = begin.granted_through_ns
+        since_ns = now_ns if begin.since_ns is None else begin.since_ns
+        if granted_ns is not None:
+            since_ns = granted_ns + 1
+        self.outcomes.begin(since_ns, max(since_ns, begin.not_before_ns))
+        self.lines.begin_grid(now_ns, self.maintenance.disabled)
+        if granted_ns is not None:
+            for poller in self.lines.pollers.values():
+                dues = poller.schedule.grant(granted_ns, begin.unanswered)
+                for key, due_ns in dues.items():
+                    self.coverage.vouched(key, due_ns)
+        self._take_out_of_service(self.devices, now_ns)
+        self.lines.start(self.maintenance.disabled)
+        self._draining_ns = None
+        self._begin_claims()
 
-    async def _scan(self, line: Line, job: Job) -> Scan:
-        try:
-            return await line.scan(job.device, job.scan_class)
-        except Exception as error:  # a bug in a driver must not end the other devices' polling
-            now_ns = self._house.clock.utc_ns()
-            return Scan(now_ns, now_ns, fault=broken(job.device, error))
+    def _begin_claims(self) -> None:
+        self._over = False
+        self._claiming = asyncio.create_task(self._claim(), name="coverage")
 
     async def _claim(self) -> None:
         """Each second, on the second, say what is complete."""
         clock = self._house.clock
         while True:
             await asyncio.sleep((NS_PER_S - clock.utc_ns() % NS_PER_S) / NS_PER_S)
-            self._record()
+            self.outcomes.record(clock.utc_ns())
 
-    def _record(self, now_ns: int | None = None) -> None:
-        record = self.coverage.record(now_ns or self._house.clock.utc_ns())
-        if record is not None:
-            self._house.append(record)
-
-    # ------------------------------------------------------------------------------ outcomes
-
-    def _answered(self, schedule: LineSchedule, job: Job, scan: Scan) -> None:
-        device = self.devices[job.device]
-        state = self.states[job.device]
-        if device.name in self.maintenance.disabled:
-            return
-        if state.fault is not None:
-            schedule.recovered(device.name, scan.received_ns)
-            self._recovered(device, scan.received_ns)
-        done = schedule.done(job, scan.received_ns)
-        key = (device.name, job.scan_class)
-        if done.skipped_from_ns is not None:
-            self._overrun(key, done.skipped_from_ns, scan.received_ns)
-        if not scan.complete:
-            self.coverage.failed(key, Cause.DEVICE, scan.received_ns)
-        begins = scan.complete and self.coverage.scanned(key, scan.received_ns, done.next_due_ns)
-        state.scans += 1
-        state.last_scan_ns = scan.received_ns
-        rows = self._filter.accept(scan.observations)
-        self._keep(device, job.scan_class, begins, rows, scan.requested_ns, scan.received_ns)
-
-    def _keep(
-        self,
-        device: DeviceSpec,
-        scan_class: str,
-        begins: bool,
-        rows: list[SampleRow],
-        requested_ns: int,
-        received_ns: int,
-    ) -> None:
-        state = self.states[device.name]
-        day = received_ns // DAY_NS
-        begins = begins or state.days.get(scan_class) != day
-        if begins:
-            state.days[scan_class] = day
-            just_kept = {row[0] for row in rows}
-            rows += self._filter.restate(device.name, scan_class, received_ns, just_kept)
+    def _took(self, poller: Poller, job: Job, scan: Scan) -> None:
+        if scan.fault is not None:
+            retry_ns = self._house.clock.utc_ns() + scan.fault.retry_after_ns
+            poller.schedule.failed(job.device, retry_ns)
+            self.outcomes.failed(self.devices[job.device], scan.fault)
         else:
-            rows += self._filter.overdue(device.name, scan_class, received_ns)
-        if not rows:
-            self._live.polled(device.name, scan_class, received_ns)
-            return
-        state.samples += len(rows)
-        origin = Origin.SUBSCRIPTION if device.subscribed else Origin.POLL
-        self._house.append(
-            Batch(
-                device.name,
-                scan_class,
-                self._revision,
-                origin,
-                requested_ns,
-                received_ns,
-                tuple(rows),
-                begins,
-            )
-        )
+            self.outcomes.answered(poller.schedule, job, scan)
+        self._moved.set()
 
-    def _failed(self, device: DeviceSpec, fault: Fault) -> None:
-        if device.name in self.maintenance.disabled:
-            return
-        state = self.states[device.name]
+    def _heard(self, device: str, delivery: Delivery) -> None:
+        if self.polling and device in self.lines.listening:
+            self.outcomes.delivered(self.devices[device], delivery)
+
+    # ------------------------------------------------------------------------------ ending
+
+    async def drain(self, patience_s: float = DRAIN_S) -> int:
+        """Answer for every scan instant up to now and begin no later one; that time, in ns UTC.
+
+        All is committed then, the last claim included. A scan that takes longer than `patience_s`
+        is given up and its class has a hole, as have subscriptions from their last sign of life.
+        """
+        if not self.polling:
+            return self._draining_ns or self._house.clock.utc_ns()
+        through_ns = self._draining_ns = self._house.clock.utc_ns()
+        self.lines.settle(through_ns)
+        await asyncio.gather(self.lines.deafen_all(), self._settled(through_ns, patience_s))
+        if not self._drains(through_ns):
+            return through_ns
+        now_ns = self._house.clock.utc_ns() + 1  # a claim ends before its last moment
+        for poller in self.lines.pollers.values():
+            for job in poller.schedule.outstanding(through_ns):
+                self.coverage.failed((job.device, job.scan_class), Cause.OVERRUN, now_ns)
+        self.outcomes.turn(now_ns)  # another term goes on from here: the next Main's, or our own
+        await end(self._end_claims())
+        # A store that fails has declared its gap by itself.
+        if (said := self.outcomes.said) is not None:
+            await asyncio.wait([asyncio.ensure_future(said)], timeout=patience_s)
+        return through_ns
+
+    def _drains(self, through_ns: int) -> bool:
+        return self.polling and self._draining_ns == through_ns
+
+    async def _settled(self, through_ns: int, patience_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._drains(through_ns) and not self.lines.settled:
+                    self._moved.clear()
+                    await self._moved.wait()
+
+    def _end_claims(self) -> set[asyncio.Task[None]]:
+        """From now on nothing is said any more. The tasks that are still to be ended."""
+        if self._claiming is None:
+            return set()
+        self.lines.disown()
+        ending = {self._claiming, *self._passing}
+        self._claiming = None
+        self._over = True
+        for task in ending:
+            task.cancel()
+        return ending
+
+    def resume(self) -> None:
+        """Go on after a drain that led to nothing, in a new term: what is late is due now."""
+        self._draining_ns = None
+        self.lines.resume()
+        self.lines.listen_all(self.maintenance.disabled)
+        if self._claiming is None:
+            self._begin_claims()
+        self._moved.set()
+
+    def halt(self) -> None:
+        """Ask nothing more, at once, and make the last claim."""
+        if self.polling:
+            self.outcomes.record(self._house.clock.utc_ns(), Cause.NODE_DOWN)
+        self._passing |= self._end_claims()
+        self.lines.halt()
+        self._moved.set()
+
+    async def stop(self) -> None:
+        """Send nothing more, make a last claim, and close the lines."""
+        self.halt()
+        await end(self._passing)
+        self._passing.clear()
+        await self.lines.stop()
+
+    # ------------------------------------------------------------------------------ revisions
+
+    def swap(
+        self,
+        devices: Sequence[DeviceSpec],
+        lines: Sequence[CarriedLine],
+        live: LiveTable,
+        maintenance: MaintenanceState,
+        revision: int,
+        kept: Collection[str],
+    ) -> None:
+        """Go on under another revision, at once.
+
+        A line that is among `lines` again goes on. The devices in `kept` are the same as before,
+        whatever became of their line: they keep their instants, counters and claims.
+        """
         now_ns = self._house.clock.utc_ns()
-        for scan_class in device.scan_classes:
-            self.coverage.failed((device.name, scan_class), fault.cause, now_ns)
-        known, state.fault = state.fault, fault
-        if known is None:
-            state.down_since_ns = now_ns
-            self.line_of(device.name).forget(device.name)
-            self._house.alarm(device.name, 700, f"lost: {fault.detail}")
-        if known is None or known.status != fault.status:
-            numbers = self._filter.numbers(device.name)
-            self._say(device, self._filter.fail(numbers, fault.status, now_ns), Origin.POLL, now_ns)
+        self.outcomes.record(now_ns)
+        before = self.outcomes
+        self.outcomes = self._outcomes(devices, live, maintenance, revision)
+        stay = {name: self.devices[name] for name in kept}
+        self.outcomes.succeed(before, stay)
+        self.lines.swap(lines, stay, self.maintenance.disabled)
+        self._take_out_of_service(set(self.devices) - set(kept), now_ns)
+        self.outcomes.look_around()
 
-    def _recovered(self, device: DeviceSpec, now_ns: int) -> None:
-        state = self.states[device.name]
-        away_s = (now_ns - state.down_since_ns) / NS_PER_S
-        state.fault, state.down_since_ns = None, 0
-        self._house.alarm(device.name, 300, f"back after {away_s:.1f} s")
-
-    def _overrun(self, key: Key, from_ns: int, to_ns: int) -> None:
-        self.coverage.skipped(key, from_ns, to_ns, Cause.OVERRUN)
-        state = self.states[key[0]]
-        state.overruns += 1
-        if to_ns - state.told_overrun_ns > 60 * NS_PER_S:
-            state.told_overrun_ns = to_ns
-            late_ms = (to_ns - from_ns) // 1_000_000
-            text = f"scan class {key[1]} can't keep its period ({late_ms} ms skipped)"
-            self._house.alarm(key[0], 500, f"{text}: {state.overruns} overrun(s) so far")
-
-    def _delivered(self, device: DeviceSpec, delivery: Delivery) -> None:
-        if device.name in self.maintenance.disabled:
-            return
-        if delivery.fault is not None:
-            self._failed(device, delivery.fault)
-            return
-        now_ns = self._house.clock.utc_ns()
-        state = self.states[device.name]
-        if state.fault is not None:
-            self._recovered(device, now_ns)
-        key = (device.name, SUBSCRIPTION_CLASS)
-        if not delivery.complete:
-            self.coverage.failed(key, Cause.OVERRUN, now_ns)
-            self._house.alarm(device.name, 500, "the server dropped values (queue overflow)")
-        # After a hole history is right from the restatement on, which is stamped now.
-        at_ns = now_ns if self.coverage.in_hole(key) else delivery.through_ns
-        begins = self.coverage.scanned(key, at_ns, delivery.through_ns)
-        state.scans += 1
-        state.last_scan_ns = now_ns
-        rows = self._filter.accept(delivery.observations)
-        self._keep(device, SUBSCRIPTION_CLASS, begins, rows, delivery.through_ns, now_ns)
-
-    def _say(self, device: DeviceSpec, rows: list[SampleRow], origin: Origin, at_ns: int) -> Commit:
-        """Journal samples that no scan brought (a fault, maintenance, a write): their commit."""
-        if not rows:
-            return None
-        said = Batch(device.name, FAILED, self._revision, origin, at_ns, at_ns, tuple(rows))
-        return self._house.append(said)
-
-    # ------------------------------------------------------------------------------ the store
+    # ------------------------------------------------------------------------------ the house
 
     def store_failed(self, since_ns: int) -> None:
         """History lost what came since: nothing is claimed until the store takes samples again."""
         self.coverage.failed_all(Cause.STORE, since_ns)
-        self._begin_streams()
+        self.outcomes.begin_streams()
+
+    def turn(self) -> None:
+        """What is said from now on is of a new term: each class's next scan stores every point.
+
+        A drain that is under way led to nothing, then: it returns, and all waits for `resume`.
+        """
+        if self.polling:
+            self._draining_ns = None
+            self._moved.set()
+            self.outcomes.turn(self._house.clock.utc_ns())
 
     def clock_stepped(self, step_ns: int) -> None:
         """The clock was set by `step_ns`: a new stream of claims begins on the new time.
@@ -298,36 +311,40 @@ class Collector:
         Claims end at the old time of the step. When the clock was set forward, what it jumped over
         is declared; a scan under way is dropped. The caller begins a new term at once.
         """
+        if not self.polling:
+            return
         now_ns = self._house.clock.utc_ns()
-        self._record(now_ns - step_ns)
+        self.outcomes.record(now_ns - step_ns)
         since_ns = min(now_ns, self.coverage.through_ns)
-        self._era += 1
-        self.coverage = CoverageTracker(self._keys(), self._revision, since_ns)
+        self.outcomes.begin(since_ns, 0)
         self.coverage.failed_all(Cause.CLOCK, since_ns)
-        self._begin_grid(now_ns)
-        self._begin_streams()
-
-    def _begin_streams(self) -> None:
-        """Make each class's next scan begin a stream: the store is back, or the clock was set."""
-        for state in self.states.values():
-            state.days.clear()
+        self.lines.begin_grid(now_ns, self.maintenance.disabled)
 
     def partition_began(self) -> None:
         """A new file stands alone (rules.md 2): state all that is in force, class by class."""
-        self._aside(self._restate(), "restate")
+        if not self._over:
+            self._aside(self._restate(), "restate")
 
     async def _restate(self) -> None:
-        for device, scan_class in self.coverage.classes:
+        outcomes = self.outcomes
+        for device, scan_class in outcomes.coverage.classes:
+            if self.outcomes is not outcomes:
+                return  # another revision, which states all by itself
             now_ns = self._house.clock.utc_ns()
-            if not self.coverage.in_hole((device, scan_class)):
-                self._keep(self.devices[device], scan_class, True, [], now_ns, now_ns)
+            if not outcomes.coverage.in_hole((device, scan_class)):
+                outcomes.keep(outcomes.devices[device], scan_class, True, [], now_ns, now_ns)
                 await self._house.room()
+
+    def _aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
 
     # ------------------------------------------------------------------------------ commands
 
-    def observed(self, device: str, rows: Sequence[Any], origin: Origin, now_ns: int) -> Commit:
+    def observed(self, device: str, seen: Sequence[Observation], origin: Origin) -> Commit:
         """Take in what a command learned about a device (a value read back after a write)."""
-        return self._say(self.devices[device], self._filter.accept(rows), origin, now_ns)
+        return self.outcomes.observed(device, seen, origin)
 
     def maintain(self, record: Maintenance) -> None:
         """Carry out a maintenance action that was checked and journalled."""
@@ -339,28 +356,26 @@ class Collector:
             case "enable":
                 self._enable(record.target, now_ns)
             case "substitute":
-                self._substitute(record.target, record, now_ns)
+                self.outcomes.substitute(record.target, record, now_ns)
             case "release":
-                self._restore(record.target, now_ns)
+                self.outcomes.restore(record.target, now_ns)
+
+    def _take_out_of_service(self, devices: Collection[str], now_ns: int) -> None:
+        """Carry out what maintenance says of `devices`."""
+        for target in self.maintenance.disabled:
+            if target.partition("/")[0] in devices:
+                self._disable(target, now_ns)
+        for target, record in self.maintenance.substituted.items():
+            if target.partition("/")[0] in devices:
+                self.outcomes.substitute(target, record, now_ns)
 
     def _disable(self, target: str, now_ns: int) -> None:
-        found = self._points.get(target)
-        if found is not None:
-            device, number = found
-            rows = self._filter.override(number, None, Status.BAD_OUT_OF_SERVICE, now_ns)
-            self._say(device, rows, Origin.SUBSTITUTE, now_ns)
+        if target in self.points:
+            self.outcomes.disable_point(target, now_ns)
         elif target in self.devices:
-            device = self.devices[target]
-            self._schedules[device.line].pause(target)
-            if (task := self._listening.pop(target, None)) is not None:
-                task.cancel()
-            for scan_class in device.scan_classes:
-                self.coverage.failed((target, scan_class), Cause.DISABLED, now_ns)
-            numbers = self._filter.numbers(target)
-            rows = self._filter.fail(numbers, Status.BAD_OUT_OF_SERVICE, now_ns)
-            self._say(device, rows, Origin.SUBSTITUTE, now_ns)
-            state = self.states[target]
-            state.fault, state.down_since_ns = None, 0
+            self._poller_of(target).schedule.pause(target)
+            self.lines.deafen(target)
+            self.outcomes.disable_device(target, now_ns)
             self._aside(self._withdraw(target), f"withdraw from {target}")
 
     async def _withdraw(self, device: str) -> None:
@@ -368,33 +383,14 @@ class Collector:
         if device in self.maintenance.disabled:
             await self.line_of(device).withdraw(device)
 
-    def _aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
-
     def _enable(self, target: str, now_ns: int) -> None:
         if target not in self.devices:
-            self._restore(target, now_ns)
+            self.outcomes.restore(target, now_ns)
             return
-        device = self.devices[target]
-        self.line_of(target).forget(target)
+        device, poller = self.devices[target], self._poller_of(target)
+        poller.line.forget(target)
         if device.subscribed:
-            self._listen(device)
+            self.lines.listen(poller.line, device)
         else:
-            self._schedules[device.line].resume(target, now_ns)
-            self._wake[device.line].set()
-
-    def _substitute(self, target: str, record: Maintenance, now_ns: int) -> None:
-        found = self._points.get(target)
-        if found is not None:
-            device, number = found
-            status = Status.GOOD_LOCAL_OVERRIDE
-            rows = self._filter.override(number, record.value, status, now_ns)
-            self._say(device, rows, Origin.SUBSTITUTE, now_ns)
-
-    def _restore(self, target: str, now_ns: int) -> None:
-        found = self._points.get(target)
-        if found is not None:
-            device, number = found
-            self._say(device, self._filter.release(number, now_ns), Origin.SUBSTITUTE, now_ns)
+            poller.schedule.resume(target, now_ns)
+            poller.wake()

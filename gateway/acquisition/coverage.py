@@ -8,7 +8,7 @@ declared as a hole instead, so that one hanging device can't hold up the claims 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,8 @@ class _State:
     hole_from_ns: int | None = None
     cause: Cause = Cause.STARTING
     closed: list[tuple[int, int, Cause]] = field(default_factory=list)
+    unheard: bool = False
+    """No hole, though this term has no value of the key yet: the first scan brings it."""
 
     def open(self, from_ns: int, cause: Cause) -> None:
         if self.hole_from_ns is None:
@@ -61,6 +63,25 @@ class CoverageTracker:
         """The end of the last record."""
         return self._since_ns
 
+    def succeed(
+        self, keys: Iterable[tuple[Key, int]], revision: int, kept: Collection[Key]
+    ) -> CoverageTracker:
+        """The tracker of another revision: its claims begin where the last record of this ended.
+
+        What is known of the keys in `kept` holds on; every other key waits for a good scan.
+        """
+        after = CoverageTracker(keys, revision, self._since_ns)
+        for key in kept:
+            after._states[key] = self._states[key]
+        return after
+
+    def vouched(self, key: Key, through_ns: int) -> None:
+        """Another node answered for this key until `through_ns`: no hole before its first scan."""
+        state = self._states[key]
+        state.hole_from_ns = None
+        state.through_ns = through_ns
+        state.unheard = True
+
     def scanned(self, key: Key, at_ns: int, through_ns: int) -> bool:
         """A good scan at `at_ns` makes the key complete through `through_ns`.
 
@@ -72,7 +93,11 @@ class CoverageTracker:
         opened = state.hole_from_ns is not None
         state.close(at_ns)
         # A delivery that was asked for before the clock was set proves no more than its own moment.
-        state.through_ns = max(state.through_ns, at_ns, through_ns)
+        proven_ns = at_ns if opened else 0
+        if state.unheard:  # the claim must reach the first value, which holds for what is before it
+            proven_ns = at_ns + 1
+            state.unheard = False
+        state.through_ns = max(state.through_ns, through_ns, proven_ns)
         return opened
 
     def failed(self, key: Key, cause: Cause, at_ns: int) -> None:
@@ -86,8 +111,13 @@ class CoverageTracker:
         state.open(at_ns if known else min(at_ns, state.through_ns), cause)
 
     def skipped(self, key: Key, from_ns: int, to_ns: int, cause: Cause) -> None:
-        """The stretch [from, to) holds scan instants that nobody answered for."""
+        """The stretch [from, to) holds scan instants that nobody answered for.
+
+        The instant before it was answered late; that is right only where a value from before holds.
+        """
         state = self._states[key]
+        if state.unheard:
+            from_ns = min(from_ns, state.through_ns)
         if state.hole_from_ns is None and to_ns > from_ns:
             state.closed.append((from_ns, to_ns, cause))
 
@@ -105,15 +135,46 @@ class CoverageTracker:
         """Whether the key waits for a good scan."""
         return self._states[key].hole_from_ns is not None
 
-    def record(self, now_ns: int) -> Coverage | None:
-        """The next record, up to now or as far as can be claimed; None when time did not move."""
+    def record(self, now_ns: int, last: Cause | None = None) -> Coverage | None:
+        """The next record, up to now or as far as can be claimed; None when time did not move.
+
+        With `last`, for the last of a term, it waits for nobody: who is late has a hole of that
+        cause.
+        """
         through_ns = now_ns
         for state in self._states.values():
             if state.hole_from_ns is None and state.through_ns < through_ns:
-                if state.through_ns < now_ns - state.patience_ns:
+                if last is not None:
+                    state.open(state.through_ns, last)
+                elif state.through_ns < now_ns - state.patience_ns:
                     state.open(state.through_ns, Cause.OVERRUN)
                 else:
                     through_ns = state.through_ns
+        return self._through(through_ns)
+
+    def turn(self, now_ns: int) -> Coverage | None:
+        """The last record of a term, up to now: from now on another term of this node claims.
+
+        Who is late is excepted, and is the new term's to claim from where it was complete through.
+        """
+        late = [
+            s for s in self._states.values() if s.hole_from_ns is None and s.through_ns < now_ns
+        ]
+        for state in late:
+            state.open(state.through_ns, Cause.OVERRUN)
+        record = self._through(now_ns)
+        for state in late:
+            state.hole_from_ns = None
+        self._since_ns = min([self._since_ns, *(state.through_ns for state in late)])
+        for state in self._states.values():
+            if state.hole_from_ns is None:  # what was complete before is not in the new stream
+                state.closed = [(self._since_ns, min(state.through_ns, now_ns), Cause.STARTING)]
+                state.unheard = True
+            else:
+                state.hole_from_ns = min(state.hole_from_ns, self._since_ns)
+        return record
+
+    def _through(self, through_ns: int) -> Coverage | None:
         if through_ns <= self._since_ns:
             return None
         holes: list[Hole] = []

@@ -6,7 +6,7 @@ an object a point. ServerTimestamp of a good point is the last good poll of its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.driver import DeviceSpec, PointSpec
@@ -65,6 +65,29 @@ class LiveTable:
     def polled(self, device: str, scan_class: str, received_ns: int) -> None:
         """A scan class was read well, whether or not anything in it changed."""
         self._polled_ns[self._groups[device, scan_class]] = received_ns
+
+    def take_over(self, old: LiveTable, former: Mapping[str, str]) -> None:
+        """Begin with what another revision's table holds, by name, or by the `former` one.
+
+        A point whose type or readability changed begins anew.
+        """
+        known = {p.id: p for p in old.points}
+        for point in self.points:
+            was = known.get(point.id) or known.get(former.get(point.id, ""))
+            if was is None or was.data_type is not point.data_type:
+                continue
+            if was.access.readable and point.access.readable:
+                self.values[point.number] = old.values[was.number]
+                self.statuses[point.number] = old.statuses[was.number]
+                self.source_ns[point.number] = old.source_ns[was.number]
+        for group, index in self._groups.items():
+            if group in old._groups:
+                self._polled_ns[index] = old._polled_ns[old._groups[group]]
+
+    def translation(self, names: Sequence[str]) -> list[int | None]:
+        """Where the points of another revision, by its numbers, are here; None: nowhere."""
+        numbers = {p.id: p.number for p in self.points}
+        return [numbers.get(name) for name in names]
 
     def get(self, point: int) -> Live:
         """A point now."""

@@ -7,7 +7,7 @@ cause `disabled`; a disabled point reads BadOutOfService; a substituted point Go
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from gateway.driver import PointSpec
@@ -36,6 +36,13 @@ class MaintenanceState:
                 self.substituted[record.target] = record
             case "release":
                 self.substituted.pop(record.target, None)
+
+    def within(self, targets: Container[str]) -> MaintenanceState:
+        """What of this concerns devices and points that exist."""
+        return MaintenanceState(
+            {name: record for name, record in self.disabled.items() if name in targets},
+            {name: record for name, record in self.substituted.items() if name in targets},
+        )
 
 
 def replay(records: Iterable[Maintenance]) -> MaintenanceState:

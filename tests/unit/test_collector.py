@@ -22,6 +22,7 @@ from gateway.driver import (
     LineSpec,
     Observation,
     PointSpec,
+    Rehearsal,
     Scan,
     WriteOutcome,
 )
@@ -62,6 +63,9 @@ class FakeLine:
         self.written: list[Value] = []
         self.write_error: Exception | None = None
         self.hanging = False
+
+    def prepare(self, device: str) -> None:
+        pass
 
     async def scan(self, device: str, scan_class: str) -> Scan:
         asked_ns = self.clock.utc_ns()
@@ -105,6 +109,9 @@ class FakeLine:
 
     async def withdraw(self, device: str) -> None:
         self.withdrawn.append(device)
+
+    async def rehearse(self, device: str) -> Rehearsal:
+        return Rehearsal(device, True, True, "", "")
 
     async def close(self) -> None:
         pass
@@ -177,7 +184,7 @@ async def test_a_scan_that_misses_a_part_keeps_the_rest_and_declares_the_instant
         await rig.until(lambda: len(rig.of(Batch)) > before)
         assert rig.of(Batch)[-1].complete
         assert len(rig.of(Batch)[-1].samples) == 2
-        rig.collector._record()
+        rig.collector.outcomes.record(rig.clock.utc_ns())
         assert Cause.DEVICE.value in causes(rig)
 
 
@@ -219,7 +226,7 @@ async def test_a_clock_set_back_ends_the_claims_and_drops_the_scan_under_way() -
         assert rig.line.scans > scans + 1
         assert first.complete
         assert first.requested_ns < before_ns - 3000 * NS_PER_S
-        rig.collector._record()
+        rig.collector.outcomes.record(rig.clock.utc_ns())
         assert Cause.CLOCK.value in causes(rig)
 
 
@@ -229,7 +236,7 @@ async def test_a_clock_set_forward_declares_what_it_jumped_over() -> None:
         rig.collector.clock_stepped(3600 * NS_PER_S)
         said = len(rig.journal)
         await rig.until(lambda: any(isinstance(b, Batch) for b in rig.journal[said:]))
-        rig.collector._record()
+        rig.collector.outcomes.record(rig.clock.utc_ns())
         last = rig.of(Coverage)[-1]
         (hole,) = last.holes
         assert hole.cause == Cause.CLOCK.value
