@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli import changing
+from gateway.cli.options import DEFAULT_NODE, Json, NodeFile
 
 app = typer.Typer(
     name="hotpair",
@@ -17,12 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(changing.app)
 
-NodeFile = Annotated[
-    Path, typer.Option("--node", "-n", help="node.yaml, data directory or socket of the node")
-]
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-DEFAULT_NODE = Path("node.yaml")
 NEGATIVE = {"ignore_unknown_options": True}
 """So that `-5` is a value, not an option."""
 
@@ -145,6 +143,60 @@ def events(
 
 
 @app.command()
+def roles(
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="role changes to look at")] = 100,
+) -> None:
+    """List who was Main, from when to when, and why."""
+    from gateway.cli.roles import roles as show
+
+    show(node, json, limit)
+
+
+@app.command()
+def changeover(node: NodeFile = DEFAULT_NODE) -> None:
+    """Hand the reign to the synced Standby: no scan is lost and none doubled."""
+    from gateway.cli.roles import command
+
+    command(node, "/changeover")
+
+
+@app.command()
+def pause(node: NodeFile = DEFAULT_NODE) -> None:
+    """Stop automatic changes of roles on both nodes, also over restarts."""
+    from gateway.cli.roles import command
+
+    command(node, "/pause")
+
+
+@app.command()
+def resume(node: NodeFile = DEFAULT_NODE) -> None:
+    """Let automatic changes of roles go on."""
+    from gateway.cli.roles import command
+
+    command(node, "/resume")
+
+
+@app.command()
+def peer(
+    state: Annotated[str, typer.Argument(help="absent or present")], node: NodeFile = DEFAULT_NODE
+) -> None:
+    """Count a peer under repair as agreeing, until it is heard again."""
+    from gateway.cli.roles import peer as tell
+
+    tell(node, state)
+
+
+@app.command()
+def rehearse(node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
+    """On a Standby: connect once to each device that allows it, and say which refuses and why."""
+    from gateway.cli.roles import rehearse as try_devices
+
+    raise typer.Exit(try_devices(node, json))
+
+
+@app.command()
 def raw(
     device: str,
     area: Annotated[str, typer.Argument(help="holding, input, coil, discrete or node")],
@@ -232,7 +284,8 @@ def outstation(
     unit: Annotated[int, typer.Option(min=1, max=247)] = 1,
     site: Annotated[Path | None, typer.Option(help="emulate all devices of a site.yaml")] = None,
     node: Annotated[
-        Path | None, typer.Option("--node", "-n", help="node.yaml: where the serial lines are")
+        list[Path] | None,
+        typer.Option("--node", "-n", help="node.yaml (of each node): where the serial lines are"),
     ] = None,
     control: Annotated[Path | None, typer.Option(help="socket that takes faults")] = None,
     log: Annotated[Path | None, typer.Option(help="write each poll as a JSON line")] = None,
@@ -241,7 +294,7 @@ def outstation(
     """Emulate an outstation from its profile, or a whole site."""
     from hil.cli import outstation as run_outstation
 
-    raise typer.Exit(run_outstation(profile, listen, unit, site, node, control, log, seconds))
+    raise typer.Exit(run_outstation(profile, listen, unit, site, node or (), control, log, seconds))
 
 
 @app.command()
@@ -257,6 +310,20 @@ def demo(
     from hil.demo import demo as run_demo
 
     raise typer.Exit(asyncio.run(run_demo(seconds, json, base_port, keep)))
+
+
+@app.command()
+def cert(
+    first: Annotated[str, typer.Argument(metavar="A", help="id of one node, as in its node.yaml")],
+    second: Annotated[str, typer.Argument(metavar="B", help="id of the other node")],
+    out: Annotated[Path, typer.Option(help="folder to write into")] = Path(),
+    days: Annotated[int, typer.Option(help="how long they are valid")] = 7_300,
+    force: Annotated[bool, typer.Option("--force", help="replace what exists")] = False,
+) -> None:
+    """Make the keys and certificates of both nodes' links, and print what goes into node.yaml."""
+    from gateway.cli.cert import cert as make
+
+    make(first, second, out, days, force)
 
 
 @app.command()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.build import Loaded
+from gateway.config.disk import Disk
 from gateway.config.files import check_node, check_site, read_text
 from gateway.config.site import SiteConfig
 from gateway.config.text import Unreadable
 from gateway.config.yaml import parse
 from gateway.driver import DeviceSpec, Schema
 from gateway.errors import Problem
+from gateway.journal.peek import revisions_in
 from gateway.model import NS_PER_S
 
 NODE_KEYS = frozenset({"node", "data_dir", "ports", "bind", "link", "opcua", "web"})
@@ -76,9 +78,25 @@ def _requests(device: DeviceSpec, scan_class: str, drivers: Mapping[str, Schema]
     return None if foretell is None else foretell(device, scan_class)
 
 
+def differing(loaded: Loaded) -> list[str]:
+    """How the files on disk differ from the revision that the node runs: they are not in force."""
+    node = loaded.node
+    if node is None:
+        return []
+    head, known = revisions_in(node.data_dir)
+    if head is None:
+        return []
+    disk = Disk(node.site_file)
+    for revision in known:
+        disk.remember(revision.number, revision.files)
+    disk.follow(head.revision.number, head.revision.files)
+    return disk.told(node.node_file)
+
+
 def _as_text(file: Path, loaded: Loaded, drivers: Mapping[str, Schema]) -> list[str]:
     lines = [str(problem) for problem in loaded.problems]
     lines += [f"warning: {problem}" for problem in loaded.warnings]
+    lines += [f"note: {line}" for line in differing(loaded)]
     if loaded.problem_count:
         noun = "problem" if loaded.problem_count == 1 else "problems"
         return [*lines, f"{file}: {loaded.problem_count} {noun}"]
@@ -102,6 +120,7 @@ def _as_json(file: Path, loaded: Loaded, drivers: Mapping[str, Schema]) -> dict[
         "problem_count": loaded.problem_count,
         "problems": [_problem(problem) for problem in loaded.problems],
         "warnings": [_problem(problem) for problem in loaded.warnings],
+        "differs": differing(loaded),
     }
     if loaded.site is not None:
         result["summary"] = summary(loaded.site, drivers)

@@ -15,6 +15,7 @@ from gateway.config.drafts import DeviceDraft, Reading, Source, path
 from gateway.config.explain import Loc, Place, explain
 from gateway.config.found import Found, suggest
 from gateway.config.lines import Lines, endpoint_of
+from gateway.config.link import check_tls
 from gateway.config.node import NodeConfig, NodeFile, node_config
 from gateway.config.site import SCAN_CLASSES, SiteConfig, SiteFile, User
 from gateway.config.windback import check_windback
@@ -39,7 +40,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _NodeDraft:
+class NodeDraft:
     """What a site needs to know of the node it is checked for."""
 
     file: str
@@ -50,7 +51,7 @@ class _NodeDraft:
 
 def build_node(
     file: Path, source: Source, found: Found
-) -> tuple[NodeConfig | None, _NodeDraft | None]:
+) -> tuple[NodeConfig | None, NodeDraft | None]:
     """Check node.yaml."""
     name = str(file)
     reading = Reading(file.parent, source, {}, found)
@@ -60,11 +61,13 @@ def build_node(
     model = _validate(NodeFile, node.plain(), name, node, found, {"node": "a", "data_dir": "."})
     if model is None:  # pragma: no cover - the defaults are valid
         return None, None
+    if model.link is not None and model.link.tls is not None:
+        check_tls(model.link.tls, node, name, reading)
     site = Place(name, node.line_of(("site",)), "site")
     ports = node.child("ports")
     port_line = {key: at.line for key, at in ports.mapping.items()} if ports else {}
     config = node_config(file, model)
-    return config, _NodeDraft(name, config.ports, port_line, site)
+    return config, NodeDraft(name, config.ports, port_line, site)
 
 
 def build_site(
@@ -72,7 +75,7 @@ def build_site(
     source: Source,
     drivers: Mapping[str, Schema],
     found: Found,
-    node: _NodeDraft | None = None,
+    node: NodeDraft | None = None,
 ) -> SiteConfig | None:
     """Check a site and all that it names; None when problems were found.
 
@@ -299,6 +302,15 @@ def _check_devices(
         elif (line := line_of.get(witness.device)) is not None and _is_serial(line):
             remedy = "Name a PLC that both nodes reach over a network."
             reading.problem(place, "sits on a serial line", remedy, witness.device)
+        elif line is not None and _transport(line) == "udp":
+            remedy = "Name a PLC that both nodes reach by TCP."
+            message = "is reached by UDP, where a request may arrive twice"
+            reading.problem(place, message, remedy, witness.device)
+
+
+def _transport(line: LineSpec) -> str:
+    endpoint = endpoint_of(line.settings) if line.settings is not None else None
+    return endpoint[0] if endpoint is not None else ""
 
 
 def _is_serial(line: LineSpec) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config.build import Loaded, build, build_site, loaded
+from gateway.config.build import Loaded, NodeDraft, build, build_node, build_site, loaded
 from gateway.config.drafts import Source
 from gateway.config.found import Found
 from gateway.config.node import NodeConfig
@@ -62,6 +62,40 @@ def load(node_file: Path, drivers: Mapping[str, Schema]) -> tuple[NodeConfig, Si
     if result.node is None or result.site is None:
         raise ConfigError(list(result.problems))
     return result.node, result.site
+
+
+def load_node(node_file: Path) -> NodeConfig:
+    """A node file alone: its site may come from the journal. Raises ConfigError."""
+    node, _ = node_of(node_file)
+    return node
+
+
+def node_of(node_file: Path) -> tuple[NodeConfig, NodeDraft]:
+    """A node file, and what a site is checked against. Raises ConfigError."""
+    found = Found()
+    node, draft = build_node(node_file, source(), found)
+    if node is None or draft is None or found.count:
+        raise ConfigError(found.problems())
+    return node, draft
+
+
+def disk_text(site_file: Path, name: str, shipped: bool) -> str | None:
+    """What the disk, or this program's profiles, now have under a name of a revision."""
+    try:
+        if shipped:
+            return _shipped(name) if name in names() else None
+        return read_text(site_file.parent / name)
+    except Unreadable:
+        return None
+
+
+def stamp(file: Path) -> tuple[int, int]:
+    """What tells that a file was written: its time in ns and its size; zeros without a file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def load_site(site_file: Path, drivers: Mapping[str, Schema]) -> SiteConfig:

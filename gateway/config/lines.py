@@ -196,12 +196,13 @@ class Lines:
         taken: dict[str, str] = {}
         for name, port in ports.items():
             place = Place(node_file, port_line.get(name, 0), path("ports", name))
+            # A port to spare hinders nothing: it is there before the revision that uses it.
             if name not in serial and name not in self._entries:
                 message = f"the site has no serial line `{name}`"
-                self._reading.problem(place, message, suggest(name, serial, "serial lines"))
+                self._reading.warn(place, message, suggest(name, serial, "serial lines"))
             elif name not in serial and name in self._lines and self._lines[name].settings:
                 message = f"the line `{name}` is not serial"
-                self._reading.problem(place, message, "Remove its port.")
+                self._reading.warn(place, message, "Remove its port.")
             if (other := taken.setdefault(port, name)) != name:
                 message = f"`{port}` is already the port of `{other}`"
                 self._reading.problem(place, message, "One port serves one line.")

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -77,20 +77,56 @@ class LinkSerial(Settings):
     """A null-modem cable between the nodes."""
 
     port: str
-    baudrate: int = Field(115_200, ge=1_200, le=4_000_000)
+    baudrate: int = Field(
+        115_200, ge=9_600, le=4_000_000, description="below 9600 a heartbeat takes too long"
+    )
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) and not isinstance(value, HostPort) else [value]
+
+
+PATHS_MAX: Final = 8
+Endpoints = Annotated[
+    tuple[Endpoint, ...],
+    Field(min_length=1, max_length=PATHS_MAX),
+    BeforeValidator(_several, json_schema_input_type=str | list[str]),
+]
 
 
 class Link(Settings):
-    """The paths between the nodes."""
+    """The paths between the nodes: addresses here, and where the peer is found, in one order."""
 
-    listen: Endpoint
-    peer: tuple[Endpoint, ...] = Field(min_length=1, max_length=8)
+    listen: Endpoints
+    peer: Endpoints
     tls: LinkTls | None = None
     serial: LinkSerial | None = None
 
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The network paths as the role machine, the log and the status call them."""
+        return tuple(map(str, self.peer))
+
+    @model_validator(mode="after")
+    def _leads_to_the_peer(self) -> Link:
+        for name, addresses in (("listen", self.listen), ("peer", self.peer)):
+            if len(set(addresses)) < len(addresses):
+                raise ValueError(f"`{name}` has an address twice: write each path once")
+        if own := set(self.listen) & set(self.peer):
+            raise ValueError(
+                f"`peer` names this node's own address {min(map(str, own))}: "
+                "write where the other node listens"
+            )
+        if nowhere := [p for p in self.peer if p.host in ("0.0.0.0", "::")]:
+            raise ValueError(
+                f"`peer` names {nowhere[0]}, which is no address of a node: "
+                "write where the other node listens"
+            )
+        return self
+
     @model_validator(mode="after")
     def _is_protected(self) -> Link:
-        open_to_all = not self.listen.is_loopback or any(not p.is_loopback for p in self.peer)
+        open_to_all = any(not end.is_loopback for end in (*self.listen, *self.peer))
         if self.tls is None and open_to_all:
             raise ValueError(
                 "a link that leaves this machine needs TLS: write "
@@ -187,6 +223,10 @@ def node_config(file: Path, model: NodeFile) -> NodeConfig:
             peer_cert=folder / link.tls.peer_cert,
         )
         link = link.model_copy(update={"tls": tls})
+    if link is not None and link.serial is not None:
+        port = _port(folder, link.serial.port)
+        serial = link.serial.model_copy(update={"port": port})
+        link = link.model_copy(update={"serial": serial})
     return NodeConfig(
         node=model.node,
         data_dir=folder / model.data_dir,

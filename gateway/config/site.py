@@ -88,12 +88,27 @@ class PairSettings(Settings):
     heartbeat_ns: Wait = Field(100 * NS_PER_MS, alias="heartbeat")
     takeover_after_ns: Wait = Field(NS_PER_S, alias="takeover_after")
     startup_wait_ns: Wait = Field(3 * NS_PER_S, alias="startup_wait")
+    field_lost_after_ns: Wait = Field(
+        10 * NS_PER_S,
+        alias="field_lost_after",
+        description="a Main that reaches no device for this long hands over to one that does",
+    )
+    clock_apart_ns: Wait = Field(
+        NS_PER_S,
+        alias="clock_apart",
+        description="clocks of the nodes that differ by more are an alarm",
+    )
     replication: Literal["async", "sync"] = "async"
     sync_timeout_ns: Wait = Field(500 * NS_PER_MS, alias="sync_timeout")
     sync_fallback: Literal["async", "hold"] = "async"
     duty: Literal["merge", "discard"] = "merge"
     writes_alone: Literal["allow", "refuse"] = "allow"
     standby_endpoint: Literal["closed", "warm"] = "closed"
+    standby_probe: Literal["off", "on", "rehearse"] = Field(
+        "off",
+        description="a Standby looks at the field only when its Main lost it (off), each minute "
+        "(on), or tries each device once an hour (rehearse)",
+    )
     witness: Witness = Witness()
 
     @model_validator(mode="after")

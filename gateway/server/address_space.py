@@ -6,11 +6,11 @@ which no device or point name may contain: `plc1#Diagnostics.Requests`, `plc1/le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from asyncua import ua
-from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
+from asyncua.server.address_space import AttributeValue, NodeData
 
 from gateway.acquisition.live import LiveTable
 from gateway.driver import DeviceSpec, PointSpec
@@ -20,6 +20,7 @@ from gateway.server.diagnostics import DiagnosticsTable
 from gateway.server.encoding import BUILT_IN, Stamped, from_ticks
 from gateway.server.nodes import (
     NAMESPACE,
+    Layers,
     TreeBuilder,
     attribute,
     computed,
@@ -33,24 +34,28 @@ _AS_TEXT: Final = "ValueAsText"
 _UNKNOWN: Final = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
 
 
-class SiteTree:
-    """Builds the nodes of a site, and finds the point behind a NodeId."""
+class Staged(NamedTuple):
+    """The nodes of a revision, made beside those that are served."""
 
-    def __init__(
-        self,
-        site: str,
-        devices: Sequence[DeviceSpec],
-        live: LiveTable,
-        table: DiagnosticsTable,
-        namespace_uri: str,
-    ) -> None:
+    nodes: dict[ua.NodeId, NodeData]
+    points: dict[str, PointSpec]
+    counters: dict[str, tuple[str, diagnostics.Counter]]
+    live: LiveTable
+
+
+class SiteTree:
+    """Makes the nodes of a site's revisions, serves one, and finds the point behind a NodeId.
+
+    Values are asked of the tree by name, so that a node does not know which revision it is of.
+    """
+
+    def __init__(self, site: str, table: DiagnosticsTable, namespace_uri: str) -> None:
         self._site = site
-        self._devices = devices
-        self._live = live
         self._table = table
         self._namespace_uri = namespace_uri
-        self._space: AddressSpace | None = None
-        self._by_id: dict[str, PointSpec] = {p.id: p for p in live.points}
+        self._space: Layers | None = None
+        self._live: LiveTable
+        self._by_id: dict[str, PointSpec] = {}
         self._counters: dict[str, tuple[str, diagnostics.Counter]] = {}
         self._point_value = computed(self.read_point)
         self._counter_value = computed(self._read_counter)
@@ -64,25 +69,45 @@ class SiteTree:
             return None
         return self._by_id.get(nodeid.Identifier)
 
+    def point_of(self, identifier: str) -> PointSpec | None:
+        """The point of a name `device/point`, or None."""
+        return self._by_id.get(identifier)
+
     def exists(self, nodeid: ua.NodeId) -> bool:
         """Whether there is a node of that id, of any kind."""
         return self._space is not None and nodeid in self._space
 
-    def build(self, space: AddressSpace) -> None:
-        """Add every node of the site below Objects. Raises ValueError when two ids are equal."""
-        self._space = space
-        builder = TreeBuilder(space)
+    def stage(
+        self, space: Layers, devices: Sequence[DeviceSpec], live: LiveTable
+    ) -> Generator[None, None, Staged]:
+        """Make every node of a revision below Objects; yields often, so that others can go on.
+
+        Nobody sees them before `serve`. Raises ValueError when two ids are equal.
+        """
+        self._units.clear()
+        self._ranges.clear()
+        beside = space.beside()
+        staged = Staged(beside.site, {p.id: p for p in live.points}, {}, live)
+        builder = TreeBuilder(beside)
         objects = standard(ua.ObjectIds.ObjectsFolder)
         site = builder.folder("#Site", objects, self._site)
-        devices = builder.folder("#Devices", site, "Devices")
+        root = builder.folder("#Devices", site, "Devices")
         node = builder.component("#Node", site, "Node", "The node that serves this.")
-        self._add_counters(builder, node, "#Node", diagnostics.NODE, diagnostics.NODE_COUNTERS)
-        areas: dict[str, ua.NodeId] = {"": devices}
-        for device in self._devices:
+        own, counters = diagnostics.NODE, diagnostics.NODE_COUNTERS
+        self._add_counters(builder, node, "#Node", own, counters, staged)
+        areas: dict[str, ua.NodeId] = {"": root}
+        for device in devices:
             area = getattr(device.settings, "area", "")
-            description = getattr(device.settings, "description", "")
             parent = self._area(builder, areas, area.strip("/"))
-            self._add_device(builder, device, parent, description)
+            yield from self._add_device(builder, device, parent, staged)
+        return staged
+
+    def serve(self, space: Layers, staged: Staged) -> dict[ua.NodeId, NodeData]:
+        """Serve what was made from now on; the nodes that were served before."""
+        before, space.site = space.site, staged.nodes
+        self._space = space
+        self._by_id, self._counters, self._live = staged.points, staged.counters, staged.live
+        return before
 
     def _area(self, builder: TreeBuilder, areas: dict[str, ua.NodeId], path: str) -> ua.NodeId:
         if path not in areas:
@@ -92,15 +117,18 @@ class SiteTree:
         return areas[path]
 
     def _add_device(
-        self, builder: TreeBuilder, device: DeviceSpec, parent: ua.NodeId, description: str
-    ) -> None:
+        self, builder: TreeBuilder, device: DeviceSpec, parent: ua.NodeId, staged: Staged
+    ) -> Generator[None, None, None]:
+        description = getattr(device.settings, "description", "")
         nodeid = builder.component(device.name, parent, device.name, description)
         identifier = f"{device.name}#Diagnostics"
-        counters = builder.component(identifier, nodeid, "Diagnostics")
-        self._add_counters(builder, counters, identifier, device.name, diagnostics.DEVICE)
+        found = builder.component(identifier, nodeid, "Diagnostics")
+        self._add_counters(builder, found, identifier, device.name, diagnostics.DEVICE, staged)
+        yield
         for point in device.points:
             period_ns = device.scan_classes.get(point.scan_class, 0)
             self._add_point(builder, nodeid, point, period_ns / NS_PER_MS)
+            yield
 
     def _add_counters(
         self,
@@ -109,10 +137,11 @@ class SiteTree:
         prefix: str,
         device: str,
         counters: Sequence[diagnostics.Counter],
+        staged: Staged,
     ) -> None:
         for counter in counters:
             identifier = f"{prefix}.{counter.name}"
-            self._counters[identifier] = (device, counter)
+            staged.counters[identifier] = (device, counter)
             builder.variable(
                 identifier,
                 parent,
@@ -201,7 +230,9 @@ class SiteTree:
         return to_data_value(Stamped(*live), point.data_type)
 
     def _read_text(self, nodeid: ua.NodeId, _: ua.AttributeIds) -> ua.DataValue:
-        point = self._by_id[nodeid.Identifier.removesuffix(f"#{_AS_TEXT}")]
+        point = self._by_id.get(nodeid.Identifier.removesuffix(f"#{_AS_TEXT}"))
+        if point is None:
+            return _UNKNOWN
         live = self._live.get(point.number)
         number = live.value
         name = (point.enum or {}).get(number, "") if isinstance(number, int) else ""

@@ -85,6 +85,10 @@ class History:
         self._limits = limits
         self._encoders: dict[str, Encoder] = {}
 
+    def follow(self, reader: HistoryReader) -> None:
+        """Another revision is served: its names may continue the history of others."""
+        self._reader = reader
+
     async def read(
         self, params: ua.HistoryReadParameters, points: ContinuationPoints
     ) -> list[ua.HistoryReadResult]:

@@ -10,7 +10,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 
 from gateway.acquisition.live import Live, LiveTable
 from gateway.driver import PointSpec
-from gateway.model import DataType
+from gateway.model import DataType, Status
 from gateway.server.address_space import SiteTree
 from gateway.server.encoding import (
     BOTH,
@@ -53,16 +53,25 @@ class ItemRefused(Exception):
 class PointTarget:
     """A point: offered readings by the publisher when it changed."""
 
-    __slots__ = ("_live", "spec")
+    __slots__ = ("_live", "_vanished", "spec")
     is_value = True
 
     def __init__(self, spec: PointSpec, live: LiveTable) -> None:
         self.spec = spec
         self._live = live
+        self._vanished: Live | None = None
+
+    def follow(self, spec: PointSpec | None, live: LiveTable, now_ns: int) -> None:
+        """Another revision is served: the point as it has it, None if it has no such point."""
+        self._live = live
+        if spec is None:
+            self._vanished = Live(None, Status.BAD_NODE_ID_UNKNOWN, now_ns, now_ns)
+        else:
+            self.spec, self._vanished = spec, None
 
     def read(self) -> Live:
         """The point now."""
-        return self._live.get(self.spec.number)
+        return self._vanished or self._live.get(self.spec.number)
 
     def make_filter(self, trigger: int, deadband_type: int, deadband: float) -> Filter:
         """The filter a client asks for. Raises FilterRefused."""

@@ -6,12 +6,12 @@ callbacks, and writes never reach the store), and ten thousand points stay small
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
 
 from asyncua import ua
-from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
+from asyncua.server.address_space import AttributeValue, NodeData
 
 from gateway.model import DataType
 from gateway.server.encoding import BUILT_IN
@@ -70,10 +70,54 @@ _TYPE_DEFINITION: Final = standard(ua.ObjectIds.HasTypeDefinition)
 _NO_MASK: Final = constant(0, _V.UInt32)
 
 
+class Layers(MutableMapping[ua.NodeId, NodeData]):
+    """The library's nodes, and over them those of the site, which are exchanged as one.
+
+    Takes the place of the dictionary in the library's address space, as its own shelf does.
+    """
+
+    __slots__ = ("_below", "site")
+
+    def __init__(
+        self, below: MutableMapping[ua.NodeId, NodeData], site: dict[ua.NodeId, NodeData]
+    ) -> None:
+        self._below = below
+        self.site = site
+
+    def beside(self) -> Layers:
+        """The same library's nodes under a site of its own, still empty."""
+        return Layers(self._below, {})
+
+    def _of(self, nodeid: ua.NodeId) -> MutableMapping[ua.NodeId, NodeData]:
+        return self.site if nodeid.NamespaceIndex == NAMESPACE else self._below
+
+    def __getitem__(self, nodeid: ua.NodeId) -> NodeData:
+        return self._of(nodeid)[nodeid]
+
+    def get(self, nodeid: ua.NodeId, default: Any = None) -> Any:
+        return self._of(nodeid).get(nodeid, default)
+
+    def __contains__(self, nodeid: object) -> bool:
+        return nodeid in self._of(nodeid)
+
+    def __setitem__(self, nodeid: ua.NodeId, data: NodeData) -> None:
+        self._of(nodeid)[nodeid] = data
+
+    def __delitem__(self, nodeid: ua.NodeId) -> None:
+        del self._of(nodeid)[nodeid]
+
+    def __iter__(self) -> Iterator[ua.NodeId]:
+        yield from self._below
+        yield from self.site
+
+    def __len__(self) -> int:
+        return len(self._below) + len(self.site)
+
+
 class TreeBuilder:
     """Adds nodes and both directions of their references, each in constant time."""
 
-    def __init__(self, space: AddressSpace) -> None:
+    def __init__(self, space: Layers) -> None:
         self._space = space
         self._type_references: dict[int, ua.ReferenceDescription] = {}
         self._inverse: dict[tuple[ua.NodeId, int], ua.ReferenceDescription] = {}
@@ -225,17 +269,20 @@ class TreeBuilder:
         node_class: ua.NodeClass,
     ) -> None:
         self._types[found.nodeid] = standard(type_definition)
-        self._space[parent].references.append(
-            ua.ReferenceDescription(
-                ReferenceTypeId=standard(reference),
-                IsForward=True,
-                NodeId=found.nodeid,
-                BrowseName=_held(found, _A.BrowseName),
-                DisplayName=_held(found, _A.DisplayName),
-                NodeClass=node_class,
-                TypeDefinition=standard(type_definition),
+        siblings = self._space[parent].references
+        # A node of the library already knows the site that was there before this one.
+        if parent.NamespaceIndex == NAMESPACE or all(r.NodeId != found.nodeid for r in siblings):
+            siblings.append(
+                ua.ReferenceDescription(
+                    ReferenceTypeId=standard(reference),
+                    IsForward=True,
+                    NodeId=found.nodeid,
+                    BrowseName=_held(found, _A.BrowseName),
+                    DisplayName=_held(found, _A.DisplayName),
+                    NodeClass=node_class,
+                    TypeDefinition=standard(type_definition),
+                )
             )
-        )
         found.references.append(self._to_type(type_definition))
         found.references.append(self._to_parent(parent, reference))
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeVar
 
 from asyncua import ua
 
 from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
+from gateway.driver import PointSpec
 from gateway.model import NS_PER_MS, NS_PER_S
 from gateway.server.encoding import data_change
 from gateway.server.items import PointTarget
@@ -27,6 +28,7 @@ from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
 _log: Final = logging.getLogger(__name__)
 STRETCH: Final = 500
 NODE_PERIOD_NS: Final = NS_PER_S
+_K = TypeVar("_K", int, str)
 _DATA_CHANGE: Final = ua.NodeId(ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary)
 _STATUS_CHANGE: Final = ua.NodeId(ua.ObjectIds.StatusChangeNotification_Encoding_DefaultBinary)
 
@@ -53,6 +55,7 @@ class Publisher:
         self._limits = limits
         self._subscriptions: dict[int, tuple[Subscription, Receiver]] = {}
         self._by_point: dict[int, tuple[Item, ...]] = {}
+        self._vanished: dict[str, tuple[Item, ...]] = {}
         self._by_node: dict[Item, None] = {}
         self._dirty: set[int] = set()
         self._later: list[tuple[int, int, Item]] = []
@@ -118,19 +121,41 @@ class Publisher:
         self._waiting.discard(item)
         item.mode = DISABLED
         target = item.target
-        if isinstance(target, PointTarget):
-            number = target.spec.number
-            rest = tuple(other for other in self._by_point[number] if other is not item)
-            if rest:
-                self._by_point[number] = rest
-            else:
-                del self._by_point[number]
-        else:
+        if not isinstance(target, PointTarget):
             del self._by_node[item]
+        elif target.spec.id in self._vanished:
+            _without(self._vanished, target.spec.id, item)
+        else:
+            _without(self._by_point, target.spec.number, item)
 
     def resample(self, item: Item) -> None:
         """Offer an item its present value: it was just enabled, or moved to another session."""
         self._offer(item)
+
+    def follow(self, point: Callable[[str], PointSpec | None], live: LiveTable) -> None:
+        """Another revision is served: items go on with the points of their names.
+
+        Those of a point that is there no more say so, and go on when it is there again. A point
+        whose type changed is another one: a client's item was made for the old type.
+        """
+        groups = [*self._by_point.values(), *self._vanished.values()]
+        self._live, self._by_point, self._vanished = live, {}, {}
+        now_ns = self._clock.utc_ns()
+        for group in groups:
+            was = group[0].target.spec
+            spec = point(was.id)
+            if spec is not None and spec.data_type is not was.data_type:
+                spec = None
+            for item in group:
+                item.target.follow(spec, live, now_ns)
+            if spec is None:
+                self._vanished[was.id] = group
+                for item in group:
+                    self._offer(item)
+            else:
+                self._by_point[spec.number] = group
+        # Values may have changed with the revision: filters compare with what was reported last.
+        self._dirty = set(self._by_point)
 
     def clear(self) -> None:
         """Forget everything: the endpoint closes."""
@@ -173,6 +198,8 @@ class Publisher:
             if done >= STRETCH:
                 done = 0
                 await asyncio.sleep(0)
+                if self._by_point is not by_point:
+                    return  # another revision is served: its points are all dirty
         while self._later and self._later[0][0] <= now_ns:
             item = heapq.heappop(self._later)[2]
             if item in self._waiting:
@@ -260,6 +287,14 @@ class Publisher:
         message.NotificationData = [ua.ExtensionObject(_STATUS_CHANGE, body)]
         message.SequenceNumber = subscription.number(message)
         receiver.send(_response(subscription, message, False))
+
+
+def _without(groups: dict[_K, tuple[Item, ...]], key: _K, item: Item) -> None:
+    rest = tuple(other for other in groups[key] if other is not item)
+    if rest:
+        groups[key] = rest
+    else:
+        del groups[key]
 
 
 def _response(

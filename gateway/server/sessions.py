@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -221,6 +222,18 @@ class Sessions:
         for session in list(self._by_token.values()):
             if session.idle(now_ns):
                 self.close(session, status=_CODES.BadTimeout)
+
+    def users_changed(self, users: Mapping[str, User], guest: User) -> None:
+        """Roles hold at once; who is no user any more, or has another password, is logged out."""
+        for session in list(self._by_token.values()):
+            account = session.account
+            if account is None or account is guest:
+                continue
+            now = users.get(account.name)
+            if now is None or now.password_hash != account.password_hash:
+                self.close(session, status=_CODES.BadUserAccessDenied)
+            else:
+                session.account = now
 
     def close_all(self, status: int) -> None:
         """End every session: the endpoint closes."""

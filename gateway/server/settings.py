@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address: 127.0.0.0/8, ::1 or `localhost`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Role(IntEnum):
@@ -109,7 +115,7 @@ class OpcUaSettings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.insecure and self.host not in LOOPBACK:
+        if self.insecure and not is_loopback(self.host):
             raise ValueError(
                 f"opcua without security listens on loopback only, not on {self.host}: "
                 "use 127.0.0.1, or leave `insecure` off"
