@@ -11,86 +11,100 @@ from typing import Any
 
 from gateway import __version__
 from gateway.acquisition.collector import Collector
-from gateway.acquisition.house import House
-from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import ACTIONS, coerce
-from gateway.acquisition.writes import Writer
 from gateway.clock import Clock
 from gateway.config.node import NodeConfig
-from gateway.config.site import SiteConfig
-from gateway.driver import Frame, PointSpec, WriteOutcome
+from gateway.driver import Frame, PointSpec
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
-from gateway.model import NS_PER_S, HistoryReader, Value, format_time, status_name
+from gateway.model import NS_PER_MS, NS_PER_S, HistoryReader, Value, format_time, status_name
+from gateway.pair.chronicle import reigns
+from gateway.pair.keeper import Keeper
+from gateway.revisions import Revisions
+from gateway.running import Running
 
 RAW_COUNT_MAX = 2_000
 
 
 class NodeView:
-    """What `gateway.web.api` asks of a node; everything here is read from the running parts."""
+    """What `gateway.web.api` shows of a node; everything here is read from the running parts."""
 
     def __init__(
         self,
         node: NodeConfig,
-        site: SiteConfig,
-        collector: Collector,
-        writer: Writer,
-        live: LiveTable,
+        running: Running,
         journal: Journal,
-        history: HistoryReader,
-        house: House,
-        endpoint: Callable[[], str],
+        revisions: Revisions,
+        clock: Clock,
     ) -> None:
+        self.peering: Callable[[], dict[str, Any]] = dict
+        self.keeper: Keeper
         self._node = node
-        self._site = site
-        self._collector = collector
-        self._writer = writer
-        self._live = live
+        self._running = running
         self._journal = journal
-        self._history = history
-        self._house = house
-        self._endpoint = endpoint
-        self._points: dict[str, PointSpec] = {p.id: p for p in live.points}
-        self._started_ns = house.clock.utc_ns()
-        self._paced = (house.clock.monotonic_ns(), 0)
+        self._revisions = revisions
+        self._clock = clock
+        self._started_ns = clock.utc_ns()
+        self._paced = (clock.monotonic_ns(), 0)
 
     @property
-    def _clock(self) -> Clock:
-        return self._house.clock
+    def _collector(self) -> Collector:
+        return self._running.field.collector
 
     @property
     def history(self) -> HistoryReader:
-        return self._history
+        return self._running.history
 
     @property
     def site_devices(self) -> list[str]:
         return list(self._collector.devices)
 
     def knows(self, point: str) -> bool:
-        return point in self._points
+        return point in self._running.points
+
+    def point(self, point: str) -> PointSpec:
+        """A point by id. Raises ControlError."""
+        found = self._running.points.get(point)
+        if found is None:
+            raise ControlError(f"there is no point {point!r}", "`hotpair points` lists them")
+        return found
 
     # ------------------------------------------------------------------------------ looking
 
     def status(self) -> dict[str, Any]:
-        """One screen's worth: the node, its journal, each device."""
-        now_ns = self._clock.utc_ns()
+        """One screen's worth: the node and its peer, the journal, each device."""
+        now_ns, live = self._clock.utc_ns(), self._running.live
+        main = self.keeper.is_main
+        through_ns = self._collector.coverage.through_ns if main else self._journal.coverage_end_ns
+        pair = self.keeper.machine.status(self._clock.monotonic_ns())
+        pair["links_carry"], pair["witness_vote"] = pair.pop("links"), pair.pop("witness")
+        since_ns = now_ns - pair["role_age_ms"] * NS_PER_MS
         return {
             "version": __version__,
-            "site": self._site.site,
+            "site": self._running.site.site,
             "node": self._node.node,
-            "role": "main",
+            **pair,
             "term": str(self._journal.term),
             "now": format_time(now_ns),
-            "since": format_time(self._started_ns),
-            "endpoint": self._endpoint(),
+            "since": format_time(since_ns),
+            "linked": self._node.link is not None,
+            "late_max_ms": round(self.keeper.late_max_ms, 1),
+            "endpoint": self._running.server.endpoint,
+            "endpoint_open": self._running.server.is_open,
             "insecure": self._node.opcua.insecure,
-            "points": len(self._points),
-            "complete_through": format_time(self._collector.coverage.through_ns),
+            "points": len(live.points),
+            "complete_through": format_time(through_ns),
             "storing": self._journal.store_failed_since_ns is None,
+            "conflicts": self._journal.conflicts,
+            "revision": self._revisions.status(),
             "devices": {name: self._device(name, now_ns) for name in self._collector.devices},
             "substituted": sorted(self._collector.maintenance.substituted),
             "disabled": sorted(self._collector.maintenance.disabled),
+            "links": [],
+            "witness": [],
+            "replication": None,
+            **self.peering(),
         }
 
     def _device(self, name: str, now_ns: int) -> dict[str, Any]:
@@ -100,6 +114,8 @@ class NodeView:
         disabled = name in self._collector.maintenance.disabled
         fault = state.fault
         word = "disabled" if disabled else "down" if fault else "up" if state.scans else "starting"
+        if not disabled and not self.keeper.is_main:
+            word = "idle"
         return {
             "state": word,
             "driver": device.driver,
@@ -133,12 +149,12 @@ class NodeView:
         """The live values of the points whose id fits a shell pattern."""
         return [
             self._point(point)
-            for point in self._live.points
+            for point in self._running.live.points
             if pattern == "*" or fnmatch.fnmatchcase(point.id, pattern)
         ]
 
     def _point(self, point: PointSpec) -> dict[str, Any]:
-        live = self._live.get(point.number)
+        live = self._running.live.get(point.number)
         value = live.value
         if isinstance(value, bytes):
             value = value.hex()
@@ -161,12 +177,11 @@ class NodeView:
         """The counters that the OPC UA server shows, by device; `` is the node."""
         holes = {name: self._holes(name) for name in self._collector.devices}
         shown = {name: self._counters(name, holes[name]) for name in holes}
-        revision = self._journal.revision
         shown[""] = {
             "Name": self._node.node,
-            "Role": "main",
+            "Role": self.keeper.machine.role.shown,
             "Term": str(self._journal.term),
-            "Revision": revision.number if revision is not None else None,
+            "Revision": self._running.number or None,
             "Version": __version__,
             "StartTime": self._started_ns,
             "JournalOk": self._journal.store_failed_since_ns is None,
@@ -226,6 +241,36 @@ class NodeView:
             for event in found
         ]
 
+    async def roles(self, limit: int) -> dict[str, Any]:
+        """The newest role changes of both nodes, newest first, and the reigns they add up to."""
+        taken = await self._journal.roles(limit)
+        return {
+            "roles": [
+                {
+                    "time": format_time(role.at_ns),
+                    "node": role.node,
+                    "role": role.role,
+                    "why": role.why,
+                    "term": str(role.term) if role.term else None,
+                    "position": str(position),
+                }
+                for position, role in taken
+            ],
+            "reigns": [
+                {
+                    "node": span.node,
+                    "term": str(span.term) if span.term else None,
+                    "from_ns": span.from_ns,
+                    "to_ns": span.to_ns,
+                    "from": format_time(span.from_ns),
+                    "to": format_time(span.to_ns) if span.to_ns is not None else None,
+                    "why": span.why,
+                    "ended": span.ended,
+                }
+                for span in reigns(taken)
+            ],
+        }
+
     # ------------------------------------------------------------------------------ acting
 
     def _known_device(self, device: str) -> str:
@@ -234,9 +279,15 @@ class NodeView:
             raise ControlError(f"there is no device {device!r}", f"Known are: {known}")
         return device
 
+    def _must_poll(self, lacks: str) -> None:
+        if not self.keeper.is_main:
+            role = self.keeper.machine.role.shown
+            raise ControlError(f"node {self._node.node} is {role} and {lacks}", "Ask the Main")
+
     async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]:
         """Read registers or a node past all maps."""
         line = self._collector.line_of(self._known_device(device))
+        self._must_poll("reads no device")
         if not 1 <= count <= RAW_COUNT_MAX:
             raise ControlError(f"count {count} is out of range", f"Ask for 1 to {RAW_COUNT_MAX}")
         try:
@@ -247,13 +298,15 @@ class NodeView:
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each frame of a device to `sink` until the returned function is called."""
-        return self._collector.line_of(self._known_device(device)).trace(device, sink)
+        line = self._collector.line_of(self._known_device(device))
+        self._must_poll("exchanges no frames with devices")
+        return line.trace(device, sink)
 
     async def maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
         """Disable, enable, substitute or release, journalled before it is done."""
         if action not in ACTIONS:
             raise ControlError(f"unknown action {action!r}", f"Use one of {', '.join(ACTIONS)}")
-        point = self._points.get(target)
+        point = self._running.points.get(target)
         if point is None and (target not in self._collector.devices or action == "substitute"):
             kind = "point" if action in ("substitute", "release") else "device or point"
             raise ControlError(f"there is no {kind} {target!r}", "`hotpair points` lists them")
@@ -263,14 +316,11 @@ class NodeView:
         else:
             value = None
         record = Maintenance(action, target, self._clock.utc_ns(), who, why, value)
-        await self._house.commit(record)
+        await self._running.house.commit(record)
         self._collector.maintain(record)
-        self._house.alarm(target.partition("/")[0], 400, f"{action} {target} by {who}: {why}")
-
-    async def write(self, who: str, point: str, value: Value) -> WriteOutcome:
-        """A control write, as a client of the OPC UA server would make it."""
-        spec = self._points[point]
-        return await self._writer.write(who, spec, coerce(spec, value))
+        self._running.house.alarm(
+            target.partition("/")[0], 400, f"{action} {target} by {who}: {why}"
+        )
 
     async def backup(self, path: str) -> None:
         """An online copy of the journal."""

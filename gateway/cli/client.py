@@ -54,9 +54,9 @@ class NodeClient:
         """A JSON answer."""
         return self._checked(self._send("GET", path, params=params))
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    def post(self, path: str, body: dict[str, Any], timeout_s: float = TIMEOUT_S) -> Any:
         """A JSON answer to a command."""
-        return self._checked(self._send("POST", path, json=body))
+        return self._checked(self._send("POST", path, json=body, timeout=timeout_s))
 
     def lines(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """A stream of JSON lines, until the node or the reader ends it."""

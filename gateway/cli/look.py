@@ -17,7 +17,15 @@ from gateway.cli.client import NodeClient
 from gateway.errors import ControlError
 from gateway.model import format_time, parse_duration, parse_time
 
-STATE_STYLES = {"up": "green", "down": "bold red", "disabled": "yellow", "starting": "cyan"}
+STATE_STYLES = {
+    "up": "green",
+    "down": "bold red",
+    "disabled": "yellow",
+    "starting": "cyan",
+    "idle": "dim",
+}
+DIFFERENCES_SHOWN = 3
+SILENT_MS = 1_000
 COLUMN_MIN_WIDTH = 120
 """What a pipe gets: a table is not squeezed because nobody's terminal is there."""
 
@@ -68,15 +76,67 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> 
     return found
 
 
+def link_state(path: dict[str, Any]) -> str:
+    """How a link fares, in words."""
+    why = f": {path['refused_why']}" if path["refused_why"] else ""
+    if not path["up"]:
+        return f"DOWN{why}"
+    age_ms = path["last_heard_age_ms"]
+    if age_ms is None or age_ms > SILENT_MS:
+        return f"SILENT{why}" if age_ms is None else f"SILENT for {age_ms / 1e3:.1f} s{why}"
+    return f"up{why}"
+
+
+def draw_pair(found: dict[str, Any]) -> list[str]:
+    """The lines about the other node: its role, the links, how far replication is."""
+    if not found["linked"]:
+        return ["no link is configured: a lone node"]
+    peer = found["peer"]
+    known = f"{found['peer_view']}, links {found['links_carry']}"
+    lines = [f"peer: {known}"]
+    if peer is not None:
+        heard = f"heard {peer['heard_ms_ago']} ms ago"
+        lines = [f"peer {peer['node']}: {peer['role_shown']} ({known}), {heard}"]
+        lines[0] += (
+            f", clock {found['clock_ahead_ms']:+.1f} ms, round trip {found['rtt_ms']:.1f} ms"
+        )
+    for path in found["links"]:
+        lines.append(f"  link {path['name']} {link_state(path)}")
+    for way in ("sending", "receiving"):
+        pull = found["replication"][way]
+        equal = {None: "not compared yet", True: "equal", False: "NOT EQUAL"}[pull["equal"]]
+        proven = f" (proven {format_time(pull['equal_at_ns'])})" if pull["equal_at_ns"] else ""
+        lines.append(
+            f"  {way} {pull['percent']:.1f} %: {pull['records_behind']} records, "
+            f"{pull['samples_behind']} samples, {pull['lag_ms']:.0f} ms behind; {equal}{proven}"
+        )
+        lines += [f"    {text}" for text in pull["differences"][:DIFFERENCES_SHOWN]]
+    flags = {
+        "PAUSED: no automatic change of roles": found["paused"],
+        "the peer counts as absent": found["peer_absent"],
+        "CLOCKS APART": found["clocks_apart"],
+        "vetoed by the witness hosts": found["vetoed"],
+        f"handing over: {found['handing_over']}": found["handing_over"],
+    }
+    return lines + [f"  {text}" for text, holds in flags.items() if holds]
+
+
 def draw_status(found: dict[str, Any]) -> RenderableType:
     """The one screen of `hotpair status`."""
     insecure = "  INSECURE: open to all on loopback" if found["insecure"] else ""
+    closed = "" if found["endpoint_open"] else " (closed)"
     storing = "" if found["storing"] else "  THE STORE IS FULL OR BROKEN: history pauses"
-    head = (
-        f"{found['site']}  node {found['node']}  {found['role']} since {found['since']}"
-        f"  term {found['term']}\n{found['endpoint']}{insecure}\n"
-        f"{found['points']} points, complete through {found['complete_through']}{storing}"
-    )
+    revision = found["revision"]
+    lines = [
+        f"{found['site']}  node {found['node']}  {found['role_shown']} since {found['since']}"
+        f" ({found['why']})  term {found['term']}",
+        f"{found['endpoint']}{closed}{insecure}",
+        f"{found['points']} points, revision {revision['running']}, "
+        f"complete through {found['complete_through']}{storing}",
+        *draw_pair(found),
+        *(text for text in (revision["differs"], revision["not_able"]) if text),
+    ]
+    head = "\n".join(lines)
     rows = []
     for name, device in found["devices"].items():
         state = Text(device["state"], STATE_STYLES.get(device["state"], ""))

@@ -27,25 +27,19 @@ def set_up_logging(verbose: bool) -> None:
 
 def run(node_file: Path, verbose: bool) -> int:
     """Run a node until it is told to stop; the exit status."""
-    from gateway.app import App, schemas
-    from gateway.config.files import load
+    from gateway.app import App
+    from gateway.config.files import load_node
 
     set_up_logging(verbose)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
     try:
-        node, site = load(node_file, schemas())
+        node = load_node(node_file)
+        return asyncio.run(App(node).run(say))
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         print(f"{len(error.problems)} problem(s): nothing was started", file=sys.stderr)
         return 1
-
-    def ready(endpoint: str) -> None:
-        print(f"hotpair: node {node.node} of {site.site} is Main, {endpoint}", flush=True)
-        if node.opcua.insecure:
-            print(
-                "hotpair: WARNING: the endpoint is open without encryption and users "
-                "(opcua: insecure: true); it listens on loopback only",
-                flush=True,
-            )
-
-    return asyncio.run(App(node, site).run(ready))

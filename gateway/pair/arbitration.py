@@ -61,12 +61,8 @@ def start_rule(a: Candidate, b: Candidate) -> Outcome:
 
 
 def arbitrate(a: Reigning, b: Reigning) -> Outcome:
-    """Reaches the field (collected while both reigned), priority, longer reign, lower node id.
-
-    Both reigned for as long as the shorter reign lasts.
-    """
-    both_ns = min(a.reign_ns, b.reign_ns)
-    a_reaches, b_reaches = (0 <= c.collected_age_ns < both_ns for c in (a, b))
+    """Reaches the field (collected while both reigned), priority, longer reign, lower node id."""
+    a_reaches, b_reaches = (0 <= c.collected_age_ns < both_reigned_ns(a, b) for c in (a, b))
     if a_reaches != b_reaches:
         winner, loser = (a, b) if a_reaches else (b, a)
         return Outcome(winner.node, f"{loser.node} did not reach the field")
@@ -77,6 +73,11 @@ def arbitrate(a: Reigning, b: Reigning) -> Outcome:
         lengths = f"{winner.reign_ns / NS_PER_S:.3f} s over {loser.reign_ns / NS_PER_S:.3f} s"
         return Outcome(winner.node, f"longer unbroken reign ({lengths})")
     return Outcome(min(a.node, b.node), "node id")
+
+
+def both_reigned_ns(a: Reigning, b: Reigning) -> int:
+    """For how long both reigned, up to now: as long as the shorter reign lasts."""
+    return min(a.reign_ns, b.reign_ns)
 
 
 def _by_priority(a: Candidate | Reigning, b: Candidate | Reigning) -> Outcome | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gateway.pair.arbitration import Reigning, arbitrate
+from gateway.model import Term
+from gateway.pair.arbitration import arbitrate, both_reigned_ns
 from gateway.pair.core import Core, Ground
-from gateway.pair.events import ProbeField
+from gateway.pair.events import JournalRuling, ProbeField
 from gateway.pair.handover import hand_over
-from gateway.pair.heartbeat import Ruling
+from gateway.pair.heartbeat import Heartbeat, Ruling
 from gateway.pair.roles import Cause, Links, PeerView, Verdict, Witness
 from gateway.pair.words import RETRY_NS, Field, Role
 
@@ -113,27 +114,34 @@ def restart(core: Core, now_ns: int) -> None:
 def settle(core: Core, now_ns: int) -> None:
     """Two Mains that hear each other: the lower node id rules once, the other obeys."""
     last, mine = core.peer.last, core.term
-    if last is None or last.term is None or mine is None or core.identity.node > last.node:
+    if last is None or last.term is None or mine is None:
+        return
+    core.rival = last.term
+    if core.identity.node > last.node:
         return
     if core.ruling is not None and core.ruling.loser == last.term:
         return
-    age_ns = last.collected_age_ns
-    other = Reigning(age_ns, last.priority, last.reign_ns + core.peer.age_ns(now_ns), last.node)
-    outcome = arbitrate(core.reigning(now_ns), other)
+    outcome = arbitrate(core.reigning(now_ns), core.rival_reigning(now_ns, last))
     core.arbitrations += 1
     if outcome.winner == core.identity.node:
         core.ruling = Ruling(last.term, outcome.why)
         core.changed_ns = now_ns
         core.speak = True
         core.alarm(f"Main-Main: stays Main: {outcome.why}")
+        _journal_ruling(core, now_ns, last, mine, last.term, outcome.why)
     else:
+        _journal_ruling(core, now_ns, last, last.term, mine, outcome.why)
         core.move(now_ns, Cause.YIELDED, f"Main-Main: {outcome.why}")
 
 
 def yield_(core: Core, now_ns: int) -> None:
     """A Main is heard that can't hear this one: it can't yield, so this one does."""
+    last, mine = core.peer.last, core.term
+    why = f"{_peer(core)} can't hear this node"
     core.arbitrations += 1
-    core.move(now_ns, Cause.YIELDED, f"Main-Main: {_peer(core)} can't hear this node")
+    if last is not None and last.term is not None and mine is not None:
+        _journal_ruling(core, now_ns, last, last.term, mine, why)
+    core.move(now_ns, Cause.YIELDED, f"Main-Main: {why}")
 
 
 CONDUCT: Final[dict[Verdict, Callable[[Core, int], None]]] = {
@@ -151,7 +159,21 @@ CONDUCT: Final[dict[Verdict, Callable[[Core, int], None]]] = {
 }
 
 
+def _journal_ruling(
+    core: Core, now_ns: int, last: Heartbeat, winner: Term, loser: Term, why: str
+) -> None:
+    both_ns = both_reigned_ns(core.reigning(now_ns), core.rival_reigning(now_ns, last))
+    core.do(JournalRuling(winner, loser, both_ns, why))
+
+
 def _watch(core: Core, now_ns: int) -> None:
+    last = core.peer.last
+    if last is not None and last.role is not Role.MAIN and core.claim_pending is None:
+        number = last.term.number if last.term else 0
+        if core.rival is not None or number >= core.term_number:
+            # What the peer wrote has terms of its own: what follows must outrank them.
+            core.rival = core.ruling = None
+            core.want(Ground.RENEW, f"{last.node} is no longer Main")
     calm_ns = now_ns - max(core.changed_ns, core.peer.unbroken_from_ns)
     peer = core.ready_standby(now_ns)
     if peer is None or core.paused or core.handing is not None or core.claim_pending is not None:

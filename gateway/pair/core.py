@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from gateway.model import Term
+from gateway.model import NS_PER_MS, Term
 from gateway.pair.arbitration import Candidate, Outcome, Reigning, start_rule
 from gateway.pair.events import (
     Alarm,
@@ -41,6 +42,7 @@ class Ground(StrEnum):
     ALONE = "nobody heard"
     GRANT = "grant"
     RESUME = "resumed"
+    RENEW = "renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Claim:
     ground: Ground
     why: str
     until_ns: int
+    next_due: tuple[Due, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A term that a Main needs, asked for until it has it: RESUME (it stopped polling) or RENEW."""
+
+    ground: Ground
+    why: str
     next_due: tuple[Due, ...] = ()
 
 
@@ -94,7 +105,7 @@ class Core:
         self.peer = Peer(identity, timing, now_ns)
         self.reign = Reign(timing, identity.witnessed)
         self.no_main_since_ns = now_ns
-        self.changed_ns = now_ns
+        self.changed_ns = self.taken_ns = now_ns
         self.field = Field.UNKNOWN
         self.field_ns = now_ns
         self.collected_ns = -1
@@ -105,12 +116,15 @@ class Core:
         self.pause_version = 0
         self.arbitrations = 0
         self.claim_pending: Claim | None = None
+        self.wanted: Wanted | None = None
         self.retry_ns = now_ns
         self.handing: Handing | None = None
         self.granted: Granted | None = None
         self.refusal: Refusal | None = None
         self.taken: Term | None = None
         self.ruling: Ruling | None = None
+        self.rival: Term | None = None
+        self.clocks_apart = False
         self.probed_for_main = False
         self.probed_ns: int | None = None
         self.witness_asked = False
@@ -146,6 +160,57 @@ class Core:
         """Whether a request may leave for the field now: asked before its bytes do, each time."""
         return self.role is Role.MAIN and now_ns < self.reign.until_ns
 
+    def writes_proven(self, now_ns: int, alone: bool) -> str | None:
+        """Why a write to the field must be refused now, or None (rules.md 9).
+
+        `alone` is what `writes_alone` of the site allows: a write while neither the peer nor a
+        witness proves that this is the only Main.
+        """
+        if self.role is not Role.MAIN:
+            return f"this node is {self.role.shown}: write to the Main"
+        if not self.may_send(now_ns):
+            return "the reign of this node ran out"
+        if not self.identity.linked:
+            return None
+        if self.view(now_ns) is PeerView.MAIN and self.peer.heard(now_ns):
+            return "both nodes are Main: wait until one of them yields"
+        if alone or self.reign.absent or self.identity.witnessed or self.peer.hears_me(now_ns):
+            return None
+        return "the peer is not heard, so it may be Main too (writes_alone: refuse)"
+
+    def status(self, now_ns: int) -> dict[str, Any]:
+        """What a person wants to know of the role; ages and lengths in ms."""
+        last, peer = self.peer.last, self.peer
+        is_main = self.role is Role.MAIN
+        return {
+            "role": self.role.name.lower(),
+            "role_shown": self.role.shown,
+            "why": self.why,
+            "role_age_ms": (now_ns - self.taken_ns) // NS_PER_MS,
+            "term": str(self.term) if self.term else None,
+            "may_send": self.may_send(now_ns),
+            "reign_left_ms": max(0, self.reign.until_ns - now_ns) // NS_PER_MS if is_main else 0,
+            "proven": self.reign.proven(now_ns),
+            "witness": self.witness(now_ns).value,
+            "paused": self.paused,
+            "vetoed": self.vetoed,
+            "able": self.able,
+            "field": self.field.name.lower(),
+            "priority": self.identity.priority,
+            "arbitrations": self.arbitrations,
+            "patience_ms": self.timing.patience_ns(self.arbitrations) // NS_PER_MS,
+            "handing_over": self.handing.why if self.handing else None,
+            "granted": self.granted.why if self.granted else None,
+            "stopping": self.stopping,
+            "peer_view": self.view(now_ns).value,
+            "peer_absent": self.reign.absent,
+            "peer": _told(last, now_ns - peer.heard_ns) if last else None,
+            "links": peer.links(now_ns).value,
+            "clock_ahead_ms": peer.clock_ahead_ns / NS_PER_MS,
+            "rtt_ms": peer.round_trip_ns / NS_PER_MS,
+            "clocks_apart": self.clocks_apart,
+        }
+
     def ready_standby(self, now_ns: int) -> Heartbeat | None:
         """The peer's last word, when it is a synced Standby that hears this node."""
         last = self.peer.last
@@ -169,6 +234,16 @@ class Core:
         age_ns = now_ns - self.collected_ns if self.collected_ns >= self.reign.began_ns else -1
         me = self.identity
         return Reigning(age_ns, me.priority, now_ns - self.reign.began_ns, me.node)
+
+    def rival_reigning(self, now_ns: int, last: Heartbeat) -> Reigning:
+        """The other Main in Main-Main, by its last word."""
+        reign_ns = last.reign_ns + self.peer.age_ns(now_ns)
+        return Reigning(last.collected_age_ns, last.priority, reign_ns, last.node)
+
+    @property
+    def term_number(self) -> int:
+        """The number of this node's latest term as Main, 0 before its first."""
+        return self.term.number if self.term else 0
 
     @property
     def able(self) -> bool:
@@ -210,15 +285,22 @@ class Core:
         self.do(BeginTerm(self.term_seen, why))
         self.speak = True
 
+    def want(self, ground: Ground, why: str, next_due: tuple[Due, ...] = ()) -> None:
+        """A Main needs a new term; one that it stopped polling for is never forgotten."""
+        if self.wanted is None or self.wanted.ground is not Ground.RESUME:
+            self.wanted = Wanted(ground, why, next_due)
+
     def move(self, now_ns: int, cause: Cause, why: str, next_due: tuple[Due, ...] = ()) -> None:
         """Change the role as `MOVES` has it. Raises KeyError for a change that does not exist."""
         move = MOVES[self.role, cause]
         was_main, self.role = self.role is Role.MAIN, move.target
         self.why = why
-        self.changed_ns = now_ns
-        self.claim_pending = self.handing = self.ruling = None
+        self.changed_ns = self.taken_ns = now_ns
+        self.claim_pending = self.handing = None
         self.alarmed = ""
         self.speak = True
+        if move.target is not Role.MAIN:
+            self.wanted = self.ruling = self.rival = None
         if was_main and move.target is not Role.MAIN:
             self.no_main_since_ns = now_ns
             self.peer.restart(now_ns)
@@ -279,7 +361,8 @@ class Core:
             return True
         outcome = self.start_outcome()
         lost = outcome is not None and outcome.winner != self.identity.node
-        return lost and self.peer.heard(now_ns)
+        # To a peer that doesn't hear it a promise is worth nothing, and would bind this node.
+        return lost and self.peer.hears_me(now_ns)
 
     def start_outcome(self) -> Outcome | None:
         """Who wins the start rule between the two, None before the peer was ever heard."""
@@ -295,3 +378,17 @@ class Core:
         """Whether a consent given still binds; a goodbye frees from it."""
         last = self.peer.last
         return now_ns < self.promised_until_ns and not (last is not None and last.goodbye)
+
+
+def _told(last: Heartbeat, age_ns: int) -> dict[str, Any]:
+    return {
+        "node": last.node,
+        "role": last.role.name.lower(),
+        "role_shown": last.role.shown,
+        "term": str(last.term) if last.term else None,
+        "field": last.field.name.lower(),
+        "priority": last.priority,
+        "able": last.able,
+        "hears_this_node": last.hears_you,
+        "heard_ms_ago": age_ns // NS_PER_MS,
+    }

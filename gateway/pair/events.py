@@ -41,7 +41,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class TermBegun:
-    """The term asked for by `BeginTerm` is committed with FULL synchronisation."""
+    """The term asked for by `BeginTerm` is committed with FULL synchronisation.
+
+    Its number is the one asked for, or higher when the journal knew of a higher one. From now on
+    the journal seals in it: when the machine's `term` is another after this step, end it again.
+    """
 
     term: Term
 
@@ -131,6 +135,13 @@ class PeerAbsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Renew:
+    """A Main needs a new term without leaving its reign: the clock was set."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The process is asked to end (SIGTERM)."""
 
@@ -151,6 +162,7 @@ Event = (
     | Changeover
     | Pause
     | PeerAbsent
+    | Renew
     | Stop
 )
 
@@ -201,6 +213,24 @@ class JournalRole:
 
     role: Role
     term: Term | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRuling:
+    """Journal that Main-Main was settled: both reigned for the last `both_ns`."""
+
+    winner: Term
+    loser: Term
+    both_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewTerm:
+    """The same reign goes on under a new term: each class's next scan is kept whole."""
+
+    term: Term
     why: str
 
 
@@ -258,6 +288,8 @@ Effect = (
     | ClaimWitness
     | BeginTerm
     | JournalRole
+    | JournalRuling
+    | NewTerm
     | OpenField
     | OpenEndpoint
     | SendHeartbeat
@@ -276,6 +308,8 @@ EFFECT_ORDER: Final[tuple[type[Effect], ...]] = (
     ClaimWitness,
     BeginTerm,
     JournalRole,
+    JournalRuling,
+    NewTerm,
     OpenField,
     OpenEndpoint,
     SendHeartbeat,

@@ -33,6 +33,7 @@ def refusal_of(core: Core, now_ns: int) -> str:
 def hand_over(core: Core, now_ns: int, why: str, commanded: bool = False) -> None:
     """Begin: stop polling at the next scan boundary."""
     core.handing = Handing(why, now_ns + _drain_ns(core), commanded=commanded)
+    core.wanted = None
     core.do(StopPolling())
 
 
@@ -47,6 +48,7 @@ def leave(core: Core, now_ns: int) -> None:
         refused = refusal_of(core, now_ns)
         alone = bool(refused)
         core.handing = Handing("stopped", now_ns + _drain_ns(core), alone=alone)
+        core.wanted = None
         core.do(StopPolling())
 
 
@@ -139,7 +141,7 @@ def _give_up(
         return
     if handing.commanded:
         core.answer(False, f"changeover given up: {why}")
-    core.claim(now_ns, Ground.RESUME, f"resumed: {why}", next_due)
+    core.want(Ground.RESUME, f"resumed: {why}", next_due)
 
 
 def _answered(core: Core, granted: Granted, accepted: bool, text: str) -> None:

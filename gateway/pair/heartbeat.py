@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gateway.errors import UNDECODABLE
 from gateway.model import Term
 from gateway.pair.words import Field, Role
 
@@ -203,5 +204,5 @@ def read_frame(stuffed: bytes) -> Frame | Garbled:
         return Garbled(f"version {version}", len(stuffed))
     try:
         return Frame(sequence, decode_heartbeat(body[_HEAD.size :]))
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         return Garbled(str(error), len(stuffed))

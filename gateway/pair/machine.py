@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from gateway.model import NS_PER_MS, Term
 from gateway.pair.conduct import CONDUCT
 from gateway.pair.core import Core, Ground
 from gateway.pair.events import (
@@ -27,10 +28,13 @@ from gateway.pair.events import (
     Event,
     FieldSeen,
     Heard,
+    JournalRole,
+    NewTerm,
     Pause,
     PeerAbsent,
     Progress,
     Refused,
+    Renew,
     SendHeartbeat,
     Stop,
     StoreState,
@@ -91,12 +95,23 @@ class Machine(Core):
             self.move(now_ns, Cause.FELL_BEHIND, "the store failed")
         if not self.ended:
             CONDUCT[CELLS[self.cell(now_ns)]](self, now_ns)
+            self._ask_for_wanted(now_ns)
+
+    def _ask_for_wanted(self, now_ns: int) -> None:
+        wanted = self.wanted
+        if wanted is None or self.role is not Role.MAIN or self.handing is not None:
+            return
+        if self.claim_pending is None and now_ns >= self.retry_ns and not self.stopping:
+            self.wanted = None
+            self.claim(now_ns, wanted.ground, wanted.why, wanted.next_due)
 
     def _wake(self, now_ns: int) -> None:
-        # What a claim rested on may lie unread, so it is made anew after draining.
         self.do(DrainLinks())
         self.peer.restart(now_ns)
-        self.claim_pending = None
+        if self.role is not Role.MAIN:
+            # What a claim rested on may lie unread, so it is made anew after draining.
+            self.claim_pending = None
+            self.no_main_since_ns = now_ns
 
     def _reign_over(self, now_ns: int) -> None:
         if self.stopping:
@@ -145,6 +160,7 @@ class Machine(Core):
         if heartbeat.consent and self.peer.echoes_me(heartbeat, now_ns):
             self.reign.consented(heartbeat.echo_ns)
         self._end_absence(now_ns, heartbeat)
+        self._compare_clocks()
         if heartbeat.role is Role.MAIN and not heartbeat.goodbye:
             self.no_main_since_ns = now_ns
             self.reigned_last = False
@@ -161,6 +177,20 @@ class Machine(Core):
             self.reign.absent = False
             self.alarm(f"{heartbeat.node} is back: it no longer counts as absent")
 
+    def _compare_clocks(self) -> None:
+        ahead_ns, limit_ns = self.peer.clock_ahead_ns, self.timing.clock_apart_ns
+        apart_ns = abs(ahead_ns) - self.peer.round_trip_ns // 2
+        if apart_ns > limit_ns and not self.clocks_apart:
+            self.clocks_apart = True
+            word = "ahead of" if ahead_ns > 0 else "behind"
+            self.alarm(
+                f"the peer's clock is {abs(ahead_ns) // NS_PER_MS} ms {word} this one: "
+                "set both by one time server"
+            )
+        elif self.clocks_apart and apart_ns <= limit_ns // 2:
+            self.clocks_apart = False
+            self.alarm("the clocks of both nodes agree again")
+
     def _hear_ruling(self, now_ns: int, heartbeat: Heartbeat) -> None:
         ruling = heartbeat.ruling
         if self.role is Role.MAIN and ruling is not None and ruling.loser == self.term:
@@ -171,13 +201,20 @@ class Machine(Core):
         self.peer.refuse(event.link)
 
     def _term_begun(self, now_ns: int, event: TermBegun) -> None:
-        claim = self.claim_pending
+        claim, newer = self.claim_pending, event.term.number > self.term_number
         self.term_seen = max(self.term_seen, event.term.number)
-        if claim is None or event.term.number != claim.number:
+        if claim is not None and event.term.number >= claim.number:
+            self.claim_pending = None
+            self.term_failed = False
+        else:
+            claim = None
+        if claim is not None and not claim_holds(self, now_ns, claim):
+            claim = None
+        stopped_polling = claim is not None and claim.ground is Ground.RESUME
+        if self.role is Role.MAIN and newer and not stopped_polling:
+            self._renewed(event.term, claim.why if claim else "a term that came late")
             return
-        self.claim_pending = None
-        self.term_failed = False
-        if not claim_holds(self, now_ns, claim):
+        if claim is None:
             return
         self.term = event.term
         # What was seen of the field as Standby is no finding of this reign.
@@ -191,12 +228,21 @@ class Machine(Core):
         self.move(now_ns, Cause.TERM_BEGUN, claim.why, claim.next_due)
         self.ask_witness()
 
+    def _renewed(self, term: Term, why: str) -> None:
+        # The journal seals in it already, whatever became of the reason.
+        self.term = term
+        self.do(JournalRole(self.role, term, why))
+        self.do(NewTerm(term, why))
+        self.speak = True
+
     def _term_failed(self, now_ns: int, event: TermFailed) -> None:
         claim, self.claim_pending = self.claim_pending, None
         self.retry_ns = now_ns + RETRY_NS
         self.term_failed = True
         self.alarm(f"no term could be begun: {event.why}")
         last = self.peer.last
+        if claim is not None and self.role is Role.MAIN:
+            self.want(claim.ground, claim.why, claim.next_due)
         if claim and claim.ground is Ground.GRANT and last is not None and last.grant is not None:
             refuse(self, last.grant, f"no term could be begun: {event.why}")
 
@@ -248,6 +294,10 @@ class Machine(Core):
         self.reign.absent = event.absent
         self.answer(True, f"the peer counts as {'absent' if event.absent else 'present'}")
 
+    def _renew(self, now_ns: int, event: Renew) -> None:
+        if self.role is Role.MAIN and self.handing is None:
+            self.want(Ground.RENEW, event.why)
+
     def _stop(self, now_ns: int, event: Stop) -> None:
         if not self.stopping:
             leave(self, now_ns)
@@ -269,5 +319,6 @@ _HANDLERS: Final[dict[type, Callable[[Machine, int, Any], None]]] = {
     Changeover: Machine._changeover,
     Pause: Machine._pause,
     PeerAbsent: Machine._peer_absent,
+    Renew: Machine._renew,
     Stop: Machine._stop,
 }

@@ -48,6 +48,7 @@ class Timing:
     startup_wait_ns: int = 3 * NS_PER_S
     field_lost_after_ns: int = 10 * NS_PER_S
     stable_ns: int = 600 * NS_PER_S
+    clock_apart_ns: int = NS_PER_S
 
     @property
     def reign_ns(self) -> int:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
-from gateway.driver import Frame, WriteOutcome
+from gateway.driver import Frame, Rehearsal, WriteOutcome
 from gateway.errors import DeviceError, HotpairError
 from gateway.model import (
     HistoryReader,
@@ -30,6 +30,7 @@ from gateway.model import (
 HISTORY_PAGE_MAX: Final = 100_000
 TRACE_FRAMES_WAITING_MAX: Final = 1_000
 TRACE_SECONDS_MAX: Final = 3_600
+ROLES_MAX: Final = 1_000
 
 
 class Node(Protocol):
@@ -43,13 +44,23 @@ class Node(Protocol):
     def points(self, pattern: str) -> list[dict[str, Any]]: ...
     def knows(self, point: str) -> bool: ...
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]: ...
+    async def roles(self, limit: int) -> dict[str, Any]: ...
     async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]: ...
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]: ...
+    async def backup(self, path: str) -> None: ...
+
+
+class Commands(Protocol):
+    """What a node, or the Main for it, can be told. Each raises HotpairError."""
+
     async def maintain(
         self, action: str, target: str, value: Value, who: str, why: str
     ) -> None: ...
     async def write(self, who: str, point: str, value: Value) -> WriteOutcome: ...
-    async def backup(self, path: str) -> None: ...
+    async def changeover(self, who: str) -> str: ...
+    async def pause(self, paused: bool, who: str) -> str: ...
+    async def peer(self, absent: bool, who: str) -> str: ...
+    async def rehearse(self, who: str) -> list[Rehearsal]: ...
 
 
 class MaintenanceRequest(BaseModel):
@@ -68,6 +79,18 @@ class WriteRequest(BaseModel):
     point: str
     value: bool | int | float | str
     who: str = Field(min_length=1)
+
+
+class Command(BaseModel):
+    """A command to the pair."""
+
+    who: str = Field(min_length=1)
+
+
+class PeerCommand(Command):
+    """Whether the peer is under repair and counts as agreeing."""
+
+    absent: bool
 
 
 def time_of(text: str, name: str) -> int:
@@ -108,8 +131,8 @@ def frame_as_json(frame: Frame) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
-def build(node: Node) -> FastAPI:
-    """The interface of a node."""
+def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
+    """The interface of a node; `routers` are those of other modules."""
     app = FastAPI(title="Hotpair", docs_url=None, redoc_url=None)
 
     @app.exception_handler(HotpairError)
@@ -122,7 +145,10 @@ def build(node: Node) -> FastAPI:
 
     app.include_router(looking(node))
     app.include_router(history(node))
-    app.include_router(acting(node))
+    app.include_router(acting(node, commands))
+    app.include_router(pair(commands))
+    for router in routers:
+        app.include_router(router)
     return app
 
 
@@ -216,21 +242,27 @@ def history(node: Node) -> APIRouter:
     ) -> list[dict[str, Any]]:
         return await node.events(time_of(start, "from"), time_of(end, "to"))
 
+    @router.get("/roles")
+    async def roles(limit: int = Query(100, ge=1, le=ROLES_MAX)) -> dict[str, Any]:
+        return await node.roles(limit)
+
     return router
 
 
-def acting(node: Node) -> APIRouter:
-    """What a node can be told."""
+def acting(node: Node, commands: Commands) -> APIRouter:
+    """What a node can be told about devices and points."""
     router = APIRouter()
 
     @router.post("/maintenance")
     async def maintenance(request: MaintenanceRequest) -> dict[str, str]:
-        await node.maintain(request.action, request.target, request.value, request.who, request.why)
+        await commands.maintain(
+            request.action, request.target, request.value, request.who, request.why
+        )
         return {"done": f"{request.action} {request.target}"}
 
     @router.post("/write")
     async def write(request: WriteRequest) -> dict[str, Any]:
-        outcome = await node.write(request.who, checked(node, request.point), request.value)
+        outcome = await commands.write(request.who, checked(node, request.point), request.value)
         return {
             "status": status_name(outcome.status),
             "read_back": shown(outcome.read_back),
@@ -241,5 +273,32 @@ def acting(node: Node) -> APIRouter:
     async def backup(path: str = Body(embed=True)) -> dict[str, str]:
         await node.backup(path)
         return {"done": path}
+
+    return router
+
+
+def pair(commands: Commands) -> APIRouter:
+    """What the pair can be told."""
+    router = APIRouter()
+
+    @router.post("/changeover")
+    async def changeover(command: Command) -> dict[str, str]:
+        return {"done": await commands.changeover(command.who)}
+
+    @router.post("/pause")
+    async def pause(command: Command) -> dict[str, str]:
+        return {"done": await commands.pause(True, command.who)}
+
+    @router.post("/resume")
+    async def resume(command: Command) -> dict[str, str]:
+        return {"done": await commands.pause(False, command.who)}
+
+    @router.post("/peer")
+    async def peer(command: PeerCommand) -> dict[str, str]:
+        return {"done": await commands.peer(command.absent, command.who)}
+
+    @router.post("/rehearse")
+    async def rehearse(command: Command) -> list[dict[str, Any]]:
+        return [found._asdict() for found in await commands.rehearse(command.who)]
 
     return router

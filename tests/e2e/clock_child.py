@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from gateway.app import App, schemas
+from gateway.app import App
 from gateway.cli.run import set_up_logging
 from gateway.clock import SystemClock
-from gateway.config.files import load
+from gateway.config.files import load_node
 from gateway.model import NS_PER_S
 
 
@@ -22,9 +22,8 @@ def main(node_file: Path, shift_file: Path) -> int:
         return time.time_ns() + int(float(shift_file.read_text() or 0) * NS_PER_S)
 
     set_up_logging(verbose=False)
-    node, site = load(node_file, schemas())
-    app = App(node, site, SystemClock(wall))
-    return asyncio.run(app.run(lambda endpoint: print("is Main", endpoint, flush=True)))
+    app = App(load_node(node_file), SystemClock(wall))
+    return asyncio.run(app.run(lambda line: print(line, flush=True)))
 
 
 if __name__ == "__main__":

@@ -264,6 +264,12 @@ def show(effect: ev.Effect) -> str:
             return f"{name} {effect.number}: {effect.why}"
         case ev.JournalRole():
             return f"{name} {effect.role.shown}: {effect.why}"
+        case ev.JournalRuling():
+            terms = f"{effect.winner.number}.{effect.winner.node} over {effect.loser.number}"
+            both_s = effect.both_ns / NS_PER_S
+            return f"{name} {terms}.{effect.loser.node}, both for {both_s:.2f} s: {effect.why}"
+        case ev.NewTerm():
+            return f"{name} {effect.term.number}: {effect.why}"
         case ev.OpenField():
             due = f" due {effect.next_due}" if effect.next_due else ""
             return f"{name} term {effect.term.number}{due}"

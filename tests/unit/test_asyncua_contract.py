@@ -19,6 +19,8 @@ from asyncua.server.internal_server import InternalServer
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import extensionobject_to_binary
 
+from gateway.server.nodes import Layers
+
 
 def test_the_release_is_the_one_that_was_read() -> None:
     assert version("asyncua") == "2.1.0"
@@ -61,6 +63,19 @@ def test_the_methods_we_override_or_call_are_as_they_were(
     owner: type, method: str, parameters: list[str]
 ) -> None:
     assert list(inspect.signature(getattr(owner, method)).parameters) == parameters
+
+
+def test_the_nodes_of_an_address_space_may_lie_in_another_mapping() -> None:
+    space = AddressSpace()
+    below, above = NodeData(ua.NodeId("a", 1)), NodeData(ua.NodeId("b", 2))
+    space._nodes = Layers({below.nodeid: below}, {})
+    space[above.nodeid] = above
+    assert space[below.nodeid] is below and space.get(above.nodeid) is above
+    assert above.nodeid in space and set(space.keys()) == {below.nodeid, above.nodeid}
+    assert space._nodes.site == {above.nodeid: above} and len(space.keys()) == 2
+    del space[above.nodeid]
+    status = space.read_attribute_value(above.nodeid, ua.AttributeIds.Value).StatusCode
+    assert status.value == ua.StatusCodes.BadNodeIdUnknown
 
 
 def test_an_attribute_is_a_value_or_a_callback() -> None:

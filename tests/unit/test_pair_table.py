@@ -100,7 +100,7 @@ def in_cell(cell: Cell) -> Machine:
         hears_you=cell.links is not Links.ONE_WAY,
         goodbye=cell.peer is PeerView.DEAD,
         consent=True,
-        term=Term(4, "b", 4),
+        term=Term(4 if role is Role.MAIN else 2, "b", 4),
         coverage_end_ns=4,
     )
     if cell.links is Links.ONE_WAY:

@@ -1,0 +1,150 @@
+"""What people tell a node: commands to the pair, to devices and to points.
+
+A command that belongs to the Main is carried there when this node is not it, so that either node
+can be asked. Each is audited by the node that carried it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from gateway.acquisition.maintenance import coerce
+from gateway.driver import Rehearsal, WriteOutcome
+from gateway.errors import ControlError, HotpairError
+from gateway.journal.records import Audit
+from gateway.model import Value
+from gateway.node import NodeView
+from gateway.pair import events as ev
+from gateway.pair.keeper import Keeper
+from gateway.pair.roles import PeerView
+from gateway.running import Running
+
+Ask = Callable[[str, Any, float], Awaitable[Any]]
+FORWARDED_S: Final = 20.0
+"""How long the Main may take: a changeover and a write are bounded well below."""
+
+
+class Orders:
+    """Carries out what the local interface, or the peer for it, asks for."""
+
+    def __init__(
+        self, node: str, running: Running, view: NodeView, keeper: Keeper, ask: Ask | None
+    ) -> None:
+        self._node = node
+        self._running = running
+        self._view = view
+        self._keeper = keeper
+        self._ask = ask
+        self._known: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "changeover": lambda body: self._changeover(body["who"]),
+            "pause": lambda body: self._pause(True, body["who"]),
+            "resume": lambda body: self._pause(False, body["who"]),
+            "write": lambda body: self._write(body["who"], body["point"], body["value"]),
+            "maintenance": lambda body: self._maintain(**body),
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the peer may ask for."""
+        return tuple(self._known)
+
+    # ------------------------------------------------------------------------------ commands
+
+    async def changeover(self, who: str) -> str:
+        """Hand the reign to the synced Standby. Raises ControlError."""
+        return str(await self._carried("changeover", {"who": who}))
+
+    async def pause(self, paused: bool, who: str) -> str:
+        """Stop automatic changes, or let them go on, on both nodes."""
+        return str(await self._carried("pause" if paused else "resume", {"who": who}))
+
+    async def peer(self, absent: bool, who: str) -> str:
+        """Count the peer as agreeing while it is under repair; asked of this node itself."""
+        if self._ask is None:
+            raise ControlError("this node has no peer", "Configure `link:` in node.yaml")
+        return await self._commanded(ev.PeerAbsent(absent, who), "peer", who)
+
+    async def rehearse(self, who: str) -> list[Rehearsal]:
+        """Knock once at each device that allows it, as a Standby."""
+        if self._keeper.is_main:
+            raise ControlError(
+                "this node is Main and polls every device", "Rehearse on the Standby"
+            )
+        found = await self._running.field.rehearse()
+        reached = sum(item.reached for item in found)
+        await self._audit("rehearse", who, f"{reached} of {len(found)} devices answered")
+        return found
+
+    async def write(self, who: str, point: str, value: Value) -> WriteOutcome:
+        """A control write, carried out by the Main."""
+        body = {"who": who, "point": point, "value": value}
+        return WriteOutcome(*await self._carried("write", body))
+
+    async def maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
+        """Disable, enable, substitute or release, on the Main."""
+        body = {"action": action, "target": target, "value": value, "who": who, "why": why}
+        await self._carried("maintenance", body)
+
+    # ------------------------------------------------------------------------------- inside
+
+    async def answer(self, what: str, body: Any) -> Any:
+        """Do what the peer asks for; only a Main is asked. Raises HotpairError."""
+        machine = self._keeper.machine
+        if not self._keeper.is_main and what not in ("pause", "resume"):
+            raise ControlError(
+                f"node {self._node} is {machine.role.shown}", "Ask again once a node is Main"
+            )
+        try:
+            return await self._known[what](body)
+        except (KeyError, TypeError) as error:
+            raise ControlError(f"{what}: {body!r} is no request", "Run one version") from error
+
+    async def _carried(self, what: str, body: dict[str, Any]) -> Any:
+        if self._ask is None and what in ("changeover", "pause", "resume"):
+            raise ControlError(f"{what}: this node has no peer", "Configure `link:` in node.yaml")
+        if self._keeper.is_main or self._ask is None:
+            return await self._known[what](body)
+        machine = self._keeper.machine
+        view = machine.view(self._keeper.now_ns())
+        if view is not PeerView.MAIN:
+            if what in ("pause", "resume"):
+                return await self._known[what](body)
+            raise ControlError(
+                f"this node is {machine.role.shown}, and no Main is heard (the peer is {view})",
+                "`hotpair status` tells the state of the links",
+            )
+        return await self._ask(what, body, FORWARDED_S)
+
+    async def _changeover(self, who: str) -> str:
+        return await self._commanded(ev.Changeover(who), "changeover", who)
+
+    async def _pause(self, paused: bool, who: str) -> str:
+        return await self._commanded(ev.Pause(paused, who), "pause" if paused else "resume", who)
+
+    async def _commanded(
+        self, event: ev.Changeover | ev.Pause | ev.PeerAbsent, what: str, who: str
+    ) -> str:
+        try:
+            text = await self._keeper.command(event)
+        except ControlError as error:
+            await self._audit(what, who, f"refused: {error.message}")
+            raise
+        await self._audit(what, who, text)
+        return text
+
+    async def _audit(self, what: str, who: str, outcome: str) -> None:
+        house = self._running.house
+        entry = Audit(what, self._node, house.clock.utc_ns(), who, outcome)
+        try:
+            await house.commit(entry)
+        except HotpairError as error:  # it is done, and was told
+            house.alarm("journal", 800, f"{what} by {who} was not journalled: {error}")
+
+    async def _write(self, who: str, point: str, value: Value) -> tuple[int, Value, str]:
+        spec = self._view.point(point)
+        found = await self._running.field.writer.write(who, spec, coerce(spec, value))
+        return found.status, found.read_back, found.detail
+
+    async def _maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
+        await self._view.maintain(action, target, value, who, why)

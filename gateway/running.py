@@ -1,0 +1,338 @@
+"""The revision that runs: its site, its live values, its lines and its OPC UA server.
+
+A Main and a Standby have the same parts in the same state; only the field is idle and the endpoint
+closed in a Standby. A new revision is built beside the old one and takes its place in one turn of
+the loop, so that no scan and no client is lost over it.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import drivers.modbus
+import drivers.opcua
+from drivers.modbus.registers import open_registers
+from gateway.acquisition.field import Field
+from gateway.acquisition.house import House
+from gateway.acquisition.live import LiveTable
+from gateway.acquisition.maintenance import replay
+from gateway.clock import SystemClock
+from gateway.config.node import NodeConfig
+from gateway.config.site import SiteConfig
+from gateway.doors import Doors
+from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Registers, Schema
+from gateway.errors import ControlError
+from gateway.journal.journal import Journal
+from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
+from gateway.journal.renamed import RenamedHistory, former_id
+from gateway.model import HistoryReader, Origin, Status, Term, Value, is_good
+from gateway.server.diagnostics import Supply
+from gateway.server.opcua import OpcUaServer
+from gateway.server.settings import OpcUaSettings, Role, User
+
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Measured: a full collection over an address space stalls the loop for a quarter of a second."""
+FIRST: Final = 1
+"""The number that a site's first revision will have."""
+TRANSLATIONS_MAX: Final = 16
+REIGNS_KEPT: Final = 4
+"""Own terms whose batches may still come: in `sync` they are shown late."""
+
+
+def installed_drivers() -> dict[str, Driver]:
+    """The drivers that this program ships, by name."""
+    return {d.name: d for d in (drivers.modbus.driver, drivers.opcua.driver)}
+
+
+def schemas() -> dict[str, Schema]:
+    """What configuration needs of the drivers."""
+    return {name: driver.schema for name, driver in installed_drivers().items()}
+
+
+class Running:
+    """What runs on this node now; `build` once, `swap` for each revision that follows."""
+
+    field: Field
+    live: LiveTable
+    server: OpcUaServer
+    history: HistoryReader
+    points: dict[str, PointSpec]
+
+    def __init__(
+        self,
+        node: NodeConfig,
+        site: SiteConfig,
+        number: int,
+        clock: SystemClock,
+        doors: Doors,
+        journal: Journal,
+        may_send: Callable[[], bool],
+        is_main: Callable[[], bool],
+    ) -> None:
+        self.site = site
+        self.number = number
+        self._prepared = 0
+        self.facts: dict[tuple[str, str], Any] = dict(journal.facts)
+        self._node = node
+        self._clock = clock
+        self._doors = doors
+        self._journal = journal
+        self._may_send = may_send
+        self._is_main = is_main
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
+        self._translations: dict[tuple[int, Term], list[int | None]] = {}
+        self._known = installed_drivers()
+        self.house = House(clock, doors.append, doors.commit, doors.room, doors.alarm)
+
+    # ----------------------------------------------------------------------------- building
+
+    async def build(
+        self,
+        supply: Supply,
+        may_write: Callable[[], str | None],
+        reached: Callable[[bool], None],
+    ) -> None:
+        """Lines, live values and address space; nothing connects and nothing listens yet."""
+        self.history = self._history(self.site)
+        self.live = LiveTable(self.site.devices)
+        self.points = {p.id: p for p in self.live.points}
+        await self._restore()
+        opens = partial(self._open_line, self._context())
+        self.field = Field(opens, self.house, may_write, reached)
+        self._prepare()
+        await self.field.readied()
+        self.server = self._make_server(supply)
+        try:
+            await self.server.build()
+        except OSError as error:
+            raise ControlError(
+                f"the OPC UA certificate can't be stored in {self._node.data_dir / 'pki'}: {error}",
+                "Look for room on the disk and for the rights of the folder",
+            ) from error
+        settle_memory()
+
+    def _prepare(self) -> None:
+        site, state = self.site, replay(self._journal.maintenance)
+        self._prepared = self.number or FIRST
+        self.field.prepare(site.devices, site.lines, self.live, state, self._prepared)
+
+    def _open_line(self, context: DriverContext, line: LineSpec) -> Line:
+        return self._known[line.driver].open_line(line, context)
+
+    def _context(self) -> DriverContext:
+        timing = self.site.pair
+        return DriverContext(
+            clock=self._clock,
+            rng=random.Random(),
+            base_dir=self._node.base_dir,
+            data_dir=self._node.data_dir,
+            bind=self._node.bind,
+            facts=self.facts,
+            learned=self._learned,
+            alarm=self._doors.alarm,
+            may_send=self._may_send,
+            reign_ns=timing.takeover_after_ns * 4 // 5 if self._node.link is not None else 0,
+        )
+
+    def _history(self, site: SiteConfig) -> HistoryReader:
+        """History by the names of a revision."""
+        names = renames(site)
+        return RenamedHistory(self._journal, names) if names else self._journal
+
+    def _make_server(self, supply: Supply) -> OpcUaServer:
+        node, site = self._node, self.site
+        settings = OpcUaSettings(
+            node=node.node,
+            host=node.opcua.listen.host,
+            port=node.opcua.listen.port,
+            advertise=node.opcua.advertise,
+            pki_dir=node.data_dir / "pki",
+            insecure=node.opcua.insecure,
+            ignore_write_timestamps=node.opcua.ignore_write_timestamps,
+            namespace_uri=site.namespace,
+        )
+
+        async def write(user: str, point: PointSpec, value: Value) -> int:
+            return (await self.field.writer.write(user, point, value)).status
+
+        return OpcUaServer(
+            site.site,
+            site.devices,
+            self.live,
+            self.history,
+            write,
+            users_of(site),
+            settings,
+            supply,
+            self._clock,
+            lambda severity, text: self._doors.alarm("opcua", severity, text),
+        )
+
+    async def _restore(self) -> None:
+        """Until the first poll, a point shows what history last knew, and says so."""
+        last = await self._journal.last_values([p.id for p in self.live.points])
+        rows = []
+        for point in self.live.points:
+            row = last.get(point.id)
+            if row is not None and row.value is not None:
+                rows.append((point.number, row.time_ns, row.value, Status.UNCERTAIN_LAST_USABLE))
+        self.live.apply(rows)
+
+    # ------------------------------------------------------------------------------- acting
+
+    async def swap(self, site: SiteConfig, number: int) -> None:
+        """Run another revision from the next turn of the loop on."""
+        if dict(site.files) == dict(self.site.files):
+            self.numbered(number)
+            return
+        await self.field.compare(site.lines)
+        live = LiveTable(site.devices)
+        staged = await self.server.prepare(site.devices, live)
+        history = self._history(site)
+        # From here on without a pause: batches name the revision that their numbers are of.
+        self._translations.clear()
+        live.take_over(self.live, renames(site))
+        self.site, self.number, self.live, self.history = site, number, live, history
+        self.points = {p.id: p for p in live.points}
+        self.server.swap(staged, history, users_of(site))
+        self._prepare()
+        gc.freeze()
+        self._doors.alarm("", 300, f"revision {number} runs")
+
+    def registers(self, device: str) -> Registers:
+        """The registers of a device that is a witness, on a connection of their own."""
+        line = next(line for line in self.site.lines if device in {d.name for d in line.devices})
+        return open_registers(line, device, self._context())
+
+    def numbered(self, number: int) -> None:
+        """What runs is journalled under this number."""
+        self.number = number
+        if number != self._prepared:
+            self._prepare()
+
+    def reigns(self, term: Term) -> None:
+        """This node seals what it collects in this term from now on."""
+        self._reigns.append(term)
+
+    def doubt(self) -> None:
+        """Nothing was polled by this node yet: every good value is the last usable one."""
+        live = self.live
+        rows = [
+            (point, live.source_ns[point], live.values[point], Status.UNCERTAIN_LAST_USABLE)
+            for point, status in enumerate(live.statuses)
+            if is_good(status)
+        ]
+        self.server.publish(live.apply(rows))
+
+    def renew_maintenance(self) -> None:
+        """Take over what people put out of service through the other node."""
+        state, fresh = self.field.collector.maintenance, replay(self._journal.maintenance)
+        state.disabled, state.substituted = fresh.disabled, fresh.substituted
+
+    # -------------------------------------------------------------------------------- sinks
+
+    def lost(self, since_ns: int | None) -> None:
+        """The store lost what came since, or it is back (None).
+
+        Changes were dropped: nothing holds from the last claim on until the next good scan.
+        """
+        if self.field.polling:
+            collector = self.field.collector
+            collector.store_failed(collector.coverage.through_ns if since_ns is None else since_ns)
+
+    def partition_began(self) -> None:
+        """A new file stands alone: state all that is in force."""
+        if self.field.polling:
+            self.field.collector.partition_began()
+
+    def committed(self, records: Sequence[Record], stored: bool) -> None:
+        """What was committed may now be seen: nothing reaches a client on another way."""
+        main, own = self._is_main(), {self._journal.term, *self._reigns}
+        dirty: list[int] = []
+        facts: Mapping[tuple[str, str], Any] | None = None
+        for record in records:
+            body = record.body
+            if isinstance(body, Batch):
+                mine = not stored or record.position.term in own
+                if mine or (not main and self._is_news(record, body)):
+                    dirty += self._show(record, body)
+            elif isinstance(body, Fact):
+                facts = self._journal.facts if facts is None else facts
+                self._know(body, facts)
+            elif isinstance(body, Maintenance) and not main:
+                self.renew_maintenance()
+        if dirty:
+            self.server.publish(dirty)
+
+    def _know(self, body: Fact, facts: Mapping[tuple[str, str], Any]) -> None:
+        key = (body.device, body.key)
+        value = facts.get(key, body.value)
+        if self.facts.get(key) != value:
+            self.facts[key] = value
+            self.field.learned(body.device)
+
+    def _is_news(self, record: Record, body: Batch) -> bool:
+        """Whether an adopted batch is newer than what is shown of its device."""
+        rank = (record.position.term.number, body.received_ns)
+        if rank < self._seen.get(body.device, (0, 0)):
+            return False
+        self._seen[body.device] = rank
+        return True
+
+    def _show(self, record: Record, body: Batch) -> list[int]:
+        if body.origin == Origin.WINDBACK:
+            return []
+        samples = body.samples
+        if body.revision != self.number:
+            samples = self._renumbered(record.position.term, body)
+        dirty = self.live.apply(samples)
+        if body.scan_class:
+            with suppress(KeyError):  # a class that the revision that runs no longer has
+                self.live.polled(body.device, body.scan_class, body.received_ns)
+        return dirty
+
+    def _renumbered(self, term: Term, body: Batch) -> tuple[SampleRow, ...]:
+        """The samples of a batch of another revision, by the numbers of the one that runs."""
+        names = self._journal.names(body.revision, term)
+        if names is None:
+            return ()
+        here = self._translations.get((body.revision, term))
+        if here is None:
+            if len(self._translations) >= TRANSLATIONS_MAX:
+                self._translations.clear()
+            here = self._translations[body.revision, term] = self.live.translation(names)
+        return tuple(
+            (number, *row[1:]) for row in body.samples if (number := here[row[0]]) is not None
+        )
+
+    def _learned(self, device: str, key: str, value: Any) -> None:
+        if self.facts.get((device, key)) != value:
+            self.facts[device, key] = value
+            self._doors.append(Fact(device, key, value, self._clock.utc_ns()))
+
+
+def renames(site: SiteConfig) -> dict[str, str]:
+    """Former ids of the points that were renamed, by id."""
+    return {p.id: old for p in site.points if (old := former_id(p)) is not None}
+
+
+def users_of(site: SiteConfig) -> dict[str, User]:
+    """The users as the server takes them."""
+    return {
+        name: User(name, Role.parse(user.role), user.password_hash)
+        for name, user in site.users.items()
+    }
+
+
+def settle_memory() -> None:
+    """What was built stays: it is not looked at again by the collector of garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
