@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
+SEED ?=
+SEEDS ?=
+JOBS ?=
 
-.PHONY: install demo test format lint types contracts unit e2e lock clean
+.PHONY: install demo test format lint types contracts unit sim e2e campaign lock clean
 
 install: $(VENV)/installed
 
@@ -35,9 +38,18 @@ contracts: install
 unit: install
 	$(BIN)/pytest tests/tidy tests/unit tests/property tests/scenarios --cov --cov-report=term:skip-covered
 	$(BIN)/python tests/tidy/pure_coverage.py
+	$(BIN)/pytest -n 2 tests/simulation
+
+# One world with its log: make sim SEED=17. Many: make sim SEEDS=1000-2000 JOBS=2.
+sim: install
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--keep --seeds $(or $(SEEDS),1-300) --jobs $(or $(JOBS),2))
 
 e2e: install
 	$(BIN)/pytest -n 2 --dist loadfile tests/e2e
+
+# Rarer faults of the pair with real processes, and those of `e2e` without namespaces: 30 minutes.
+campaign: install
+	$(BIN)/pytest -m slow tests/e2e
 
 # The versions that the tests ran with; renew with `make lock`.
 lock:

@@ -178,7 +178,9 @@ class Collector:
             self.outcomes.record(clock.utc_ns())
 
     def _took(self, poller: Poller, job: Job, scan: Scan) -> None:
-        if scan.fault is not None:
+        if not self._house.reigns():
+            self.outcomes.outlived(poller.schedule, self.devices[job.device])
+        elif scan.fault is not None:
             retry_ns = self._house.clock.utc_ns() + scan.fault.retry_after_ns
             poller.schedule.failed(job.device, retry_ns)
             self.outcomes.failed(self.devices[job.device], scan.fault)
@@ -187,7 +189,7 @@ class Collector:
         self._moved.set()
 
     def _heard(self, device: str, delivery: Delivery) -> None:
-        if self.polling and device in self.lines.listening:
+        if self.polling and device in self.lines.listening and self._house.reigns():
             self.outcomes.delivered(self.devices[device], delivery)
 
     # ------------------------------------------------------------------------------ ending

@@ -20,15 +20,23 @@ Commit = Awaitable[object] | None
 """Ends when what was said is committed, or fails with JournalError; None: nothing changed."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class House:
-    """The journal's door (`append` never raises, `commit` raises JournalError), a clock, an ear."""
+    """The journal's door (`append` never raises, `commit` raises JournalError), a clock, an ear.
+
+    `reigns` tells whether this node may still speak for the field; it ends before anybody halts.
+    """
 
     clock: Clock
     append: Callable[[Body], Awaitable[object]]
     commit: Callable[[Body], Awaitable[object]]
     room: Callable[[], Awaitable[None]]
     alarm: Callable[[str, int, str], None]
+    reigns: Callable[[], bool] = _always
 
 
 def broken(device: str, error: Exception) -> Fault:

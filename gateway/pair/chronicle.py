@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from gateway.journal.records import Role as RoleTaken
 from gateway.model import Position, Term
-from gateway.pair.words import Role
+from gateway.pair.words import RAN_OUT, Role
 
 
 class ReignSpan(NamedTuple):
     """A reign: [from, to) in ns UTC by its own node's clock; `to_ns` None while it lasts.
 
-    A node that was killed tells no end: then `to_ns` is when the next role of anybody began, and
-    `ended` says so.
+    A node that was killed tells no end, and a frozen one tells it when it wakes up: then `to_ns` is
+    when the other became Main, and `ended` says so.
     """
 
     node: str
@@ -40,8 +40,15 @@ def reigns(taken: Iterable[tuple[Position, RoleTaken]]) -> list[ReignSpan]:
             to_ns, ended = own.at_ns, own.why
         if other is not None and (own is None or _was_cut(own)):
             to_ns, ended = other.at_ns, f"{other.node} became Main: {other.why}"
+        elif other is not None and own is not None and _slept(own) and other.at_ns < own.at_ns:
+            to_ns, ended = other.at_ns, f"{own.why}; {other.node} became Main: {other.why}"
         found.append(ReignSpan(role.node, role.term, role.at_ns, to_ns, role.why, ended))
     return found
+
+
+def _slept(own: RoleTaken) -> bool:
+    """A frozen node sent nothing after its reign, though it says so only now."""
+    return own.why == RAN_OUT
 
 
 def _was_cut(own: RoleTaken) -> bool:

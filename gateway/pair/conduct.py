@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gateway.model import Term
+from gateway.model import NS_PER_MS, Term
 from gateway.pair.arbitration import arbitrate, both_reigned_ns
 from gateway.pair.core import Core, Ground
 from gateway.pair.events import JournalRuling, ProbeField
@@ -66,12 +66,17 @@ def rule(core: Core, now_ns: int) -> None:
     outcome, last = core.start_outcome(), core.peer.last
     if outcome is None or last is None or outcome.winner != core.identity.node:
         return
-    waited = now_ns - core.no_main_since_ns >= core.timing.alone_ns
-    if core.role is Role.STARTING and not waited:
+    waited_ns = now_ns - core.no_main_since_ns
+    if core.role is Role.STARTING and waited_ns < core.timing.alone_ns:
         return
-    fresh = last.consent and core.peer.answers_since(now_ns, core.timing.reign_ns)
-    if fresh and core.granted is None and not core.bound(now_ns):
+    if not last.consent or core.granted is not None or core.bound(now_ns):
+        return
+    if core.peer.answers_since(now_ns, core.timing.reign_ns):
         core.claim(now_ns, Ground.CONSENT, f"start rule: {outcome.why}")
+    elif waited_ns >= 2 * core.timing.alone_ns:
+        _tell_too_slow(core)
+        if not core.identity.witnessed:
+            core.claim(now_ns, Ground.ALONE, f"start rule: {outcome.why}")
 
 
 def alone(core: Core, now_ns: int) -> None:
@@ -164,6 +169,14 @@ def _journal_ruling(
 ) -> None:
     both_ns = both_reigned_ns(core.reigning(now_ns), core.rival_reigning(now_ns, last))
     core.do(JournalRuling(winner, loser, both_ns, why))
+
+
+def _tell_too_slow(core: Core) -> None:
+    trip_ms, most_ms = (ns // NS_PER_MS for ns in (core.peer.round_trip_ns, core.timing.reign_ns))
+    core.alarm(
+        f"a round trip between the nodes takes {trip_ms} ms, and an agreement lasts {most_ms} ms: "
+        "set takeover_after higher"
+    )
 
 
 def _watch(core: Core, now_ns: int) -> None:

@@ -117,7 +117,10 @@ def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
 
 def decode_heartbeat(wire: bytes) -> Heartbeat:
     """The heartbeat of its MessagePack form. Raises msgspec.DecodeError."""
-    return _decoder.decode(wire)
+    try:
+        return _decoder.decode(wire)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these through
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def encode_frame(sequence: int, heartbeat: Heartbeat) -> bytes:

@@ -58,7 +58,7 @@ from gateway.pair.handover import (
 )
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.roles import CELLS, Cause
-from gateway.pair.words import RETRY_NS, Field, Role
+from gateway.pair.words import RAN_OUT, RETRY_NS, Field, Role
 
 
 class Machine(Core):
@@ -118,8 +118,8 @@ class Machine(Core):
             self.move(now_ns, Cause.STOPPED, "stopped")
             return
         self.reigned_last = True
-        self.move(now_ns, Cause.REIGN_OVER, "the reign ran out")
-        self.alarm("the reign ran out: this node was frozen, or lost its votes")
+        self.move(now_ns, Cause.REIGN_OVER, RAN_OUT)
+        self.alarm(f"{RAN_OUT}: this node was frozen, or lost its votes")
 
     def _beat(self, now_ns: int) -> None:
         due = now_ns - self.reign.sent_ns >= self.timing.heartbeat_ns
@@ -157,8 +157,11 @@ class Machine(Core):
         self.term_seen = max(self.term_seen, heartbeat.term_seen, number)
         if heartbeat.pause_version > self.pause_version:
             self.pause_version, self.paused = heartbeat.pause_version, heartbeat.paused
-        if heartbeat.consent and self.peer.echoes_me(heartbeat, now_ns):
-            self.reign.consented(heartbeat.echo_ns)
+        if self.peer.echoes_me(heartbeat, now_ns):
+            if heartbeat.goodbye:
+                self.reign.left(heartbeat.echo_ns)
+            elif heartbeat.consent:
+                self.reign.consented(heartbeat.echo_ns)
         self._end_absence(now_ns, heartbeat)
         self._compare_clocks()
         if heartbeat.role is Role.MAIN and not heartbeat.goodbye:

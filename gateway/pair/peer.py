@@ -45,9 +45,10 @@ class Peer:
             return False
         if last is not None and last.boot != heartbeat.boot:
             self._past_boots.append(last.boot)
-            self.unbroken_from_ns = now_ns
-        elif last is None or now_ns - self.heard_ns > self._timing.missed_ns:
-            self.unbroken_from_ns = now_ns
+            last = None
+        if last is None or now_ns - self.heard_ns > self._timing.missed_ns:
+            # What was one-way before a silence says nothing of now.
+            self.unbroken_from_ns, self._one_way_from_ns = now_ns, None
         self.last = heartbeat
         self.heard_ns = self._silent_from_ns = now_ns
         self.heard_on_ns[link] = now_ns

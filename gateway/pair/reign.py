@@ -30,6 +30,11 @@ class Reign:
         """The peer agreed, in answer to what this node sent at `echo_ns`."""
         self.consent_until_ns = max(self.consent_until_ns, echo_ns + self.timing.reign_ns)
 
+    def left(self, echo_ns: int) -> None:
+        """The peer said goodbye: it claims nothing before it started anew and waited."""
+        until_ns = echo_ns + self.timing.alone_ns * 4 // 5
+        self.consent_until_ns = max(self.consent_until_ns, until_ns)
+
     def holds_vote(self, now_ns: int) -> bool:
         """Whether a vote other than the peer's is there: the witness's, or an absent peer's."""
         return self.absent or now_ns < self.witness_until_ns

@@ -10,6 +10,8 @@ from gateway.model import NS_PER_MS, NS_PER_S
 
 TAKEOVER_AFTER_MAX_NS: Final = 30 * NS_PER_S
 RETRY_NS: Final = NS_PER_S
+RAN_OUT: Final = "the reign ran out"
+"""Why a node that was frozen, or lost its votes, is no longer Main: told when it woke up."""
 """How often what failed or found nothing (a term, a probe of the field) is tried again."""
 
 

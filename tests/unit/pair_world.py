@@ -11,20 +11,24 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from gateway.model import NS_PER_MS, NS_PER_S, Term
 from gateway.pair import events as ev
 from gateway.pair.heartbeat import Heartbeat, decode_heartbeat, encode_heartbeat
 from gateway.pair.machine import Machine
 from gateway.pair.words import Identity, Role, Timing
 
-TICK_NS = 50 * NS_PER_MS
 SYNC_NS = 300 * NS_PER_MS
 COVERED_NS = 1_700_000_000 * NS_PER_S
 
 
 @dataclass
 class Net:
-    """Between the nodes; delays in ns."""
+    """Between the nodes; delays in ns. `cut` holds `a>` (all that a says) or `a>tcp1`."""
+
+    links: tuple[str, ...] = ("tcp",)
+    rejects: bool = False
 
     delay_ns: int = NS_PER_MS
     jitter_ns: int = 0
@@ -47,6 +51,7 @@ class Host:
     unread: list[tuple[int, ev.Event]] = field(default_factory=list)
     coverage_end_ns: int = 0
     term_seen: int = 0
+    utc_ns: int = 0
     reaches: bool = True
     store: bool = True
     persist_ns: int = 10 * NS_PER_MS
@@ -78,7 +83,8 @@ class World:
     # ------------------------------------------------------------------------------ building
 
     def add(self, name: str, priority: int = 0, coverage_s: int = 1, linked: bool = True) -> Host:
-        paths = frozenset({"tcp"}) if linked else frozenset()
+        tcp = frozenset(link for link in self.net.links if link != "serial")
+        paths = tcp if linked else frozenset()
         identity = Identity("s", name, 0, priority, paths, linked, self.witness)
         host = Host(name, identity, offset_ns=self.random.randrange(10**12))
         host.coverage_end_ns = COVERED_NS + coverage_s * NS_PER_S if coverage_s else 0
@@ -162,7 +168,7 @@ class World:
     def _tick(self, host: Host, boot: int) -> None:
         if host.machine is None or host.identity.boot != boot:
             return
-        self.at(TICK_NS, lambda: self._tick(host, boot))
+        self.at(self.timing.heartbeat_ns // 2, lambda: self._tick(host, boot))
         if host.frozen:
             return
         self._surroundings(host)
@@ -171,8 +177,10 @@ class World:
     def _surroundings(self, host: Host) -> None:
         machine, peer = host.machine, self.other(host)
         assert machine is not None
-        if peer is not None and peer.refusing and not self._is_cut(host):
-            self.feed(host.name, ev.Refused("tcp"))
+        for link in sorted(host.identity.paths):
+            there = peer is not None and peer.refusing and not self._is_cut(host, link)
+            if there or self.net.rejects:
+                self.feed(host.name, ev.Refused(link))
         if machine.role is Role.MAIN:
             self.feed(host.name, ev.FieldSeen(host.reaches))
             if host.reaches and host.open:
@@ -194,6 +202,7 @@ class World:
             and peer.machine is not None
             and peer.machine.role is Role.MAIN
             and not peer.frozen
+            and not self.net.rejects
             and not self.net.cut
             and machine is not None
             and machine.role in (Role.SYNCING, Role.SYNCED)
@@ -208,8 +217,9 @@ class World:
             self.feed(host.name, ev.Progress(host.coverage_end_ns))
             self.feed(host.name, ev.Caught(True))
 
-    def _is_cut(self, host: Host) -> bool:
-        return f"{host.name}>" in self.net.cut
+    def _is_cut(self, host: Host, link: str) -> bool:
+        rejected = self.net.rejects and link != "serial"
+        return rejected or bool({f"{host.name}>", f"{host.name}>{link}"} & self.net.cut)
 
     def _carry_out(self, host: Host, effect: ev.Effect) -> None:
         boot = host.identity.boot
@@ -244,16 +254,19 @@ class World:
         peer = self.other(host)
         if peer is None:
             return
+        heartbeat = msgspec.structs.replace(heartbeat, utc_ns=self.now_ns + host.utc_ns)
         wire = encode_heartbeat(heartbeat)
         copies = 3 if heartbeat.goodbye else 1
-        for _ in range(copies + (self.random.random() < self.net.twice)):
-            if self._is_cut(host) or self.random.random() < self.net.loss:
-                continue
-            delay_ns = self.net.delay_ns + int(self.random.random() * self.net.jitter_ns)
-            self.at(delay_ns, lambda: self._arrive(peer, wire))
+        for link in self.net.links:
+            for _ in range(copies + (self.random.random() < self.net.twice)):
+                if self._is_cut(host, link) or self.random.random() < self.net.loss:
+                    continue
+                delay_ns = self.net.delay_ns + int(self.random.random() * self.net.jitter_ns)
+                self.at(delay_ns, lambda link=link: self._arrive(peer, link, wire))
 
-    def _arrive(self, host: Host, wire: bytes) -> None:
-        self.feed(host.name, ev.Heard("tcp", decode_heartbeat(wire)))
+    def _arrive(self, host: Host, link: str, wire: bytes) -> None:
+        utc_ns = self.now_ns + host.utc_ns
+        self.feed(host.name, ev.Heard(link, decode_heartbeat(wire), utc_ns))
 
 
 def show(effect: ev.Effect) -> str:

@@ -125,7 +125,10 @@ class Rig:
         self.line = FakeLine(self.clock)
         self.journal: list[Body] = []
         self.grown = asyncio.Event()
-        house = House(self.clock, self.append, self.append, self._room, self._alarm)
+        self.reigns = True
+        house = House(
+            self.clock, self.append, self.append, self._room, self._alarm, lambda: self.reigns
+        )
         live = LiveTable([PLC])
         self.collector = Collector([PLC], [self.line], live, MaintenanceState(), 1, house)
         self.writer = Writer(self.collector, house, lambda: None)
@@ -312,3 +315,19 @@ async def test_a_new_file_gets_all_that_is_in_force_at_once() -> None:
         batch = rig.of(Batch)[before]
         assert batch.complete
         assert len(batch.samples) == 2
+
+
+async def test_what_comes_after_the_reign_is_not_said_but_declared() -> None:
+    async with running() as rig:
+        await rig.line.scanned_again()
+        rig.reigns = False
+        rig.line.fault = Fault(Cause.LINK, Status.BAD_NO_COMMUNICATION, "time-out", NS_PER_S)
+        before = len(rig.of(Batch))
+        await rig.line.scanned_again()
+        rig.line.fault = None
+        await rig.line.scanned_again()
+        assert len(rig.of(Batch)) == before
+        assert rig.collector.states["plc"].fault is None
+        assert rig.of(Event) == []
+        rig.collector.halt()
+        assert rig.of(Coverage)[-1].holes[-1].cause == Cause.NODE_DOWN

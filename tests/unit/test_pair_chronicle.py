@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.journal.records import Role as RoleTaken
 from gateway.model import Position, Term
 from gateway.pair.chronicle import ReignSpan, reigns
+from gateway.pair.words import RAN_OUT
 
 A1, B2, A3 = Term(1, "a", 11), Term(2, "b", 22), Term(3, "a", 33)
 
@@ -60,3 +61,20 @@ def test_in_a_split_both_reigns_stand_side_by_side() -> None:
         ("b", 50, 90),
         ("a", 91, None),
     ]
+
+
+def test_a_frozen_main_s_reign_ends_when_the_other_became_main_not_when_it_woke_up() -> None:
+    found = reigns(
+        taken(
+            RoleTaken("a", "main", 10, "start rule", A1),
+            RoleTaken("b", "main", 100, "a is silent", B2),
+            RoleTaken("a", "standby (syncing)", 200, RAN_OUT, A1),
+        )
+    )
+    assert [(r.node, r.to_ns) for r in found] == [("a", 100), ("b", None)]
+    assert found[0].ended == "the reign ran out; b became Main: a is silent"
+    alone = taken(
+        RoleTaken("a", "main", 10, "start rule", A1),
+        RoleTaken("a", "standby (syncing)", 200, RAN_OUT, A1),
+    )
+    assert reigns(alone)[0].to_ns == 200

@@ -115,3 +115,13 @@ def test_each_step_of_main_main_decides_in_its_turn() -> None:
 def test_patience_doubles_up_to_its_bound() -> None:
     timing = Timing()
     assert [timing.patience_ns(n) // 10**9 for n in (0, 1, 2, 5, 99)] == [1, 2, 4, 30, 30]
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3\x28"])
+def test_a_heartbeat_with_bytes_that_are_no_text_is_refused_like_any_other(text: bytes) -> None:
+    wire = encode_heartbeat(
+        Heartbeat(site="s" * len(text), node="a", boot=1, seq=1, role=Role.MAIN)
+    )
+    damaged = wire.replace(b"s" * len(text), text, 1)
+    with pytest.raises(msgspec.DecodeError):
+        decode_heartbeat(damaged)

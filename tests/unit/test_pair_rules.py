@@ -308,6 +308,21 @@ def test_proof_of_death_needs_every_path_refused() -> None:
     assert ev.BeginTerm(1, "b is dead") in machine.step(NOW, ev.Refused("tcp2"))
 
 
+def test_what_was_one_way_before_a_silence_says_nothing_of_now() -> None:
+    """Else two Mains that heard each other for a moment both yield when the links heal for good."""
+    machine = a_machine(Role.MAIN)
+    deaf = {**MAIN_SAID, "hears_you": False}
+    machine.step(NOW, ev.Heard("tcp", said(**deaf)))
+    tick(machine, NOW + 50 * MS, NOW + 2 * NS_PER_S)
+    told = machine.step(NOW + 2_050 * MS, ev.Heard("tcp", said(seq=2, **deaf)))
+    assert machine.role is Role.MAIN
+    for number in range(3, 9):
+        now_ns = NOW + 2_050 * MS + (number - 2) * 100 * MS
+        told = machine.step(now_ns, ev.Heard("tcp", said(seq=number, **deaf)))
+    assert machine.role is Role.SYNCING, "now it lasted"
+    assert ev.JournalRuling in kinds(told) or machine.arbitrations == 1
+
+
 def test_clocks_apart_are_told_once_and_when_they_agree_again() -> None:
     machine = a_machine(Role.SYNCED)
     texts: list[str] = []
@@ -374,3 +389,46 @@ def test_a_grant_is_refused_by_a_store_that_failed() -> None:
     told = machine.step(NOW, ev.Heard("tcp", said(grant=Grant(Term(2, "b", 2)), **MAIN_SAID)))
     assert ev.BeginTerm not in kinds(told)
     assert machine.refusal == Refusal(Term(2, "b", 2), "its store failed")
+
+
+def test_a_goodbye_is_a_consent_for_as_long_as_a_restarted_node_waits() -> None:
+    machine = a_machine(Role.MAIN, witnessed=True)
+    machine.reign.witness_until_ns, machine.reign.consent_until_ns = 0, NOW + MS
+    gone = said(role=Role.STARTING, goodbye=True, echo_ns=NOW - 20 * MS)
+    machine.step(NOW, ev.Heard("tcp", gone))
+    assert machine.reign.consent_until_ns == NOW - 20 * MS + 2_400 * MS
+
+
+@pytest.mark.parametrize("witnessed", [False, True])
+def test_a_round_trip_that_outlasts_every_consent_is_told(witnessed: bool) -> None:
+    machine = a_machine(witnessed=witnessed)
+    machine.reign.witness_until_ns = 0
+    machine.no_main_since_ns = NOW - 10 * NS_PER_S
+    stale = said(role=Role.STARTING, coverage_end_ns=4, consent=True, echo_ns=NOW - NS_PER_S)
+    told = machine.step(NOW, ev.Heard("tcp", stale))
+    assert any(isinstance(e, ev.Alarm) and "round trip" in e.text for e in told)
+    assert (ev.BeginTerm in kinds(told)) is not witnessed
+
+
+def test_a_preferred_standby_without_the_field_is_not_failed_back_to() -> None:
+    for field, hands_over in ((Field.LOST, False), (Field.REACHED, True)):
+        machine = a_machine(Role.MAIN)
+        machine.changed_ns = machine.peer.unbroken_from_ns = NOW - 700 * NS_PER_S
+        machine.peer.hear(NOW, "tcp", said(priority=1, field=field))
+        machine.peer.unbroken_from_ns = NOW - 700 * NS_PER_S
+        assert (ev.StopPolling in kinds(machine.step(NOW, ev.Tick()))) is hands_over
+
+
+def test_a_paused_synced_standby_agrees_to_a_starting_peer_by_the_start_rule() -> None:
+    machine = a_machine(Role.SYNCED)
+    machine.paused = True
+    told = machine.step(NOW, ev.Heard("tcp", said(role=Role.STARTING, coverage_end_ns=9)))
+    assert ev.BeginTerm not in kinds(told), "the other one wins"
+    told = machine.step(NOW, ev.Heard("tcp", said(seq=2, role=Role.STARTING, consent=True)))
+    assert ev.BeginTerm in kinds(told)
+
+
+def test_a_main_that_names_no_term_is_not_judged() -> None:
+    machine = a_machine(Role.MAIN)
+    told = machine.step(NOW, ev.Heard("tcp", said(role=Role.MAIN)))
+    assert not kinds(told) & {ev.JournalRuling, ev.CloseField}

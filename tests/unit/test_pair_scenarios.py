@@ -1,9 +1,12 @@
 """The rules of roles as text: a story, `----`, what happened. REWRITE=1 writes what happens.
 
-A file: comments (#), commands, `----`, the transcript without heartbeats. Commands: `node NAME
-[priority=N] [coverage=S] [link=no]`, `witness`, `start NAME`, `run DURATION`, `kill|lose NAME`
-(refuses | vanishes), `freeze|thaw NAME`, `cut A>` (what A says is lost), `heal`,
-`field|store|disk|follow|see NAME on|off` (disk: not noticed yet; see: the witness),
+A file: comments (#), commands, `----`, the transcript without heartbeats. Commands: `links NAME...`
+(before the nodes; `serial` is the line), `slow N` (all timing N times as long), `witness`,
+`node NAME [priority=N] [coverage=S] [link=no]`, `start NAME`, `run DURATION`, `kill|lose NAME`
+(refuses | vanishes), `freeze|thaw NAME`, `cut A>` (what A says is lost; `A>tcp1` on that link),
+`reject` (a firewall refuses every TCP connection), `heal`, `delay DURATION` (one way),
+`field|store|disk|follow|see|veto NAME on|off` (disk: not noticed yet; see: the witness; veto: no
+host answers it), `clock NAME DURATION` (ahead by that), `set NAME` (its clock was set: Renew),
 `changeover|stop|pause|resume|absent NAME`, `say TEXT`.
 """
 
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,18 @@ from gateway.pair.words import Timing
 
 FOLDER = Path(__file__).resolve().parents[1] / "scenarios" / "roles"
 FILES = sorted(FOLDER.glob("*.txt"))
+
+
+def slower(timing: Timing, factor: int) -> Timing:
+    """All of the timing, so many times as long."""
+    return replace(
+        timing,
+        heartbeat_ns=timing.heartbeat_ns * factor,
+        takeover_after_ns=timing.takeover_after_ns * factor,
+        startup_wait_ns=timing.startup_wait_ns * factor,
+        field_lost_after_ns=timing.field_lost_after_ns * factor,
+        stable_ns=timing.stable_ns * factor,
+    )
 
 
 class Story:
@@ -40,6 +56,7 @@ class Story:
             "pause": ev.Pause(True, "alice"),
             "resume": ev.Pause(False, "alice"),
             "absent": ev.PeerAbsent(True, "alice"),
+            "set": ev.Renew("the clock was set"),
         }
         simple: dict[str, Callable[[], object]] = {
             "run": lambda: world.run(parse_duration(name)),
@@ -49,7 +66,12 @@ class Story:
             "freeze": lambda: setattr(world.hosts[name], "frozen", True),
             "thaw": lambda: world.thaw(name),
             "cut": lambda: world.net.cut.add(name),
-            "heal": world.net.cut.clear,
+            "heal": self.heal,
+            "reject": lambda: setattr(world.net, "rejects", True),
+            "links": lambda: setattr(world.net, "links", tuple(rest)),
+            "delay": lambda: setattr(world.net, "delay_ns", parse_duration(name)),
+            "clock": lambda: setattr(world.hosts[name], "utc_ns", parse_duration(rest[1])),
+            "slow": lambda: setattr(world, "timing", slower(world.timing, int(name))),
             "witness": lambda: setattr(world, "witness", True),
             "say": lambda: world.log.append(f"{'':10}-- {line[4:]}"),
             "node": lambda: self.node(name, rest[1:]),
@@ -70,6 +92,10 @@ class Story:
             linked=given.get("link") != "no",
         )
 
+    def heal(self) -> None:
+        self.world.net.cut.clear()
+        self.world.net.rejects = False
+
     def switch(self, what: str, name: str, on: bool) -> None:
         host = self.world.hosts[name]
         if what == "field":
@@ -85,6 +111,8 @@ class Story:
         elif what == "store":
             host.store = on
             self.world.feed(name, ev.StoreState(on, "" if on else "disk full"))
+        elif what == "veto":
+            self.world.feed(name, ev.Veto(on))
         else:
             raise ValueError(f"no such command: {what}")
 

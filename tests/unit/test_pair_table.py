@@ -104,7 +104,9 @@ def in_cell(cell: Cell) -> Machine:
         coverage_end_ns=4,
     )
     if cell.links is Links.ONE_WAY:
-        machine.peer.hear(heard_ns - 800 * NS_PER_MS, "tcp", said(seq=0, hears_you=False))
+        for number in range(-8, 0):
+            before_ns = heard_ns + number * 100 * NS_PER_MS
+            machine.peer.hear(before_ns, "tcp", said(seq=number, hears_you=False))
     machine.peer.hear(heard_ns, "tcp", heartbeat)
     return machine
 
@@ -230,6 +232,7 @@ def test_offset_and_round_trip_are_measured_by_echo() -> None:
 
 def test_an_old_grant_is_no_grant() -> None:
     machine = a_machine(Role.SYNCED)
+    machine.no_main_since_ns = NOW
     grant = Grant(Term(2, "b", 2))
     old = said(grant=grant, echo_ns=NOW - NS_PER_S, consent=True, role=Role.SYNCED)
     assert not any(isinstance(e, ev.BeginTerm) for e in machine.step(NOW, ev.Heard("tcp", old)))

@@ -1,0 +1,1 @@
+"""One seed, one world: two nodes with faulty clocks, links, disks and devices, and its judges."""
