@@ -89,7 +89,7 @@ class Running:
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
         self._translations: dict[tuple[int, Term], list[int | None]] = {}
         self._known = installed_drivers()
-        self.house = House(clock, doors.append, doors.commit, doors.room, doors.alarm)
+        self.house = House(clock, doors.append, doors.commit, doors.room, doors.alarm, may_send)
 
     # ----------------------------------------------------------------------------- building
 

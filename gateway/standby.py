@@ -64,7 +64,6 @@ class Peering:
         self._answer_order = answer
         self._running = running
         self._pair = running.site.pair
-        self._is_caught = False
         self._held: HeldBack | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         me = LinkIdentity(identity.site, identity.node, identity.boot, __version__)
@@ -158,7 +157,6 @@ class Peering:
         self._keeper.feed(ev.Refused(path))
 
     def _caught(self, caught: bool) -> None:
-        self._is_caught = caught
         self._keeper.feed(ev.Caught(caught and not self._revisions.not_able))
 
     async def _pace(self) -> None:
@@ -168,7 +166,7 @@ class Peering:
             machine, able = self._keeper.machine, not self._revisions.not_able
             role, heard = machine.role, machine.peer.heard(self._keeper.now_ns())
             self.witnesses.look(role is not Role.MAIN, not heard)
-            caught = able and self._is_caught and self._puller.status().connected
+            caught = able and self._puller.caught is True
             if role is Role.SYNCED and not able:
                 self._keeper.feed(ev.Caught(False))
             elif role is Role.SYNCING and caught:

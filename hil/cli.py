@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,13 +75,13 @@ async def run_profile(
     """
     place = parse_listen(listen)
     plant = profile_plant(find_profile(profile), place, unit, seed, change)
-    ports = {"line": place.path} if place.path is not None else {}
+    ports = {"line": [place.path]} if place.path is not None else {}
     await run_rig(OutstationRig(plant, ports, PollLog(log)), control, seconds, ready)
 
 
 async def run_site(
     site: Path,
-    node: Path | None = None,
+    nodes: Sequence[Path] = (),
     *,
     control: Path | None = None,
     log: Path | None = None,
@@ -91,11 +91,11 @@ async def run_site(
 ) -> None:
     """Run all outstations of a site until SIGINT, SIGTERM, or `seconds` have passed.
 
-    `node` names the serial ports. Raises SiteError, ConfigError, OSError.
+    `nodes` name the serial ports. Raises SiteError, ConfigError, OSError.
     """
     plant = load_site(site, port_offset)
-    state_dir = (node or site).parent / "run" / "pki"
-    rig = OutstationRig(plant, serial_ports(node), PollLog(log), state_dir, site.parent)
+    state_dir = site.parent / "run" / "pki"
+    rig = OutstationRig(plant, serial_ports(*nodes), PollLog(log), state_dir, site.parent)
     await run_rig(rig, control, seconds, ready)
 
 
@@ -140,7 +140,7 @@ def outstation(
     listen: str,
     unit: int,
     site: Path | None,
-    node: Path | None,
+    nodes: Sequence[Path],
     control: Path | None,
     log: Path | None,
     seconds: float | None,
@@ -156,7 +156,7 @@ def outstation(
         return 2
     try:
         if site is not None:
-            run = run_site(site, node, control=control, log=log, seconds=seconds, ready=ready)
+            run = run_site(site, nodes, control=control, log=log, seconds=seconds, ready=ready)
         else:
             run = run_profile(
                 profile, listen, unit, control=control, log=log, seconds=seconds, ready=ready

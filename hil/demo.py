@@ -1,9 +1,9 @@
-"""`hotpair demo`: a small plant, a node, and the judge, in one command on loopback.
+"""`hotpair demo`: a small plant, a pair, its faults, and the judge, in one command on loopback.
 
-Three programs run as three processes, as they would in a plant: the outstations, the node, and this
-one, which only looks, through the doors that everybody has: the node's socket and its OPC UA
-endpoint. At the end it counts, for each scan instant of each point, whether history gives the value
-that the plant held, or a declared gap says why not.
+Outstations, both nodes and a proxy on their links run as programs, as they would in a plant. This
+one kills, hands over and cuts, and looks through the doors that everybody has. At the end it counts
+in both nodes' history, for each scan instant of each point, whether history gives the value that
+the plant held, or a declared gap says why not.
 """
 
 from __future__ import annotations
@@ -14,245 +14,320 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
+import httpx
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from gateway.model import NS_PER_S, Gap, Value, format_time
-from hil.gateway import Control, Program, ProgramError, Reader
-from hil.judges import Verdict, judge
-from hil.plant import Plant
+from gateway.model import NS_PER_MS, NS_PER_S, Gap, Value, format_time
+from hil.demo_view import BAR_S, Seen, draw
+from hil.gateway import ProgramError, Reader
+from hil.judges import Judged, Row, Verdict, judge
+from hil.pair import Pair, PairNode, Switch, lay_out
 from hil.runs import judged
-from hil.site import load_site, localise
 
 SITE: Final = Path(__file__).parent / "sites" / "demo"
 BASE_PORT: Final = 4840
-BAR_CELLS: Final = 40
-BAR_S: Final = 60
 RENEW_S: Final = 0.5
-SETTLE_S: Final = 3.0
-"""After the last instant that is judged, so that its coverage record is there."""
+PAUSE_MAX_S: Final = 4.0
+PAUSE_MIN_S: Final = 1.0
+PAUSES: Final = 15
+"""A run is as long as so many pauses between its acts."""
+SPLIT_PAUSES: Final = 1.5
+GAPS_SHOWN: Final = 12
+EVIDENCE_SHOWN: Final = 20
 
 
 @dataclass(slots=True)
-class Rig:
-    """A demonstration that runs: its folder, its programs, its doors."""
+class Story:
+    """What was done to the pair, and how long it took."""
 
-    folder: Path
-    outstations: Program
-    node: Program
-    control: Control
-    endpoint: str
-    plant: Plant
-    born_ns: int = 0
-    started_ns: int = 0
-    samples: list[tuple[int, int]] = field(default_factory=list)
+    takeover: Switch | None = None
+    changeover: Switch | None = None
+    split: Switch | None = None
 
 
-def lay_out(folder: Path, base_port: int) -> Plant:
-    """Put the site's files into a folder, with all ports moved to `base_port`."""
-    offset = base_port - BASE_PORT
-    for name in ("site.yaml", "node.yaml", "rig.yaml"):
-        (folder / name).write_text(localise((SITE / name).read_text(), offset))
-    return load_site(folder / "site.yaml")
+@dataclass(slots=True)
+class Findings:
+    """What both nodes know at the end, and what the judge says of it."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    reigns: list[dict[str, Any]] = field(default_factory=list)
+    journals_equal: bool = False
+    histories_equal: bool = False
+
+    def total(self, count: str) -> int:
+        """A count over both nodes' verdicts."""
+        return sum(getattr(found, count) for found in self.verdicts.values())
+
+    @property
+    def evidence(self) -> list[str]:
+        """What is missing, and where."""
+        return [
+            f"node {name}: {item}"
+            for name, found in self.verdicts.items()
+            for item in found.evidence[:EVIDENCE_SHOWN]
+        ]
 
 
-async def start(folder: Path, base_port: int) -> Rig:
-    """Start outstations and node, and wait until both are ready. Raises ProgramError."""
-    plant = lay_out(folder, base_port)
-    site, node = str(folder / "site.yaml"), str(folder / "node.yaml")
-    outstations = Program(
-        "outstations",
-        ["outstation", "--site", site, "--node", node],
-        folder / "outstations.log",
-        "ready",
-    )
-    gateway = Program("node a", ["run", node], folder / "node-a.log", "is Main")
-    await outstations.start()
-    try:
-        born_ns = time.time_ns()
-        said = await gateway.start()
-    except BaseException:  # whatever stopped us, the outstations must not outlive us
-        await outstations.stop()
-        raise
-    endpoint = said.rpartition(" ")[2]
-    control = Control(folder / "data" / "a")
-    now_ns = time.time_ns()
-    return Rig(folder, outstations, gateway, control, endpoint, plant, born_ns, now_ns)
+# ------------------------------------------------------------------------------------- the acts
 
 
-async def stop(rig: Rig) -> None:
-    """End what was started."""
-    await rig.control.close()
-    await rig.node.stop()
-    await rig.outstations.stop()
+async def play(pair: Pair, story: Story, say: Callable[[str], None], pause_s: float) -> None:
+    """Do to the pair, once each, what happens to pairs. Raises ProgramError."""
+
+    async def killed() -> None:
+        left = await pair.main()
+        say(f"kill -9 of node {left.name}, the Main")
+        story.takeover = await pair.kill_main()
+        say(str(story.takeover))
+        await asyncio.sleep(pause_s)
+        say(f"node {left.name} is started again")
+        await left.start()
+        await pair.until_paired()
+        say(f"node {left.name} is Standby and has caught up")
+
+    async def handed_over() -> None:
+        say("hotpair changeover")
+        story.changeover = await pair.changeover()
+        await pair.until_paired()
+        say(str(story.changeover))
+
+    async def split() -> None:
+        main = await pair.main()
+        say("all links between the nodes are cut")
+        cut_ns = time.time_ns()
+        await pair.cut()
+        story.split = await pair.fresh("links cut", main, cut_ns)
+        await pair.until_mains()
+        say(f"{story.split}: Main-Main, both poll")
+        await asyncio.sleep(pause_s * SPLIT_PAUSES)
+        await pair.heal()
+        say("the links are healed")
+        await pair.until_paired()
+        say(f"node {(await pair.main()).name} stays Main, the other is Standby")
+        await pair.until_equal()
+        say("both journals are equal, with what both nodes collected")
+
+    for act in (killed, handed_over, split):
+        await asyncio.sleep(pause_s)
+        await act()
 
 
-# ---------------------------------------------------------------------------------- the view
-
-
-def coverage_bar(gaps: Sequence[Gap], device: str, now_ns: int, since_ns: int) -> Text:
-    """The last minute of a device, oldest first: complete, not complete, before the start."""
-    bar = Text()
-    cell_ns = BAR_S * NS_PER_S // BAR_CELLS
-    first_ns = now_ns - BAR_S * NS_PER_S
-    mine = [gap for gap in gaps if gap.device == device]
-    for index in range(BAR_CELLS):
-        from_ns = first_ns + index * cell_ns
-        to_ns = from_ns + cell_ns
-        if to_ns <= since_ns:
-            bar.append("·", "dim")
-        elif any(gap.from_ns < to_ns and from_ns < gap.to_ns for gap in mine):
-            bar.append("▒", "red")
-        else:
-            bar.append("█", "green")
-    return bar
-
-
-def draw(
-    rig: Rig, status: dict[str, Any], points: list[dict[str, Any]], gaps: Sequence[Gap]
-) -> RenderableType:
-    """The live view: who is Main, coverage by device, values."""
-    now_ns = time.time_ns()
-    total = sum(device["samples"] for device in status["devices"].values())
-    rig.samples = [*rig.samples[-20:], (now_ns, total)]
-    (then_ns, before), elapsed = rig.samples[0], 0.0
-    elapsed = (now_ns - then_ns) / NS_PER_S
-    rate = (total - before) / elapsed if elapsed > 0 else 0.0
-    head = Text.assemble(
-        ("Hotpair demo ", "bold"),
-        f"site {status['site']}, node {status['node']} is {status['role']}\n",
-        f"OPC UA at {status['endpoint']} ",
-        ("open without encryption or users: loopback only\n", "yellow"),
-        f"{rate:5.1f} samples/s kept, {total} in all; "
-        f"complete through {status['complete_through']}",
-    )
-    devices = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("device", "state", "rtt ms", f"coverage, last {BAR_S} s", "note"):
-        devices.add_column(column)
-    for name, device in status["devices"].items():
-        style = {"up": "green", "down": "bold red"}.get(device["state"], "cyan")
-        rtt = f"{device['rtt_p50_ms']:.1f}" if device["rtt_p50_ms"] is not None else ""
-        bar = coverage_bar(gaps, name, now_ns, rig.started_ns)
-        devices.add_row(name, Text(device["state"], style), rtt, bar, device["why"])
-    values = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("point", "value", "unit", "status", "changed"):
-        values.add_column(column)
-    for point in points:
-        value = point["value"]
-        shown = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-        label = f" {point['label']}" if point["label"] else ""
-        style = "" if point["status"] == "Good" else "red"
-        changed = format_time(point["source_time_ns"])[11:23] if point["source_time_ns"] else ""
-        status_text = Text(point["status"], style)
-        values.add_row(point["point"], shown + label, point["unit"], status_text, changed)
-    return Group(head, Text(), devices, Text(), values)
-
-
-async def look(rig: Rig) -> RenderableType:
-    """One frame of the view."""
-    now_ns = time.time_ns()
-    status, points = await rig.control.get("/status"), await rig.control.get("/points")
-    gaps = await rig.control.gaps(now_ns - BAR_S * NS_PER_S, now_ns - 2 * NS_PER_S)
-    return draw(rig, status, points, gaps)
-
-
-async def watch(rig: Rig, seconds: float | None, console: Console, quiet: bool) -> None:
-    """Show the plant until the time is over or somebody presses Ctrl-C. Raises ProgramError."""
+async def run_acts(
+    pair: Pair, story: Story, say: Callable[[str], None], seconds: float | None
+) -> None:
+    """The acts, and then the plant goes on until the time is over or Ctrl-C comes."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    deadline = None if seconds is None else loop.time() + seconds
+    end_s = None if seconds is None else loop.time() + seconds
+    pause_s = PAUSE_MAX_S
+    if seconds is not None:
+        pause_s = min(PAUSE_MAX_S, max(PAUSE_MIN_S, seconds / PAUSES))
+    playing = asyncio.create_task(play(pair, story, say, pause_s))
+    waiting = asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait({playing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if playing.done():
+            await playing
+            left_s = None if end_s is None else max(0.0, end_s - loop.time())
+            await asyncio.wait({waiting}, timeout=left_s)
+    finally:
+        for task in (playing, waiting):
+            task.cancel()
+        await asyncio.gather(playing, waiting, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    if not playing.cancelled():
+        return
+    say("ended early: the pair is made whole")
+    await pair.heal()
+    for node in pair.nodes.values():
+        if not node.program.running:
+            await node.start()
+    await pair.until_paired()
+
+
+# ------------------------------------------------------------------------------------- the view
+
+
+async def look(pair: Pair, seen: Seen) -> None:
+    """Look at both nodes, and at the plant through the one that is Main."""
+    now_ns = time.time_ns()
+    seen.note(now_ns, await pair.statuses())
+    if not seen.told:
+        return
+    control = pair.nodes[seen.told["node"]].control
+    try:
+        seen.points = await control.get("/points")
+        seen.gaps = await control.gaps(now_ns - BAR_S * NS_PER_S, now_ns)
+    except httpx.HTTPError:
+        return  # it was killed between two questions: the next look finds the other
+
+
+async def watch(pair: Pair, seen: Seen, console: Console, quiet: bool) -> None:
+    """Show the pair until cancelled."""
     with Live(console=console, auto_refresh=False, transient=False) as screen:
-        while not ended.is_set() and (deadline is None or loop.time() < deadline):
-            frame = await look(rig)
+        while True:
+            await look(pair, seen)
             if not quiet:
-                screen.update(frame, refresh=True)
-            wait_s = RENEW_S if deadline is None else min(RENEW_S, deadline - loop.time())
-            try:
-                async with asyncio.timeout(max(0.0, wait_s)):
-                    await ended.wait()
-            except TimeoutError:
-                continue
+                screen.update(draw(seen, time.time_ns()), refresh=True)
+            await asyncio.sleep(RENEW_S)
 
 
 # ---------------------------------------------------------------------------------- the verdict
 
 
-async def complete_through(rig: Rig, instant_ns: int) -> None:
-    """Wait until the node has said what is complete through an instant."""
-    async with asyncio.timeout(SETTLE_S * 10):
-        while True:
-            gaps = await rig.control.get("/status")
-            if gaps["complete_through"] >= format_time(instant_ns):
-                return
-            await asyncio.sleep(0.2)
+async def find(pair: Pair) -> Findings:
+    """Read both histories and judge them: the Main's as a client of its endpoint reads it.
+
+    A Standby's endpoint is closed; its history comes by its local interface. Raises ProgramError.
+    """
+    found = Findings()
+    await pair.until_paired()
+    to_ns = time.time_ns()
+    main = await pair.main()
+    await pair.until_complete(to_ns)
+    await pair.until_equal()
+    found.journals_equal = True
+    points = judged(pair.plant)
+    gaps = {n.name: await n.control.gaps(pair.paired_ns, to_ns) for n in pair.nodes.values()}
+    rows: dict[str, dict[str, list[Row]]] = {}
+    for node in pair.nodes.values():
+        rows[node.name] = await _rows(node, points, pair.born_ns, to_ns)
+        found.verdicts[node.name] = judge(
+            points, rows[node.name], gaps[node.name], pair.paired_ns, to_ns
+        )
+    served = await _served(main, pair.namespace, points, pair.born_ns, to_ns)
+    found.verdicts[main.name] = judge(points, served, gaps[main.name], pair.paired_ns, to_ns)
+    found.histories_equal = rows["a"] == rows["b"] and gaps["a"] == gaps["b"]
+    found.gaps = gaps[main.name]
+    found.reigns = (await main.control.get("/roles"))["reigns"]
+    return found
 
 
-async def verdict(rig: Rig, to_ns: int) -> Verdict:
-    """Read all history as a client of the endpoint, all gaps, and judge them by the truth."""
-    from_ns = rig.started_ns
-    await complete_through(rig, to_ns)
-    gaps = await rig.control.gaps(from_ns, to_ns)
-    points = judged(rig.plant)
-    rows: dict[str, list[tuple[int, Value, int]]] = {}
-    async with Reader(rig.endpoint, f"urn:hotpair:{rig.plant.site}") as reader:
-        for point in points:
-            rows[point.id] = await reader.history(point.id, rig.born_ns, to_ns)
-    return judge(points, rows, gaps, from_ns, to_ns)
+async def _rows(
+    node: PairNode, points: Sequence[Judged], from_ns: int, to_ns: int
+) -> dict[str, list[Row]]:
+    return {p.id: list(await node.control.history(p.id, from_ns, to_ns)) for p in points}
 
 
-def report(found: Verdict, endpoint: str) -> dict[str, Any]:
-    """What the last line of `--json` says."""
+async def _served(
+    node: PairNode, namespace: str, points: Sequence[Judged], from_ns: int, to_ns: int
+) -> dict[str, list[tuple[int, Value, int]]]:
+    async with Reader(node.endpoint, namespace) as reader:
+        return {p.id: await reader.history(p.id, from_ns, to_ns) for p in points}
+
+
+def report(found: Findings, story: Story, endpoint: str) -> dict[str, Any]:
+    """What the last line of `--json` says. Counts are those of both nodes' histories together."""
+
+    def took(switch: Switch | None) -> int | None:
+        return switch.took_ms if switch is not None else None
+
     return {
-        "expected": found.expected,
-        "collected": found.collected,
-        "declared": found.declared,
-        "missing": found.missing,
+        "expected": found.total("expected"),
+        "collected": found.total("collected"),
+        "declared": found.total("declared"),
+        "missing": found.total("missing"),
+        "takeover_ms": took(story.takeover),
+        "changeover_ms": took(story.changeover),
+        "split_ms": took(story.split),
+        "journals_equal": found.journals_equal,
+        "histories_equal": found.histories_equal,
+        "roles": [
+            {key: reign[key] for key in ("node", "term", "from", "to", "why", "ended")}
+            for reign in found.reigns
+        ],
         "endpoint": endpoint,
-        "evidence": [str(item) for item in found.evidence[:20]],
+        "evidence": found.evidence[:EVIDENCE_SHOWN],
     }
 
 
+def tell(found: Findings, console: Console) -> None:
+    """The verdict for people."""
+    for reign in found.reigns:
+        to = reign["to"][11:23] if reign["to"] else "now"
+        why = f"{reign['why']}; ended: {reign['ended'] or 'it lasts'}"
+        console.print(f"Main was {reign['node']} {reign['from'][11:23]} to {to}: {why}")
+    for gap in sorted(found.gaps, key=lambda gap: gap.from_ns)[:GAPS_SHOWN]:
+        length_ms = (gap.to_ns - gap.from_ns) // NS_PER_MS
+        where = f"{gap.device} ({gap.scan_class})"
+        console.print(
+            f"gap {format_time(gap.from_ns)[11:23]} {length_ms} ms: {where} {gap.cause.value}"
+        )
+    more = len(found.gaps) - GAPS_SHOWN
+    if more > 0:
+        console.print(f"and {more} more gaps")
+    equal = "equal by their digests" if found.journals_equal else "NOT EQUAL"
+    same = "the same samples and gaps" if found.histories_equal else "NOT the same history"
+    console.print(f"journals: {equal}; both nodes give {same}")
+    for name, one in found.verdicts.items():
+        share = 100 * one.collected / one.expected if one.expected else 0.0
+        console.print(
+            f"node {name}: {one.expected} scan instants: {one.collected} right ({share:.2f} %), "
+            f"{one.declared} in declared gaps, {one.missing} missing"
+        )
+    for line in found.evidence[:EVIDENCE_SHOWN]:
+        console.print(f"  {line}", style="red")
+
+
 async def demo(seconds: float | None, as_json: bool, base_port: int, keep: Path | None) -> int:
-    """Run it all; the exit status is 0 when nothing is missing."""
-    console = Console(stderr=as_json)
+    """Run it all; the exit status is 0 when nothing is missing and both nodes are equal."""
+    console = Console(stderr=as_json, markup=False, emoji=False)
     folder = keep or Path(tempfile.mkdtemp(prefix="hotpair-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    story = Story()
     try:
-        rig = await start(folder, base_port)
+        console.print("outstations, node a and node b are starting")
+        pair = lay_out(SITE, folder, base_port - BASE_PORT)
+        await pair.start()
         try:
-            console.print(
-                f"OPC UA endpoint {rig.endpoint} (no encryption, no users: loopback only). "
-                f"Logs and data: {folder}. Ctrl-C ends it."
-            )
-            await watch(rig, seconds, console, quiet=as_json)
-            found = await verdict(rig, time.time_ns())
+            found = await _shown(pair, story, seconds, console, as_json)
+            endpoint = (await pair.main()).endpoint
         finally:
-            await stop(rig)
+            await pair.stop()
     except ProgramError as error:
-        console.print(f"hotpair: {error}", style="red", markup=False)
+        console.print(f"hotpair: {error}", style="red", soft_wrap=True)
         return 1
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    result = report(found, rig.endpoint)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(report(found, story, endpoint)))
     else:
         console.print()
-        share = 100 * found.collected / found.expected if found.expected else 0.0
-        console.print(
-            f"{found.expected} scan instants: {found.collected} right ({share:.2f} %), "
-            f"{found.declared} in declared gaps, {found.missing} missing"
-        )
-        for item in found.evidence[:20]:
-            console.print(f"  {item}", style="red")
-    return 0 if found.missing == 0 else 1
+        tell(found, console)
+    return 0 if found.total("missing") == 0 and found.histories_equal else 1
+
+
+async def _shown(
+    pair: Pair, story: Story, seconds: float | None, console: Console, quiet: bool
+) -> Findings:
+    """The acts under the view, then the verdict. Raises ProgramError."""
+    seen = Seen(pair.paired_ns)
+
+    def say(text: str) -> None:
+        seen.happened.append(f"{format_time(time.time_ns())[11:23]}  {text}")
+        if quiet or not console.is_terminal:
+            console.print(seen.happened[-1], soft_wrap=True)
+
+    ends = " and ".join(node.endpoint for node in pair.nodes.values())
+    console.print(
+        f"OPC UA endpoints {ends}: the Main's is open (no encryption, no users: loopback only). "
+        f"Logs and data: {pair.folder}. Ctrl-C ends it.",
+        soft_wrap=True,
+    )
+    watching = asyncio.create_task(watch(pair, seen, console, quiet))
+    try:
+        await run_acts(pair, story, say, seconds)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    return await find(pair)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,20 +17,21 @@ import httpx
 from asyncua import Client, ua
 
 from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term, Value
+from hil.child import Child
 
 START_S: Final = 30.0
 PAGE: Final = 10_000
-TAIL_LINES_MAX: Final = 200
 
 
 class ProgramError(RuntimeError):
     """A program of the rig did not do what it must; the message holds its last words."""
 
 
-class Program:
+class Program(Child):
     """A `hotpair` process, or another Python program that `runs` names.
 
-    The line `ready` is awaited on its standard output before it counts as started.
+    The line `ready` is awaited on its standard output before it counts as started. `before` is put
+    before the command: `Lab.inside` runs it on one of the lab's machines.
     """
 
     def __init__(
@@ -41,26 +41,14 @@ class Program:
         log: Path,
         ready: str,
         runs: Sequence[str] = ("-m", "gateway.cli"),
+        before: Sequence[str] = (),
     ) -> None:
-        self.name = name
-        self._arguments = (sys.executable, *runs, *arguments)
-        self._log = log
+        super().__init__(name, (*before, sys.executable, *runs, *arguments), log)
         self._ready = ready
-        self._process: asyncio.subprocess.Process | None = None
-        self._pump: asyncio.Task[None] | None = None
 
     async def start(self) -> str:
         """Start, and wait for the ready line; it is returned. Raises ProgramError."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._arguments,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        output = self._process.stdout
-        assert output is not None
+        output = await self._launch(os.environ)
         try:
             async with asyncio.timeout(START_S):
                 while line := (await output.readline()).decode():
@@ -68,53 +56,13 @@ class Program:
                         self._pump = asyncio.create_task(self._drain(output))
                         return line.strip()
         except TimeoutError:
-            await self.kill()
-        else:
-            await self._process.wait()
+            pass
+        await self.kill()
         raise ProgramError(f"{self.name} did not start:\n{self.last_words()}")
 
     async def _drain(self, output: asyncio.StreamReader) -> None:
         while await output.readline():
             continue
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.returncode is None
-
-    def last_words(self) -> str:
-        """The end of the program's log."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return "\n".join(text.splitlines()[-TAIL_LINES_MAX:])
-
-    async def stop(self, within_s: float = 5.0) -> int:
-        """SIGTERM, and SIGKILL when that is not heard; the exit status."""
-        if not self.running:
-            return self._process.returncode or 0 if self._process else 0
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(within_s):
-                status = await self._process.wait()
-        except TimeoutError:
-            await self.kill()
-            status = -signal.SIGKILL
-        if self._pump is not None:
-            await self._pump
-        return status
-
-    async def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        if self.running:
-            self._process.kill()
-        await self._process.wait()
 
 
 class Control:
@@ -136,13 +84,16 @@ class Control:
         response.raise_for_status()
         return response.json()
 
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """An order; what was done. Raises httpx.HTTPError."""
+        response = await self._http.post(path, json=body)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
     async def write(self, point: str, value: Value) -> dict[str, Any]:
         """Write a point as a command does; the outcome. Raises httpx.HTTPError."""
-        request = {"who": "rig", "point": point, "value": value}
-        response = await self._http.post("/write", json=request)
-        response.raise_for_status()
-        outcome: dict[str, Any] = response.json()
-        return outcome
+        return await self.post("/write", {"who": "rig", "point": point, "value": value})
 
     async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
         """All gaps of all devices."""

@@ -50,9 +50,14 @@ def load_site(site: Path, port_offset: int = 0) -> Plant:
     )
 
 
-def serial_ports(node: Path | None) -> dict[str, Path]:
-    """Where node.yaml says that the serial lines are; relative paths start at the file."""
-    if node is None:
-        return {}
-    named: Mapping[str, str] = load_yaml(node.read_text(encoding="utf-8")).get("ports", {})
-    return {line: node.parent / path for line, path in named.items()}
+def serial_ports(*nodes: Path) -> dict[str, tuple[Path, ...]]:
+    """Where node.yaml of each node says that the serial lines are, by line.
+
+    Relative paths start at the file. Two nodes can't share a pty: each has its own end of the line.
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    for node in nodes:
+        named: Mapping[str, str] = load_yaml(node.read_text(encoding="utf-8")).get("ports", {})
+        for line, path in named.items():
+            found[line] = (*found.get(line, ()), node.parent / path)
+    return found

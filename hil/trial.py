@@ -1,11 +1,12 @@
-"""A site run for half an hour: each device faulted once, another vendor's client, a judge.
+"""A site run for half an hour as a pair: devices and nodes faulted, a foreign client, a judge.
 
     python -m hil.trial [SITE] [--minutes 30] [--keep FOLDER] [--port-offset N]
 
-Outstations and node run as processes of the installed program. A node-opcua client subscribes to
-every point from the start to the end, and reads the history of the whole run at the end; its rows
-are judged by the truth of the plant, faults of values included, and compared with the journal.
-The printed transcript is what an issue is closed with.
+Outstations, both nodes and the proxy on their links run as processes of the installed program. A
+node-opcua client follows the pair from the start to the end, subscribed to every point at whichever
+endpoint is open. At the end both nodes' histories are judged by the truth of the plant, faults of
+values included, and compared with one another, with the roles, with the outstations' log of polls,
+and with what the client reads back. The printed transcript is what an issue is closed with.
 """
 
 from __future__ import annotations
@@ -19,27 +20,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import psutil
 
 from gateway.model import NS_PER_S, format_time
 from hil.bench.process import BenchError, Spawned, cleaning_up, node_js
-from hil.gateway import Control, Program, ProgramError
-from hil.judges import Row, Verdict, judge
-from hil.nemesis import Stroke, drive, read_schedule
-from hil.outstation.control import send
-from hil.plant import Plant
-from hil.runs import Happening, judged
-from hil.site import load_site, localise
+from hil.gateway import ProgramError
+from hil.nemesis import Stroke, Struck, drive, read_blows, read_schedule, strike
+from hil.pair import Pair, lay_out
+from hil.trial_verdict import Judgement, find
 
 WATERWORKS: Final = Path(__file__).parent / "sites" / "waterworks"
 CLIENTS: Final = Path(__file__).parent / "bench"
 REPORT_S: Final = 30.0
 PUBLISHING_MS: Final = 500
-SETTLE_S: Final = 15.0
 EVIDENCE_SHOWN: Final = 10
 
 
@@ -50,59 +48,35 @@ def say(text: str) -> None:
 
 @dataclass(slots=True)
 class Trial:
-    """What runs, and when it began."""
+    """What runs, and what was done to it."""
 
-    folder: Path
-    plant: Plant
-    outstations: Program
-    node: Program
-    control: Control
-    rig_socket: Path
-    endpoint: str = ""
+    pair: Pair
     client: Spawned | None = None
-    born_ns: int = 0
     from_ns: int = 0
+    struck: list[Struck] = field(default_factory=list)
+    watched: dict[int, psutil.Process] = field(default_factory=dict)
+    rss_max: dict[str, int] = field(default_factory=dict)
 
 
-def lay_out(site: Path, folder: Path, offset: int) -> Trial:
-    """Copy a site into a working folder, its ports moved, and describe what will run."""
-    shutil.copytree(site, folder, dirs_exist_ok=True)
-    for name in ("site.yaml", "node.yaml"):
-        path = folder / name
-        path.write_text(localise(path.read_text(), offset))
-    site_file, node_file = str(folder / "site.yaml"), str(folder / "node.yaml")
-    rig_socket = folder / "rig.sock"
-    outstations = Program(
-        "outstations",
-        ["outstation", "--site", site_file, "--node", node_file, "--control", str(rig_socket)],
-        folder / "outstations.log",
-        "ready",
-    )
-    node = Program("node", ["run", node_file], folder / "node.log", "is Main")
-    plant = load_site(folder / "site.yaml")
-    return Trial(folder, plant, outstations, node, Control(folder / "data" / "a"), rig_socket)
-
-
-def node_ids(trial: Trial) -> Path:
+def node_ids(pair: Pair) -> Path:
     """The NodeIds of all readable points, a line each, for the client."""
-    ids = [f"ns=2;s={point.id}" for point in trial.plant.points() if point.access.readable]
-    path = trial.folder / "nodes.txt"
+    ids = [f"ns=2;s={point.id}" for point in pair.plant.points() if point.access.readable]
+    path = pair.folder / "nodes.txt"
     path.write_text("\n".join(ids) + "\n")
     return path
 
 
 async def start(trial: Trial) -> None:
-    """Start outstations, node and client. Raises ProgramError, BenchError."""
-    await trial.outstations.start()
-    trial.born_ns = time.time_ns()
-    trial.endpoint = (await trial.node.start()).rpartition(" ")[2]
-    say(f"node is up at {trial.endpoint}")
-    script = CLIENTS / "subscriber.js"
-    command = node_js(script, trial.endpoint, node_ids(trial), PUBLISHING_MS)
-    trial.client = Spawned("client", command, trial.folder)
+    """Start pair and client. Raises ProgramError, BenchError."""
+    pair = trial.pair
+    await pair.start()
+    say(f"node {(await pair.main()).name} is Main, the other is Standby and has caught up")
+    ends = ",".join(node.endpoint for node in pair.nodes.values())
+    command = node_js(CLIENTS / "follower.js", ends, node_ids(pair), PUBLISHING_MS)
+    trial.client = Spawned("client", command, pair.folder)
     await trial.client.start()
     heard = await trial.client.hear("monitored")
-    say(f"node-opcua client subscribed to {heard['monitored']} points")
+    say(f"node-opcua client subscribed to {heard['monitored']} points at {ends}")
     trial.from_ns = time.time_ns()
 
 
@@ -110,129 +84,181 @@ async def stop(trial: Trial) -> None:
     """End everything."""
     if trial.client is not None:
         await trial.client.stop()
-    await trial.control.close()
     began = time.monotonic()
-    status = await trial.node.stop()
-    say(f"node stopped with status {status} in {time.monotonic() - began:.2f} s")
-    await trial.outstations.stop()
+    statuses = await trial.pair.stop()
+    said = ", ".join(f"node {name} with status {status}" for name, status in statuses.items())
+    say(f"stopped: {said or 'no node'} in {time.monotonic() - began:.2f} s")
 
 
 # ------------------------------------------------------------------------------ while it runs
 
 
 def tell(stroke: Stroke, answer: Mapping[str, Any]) -> None:
-    """A fault in the transcript."""
+    """A fault of a device in the transcript."""
     words = " ".join(f"{key}={value}" for key, value in stroke.message.items())
     say(f"fault: {words}" + ("" if answer.get("ok") else f"  REFUSED: {answer.get('error')}"))
 
 
+def tell_blow(trial: Trial, item: Struck | str) -> None:
+    """What is done to the pair, and what came of it, in the transcript."""
+    if isinstance(item, str):
+        say(f"pair: {item}")
+        return
+    trial.struck.append(item)
+    if item.failed:
+        say(f"pair: {item.blow}: FAILED: {item.failed}")
+        return
+    switched = f"{item.switch}; " if item.switch is not None else ""
+    say(f"pair: {switched}whole again, one Main, journals equal")
+
+
+def machine(trial: Trial) -> str:
+    """CPU and memory of both nodes since the last look."""
+    words = []
+    for name, node in trial.pair.nodes.items():
+        if not node.program.running:
+            words.append(f"{name} down")
+            continue
+        process = trial.watched.setdefault(node.program.pid, psutil.Process(node.program.pid))
+        try:
+            cpu, rss = process.cpu_percent(), process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+        trial.rss_max[name] = max(trial.rss_max.get(name, 0), rss)
+        words.append(f"{name} {cpu:.0f} % CPU {rss / 1e6:.0f} MB")
+    return ", ".join(words)
+
+
 async def watch(trial: Trial, minutes: float) -> None:
-    """A line each half minute: devices, CPU, memory, what the client saw."""
-    process = psutil.Process(trial.node.pid)
-    process.cpu_percent()
+    """A line each half minute: roles, devices, lag, CPU, memory, what the client saw."""
     loop = asyncio.get_running_loop()
     end = loop.time() + minutes * 60
+    machine(trial)
     while (left_s := end - loop.time()) > 0:
         await asyncio.sleep(min(REPORT_S, left_s))
-        status = await trial.control.get("/status")
+        seen = await trial.pair.statuses()
+        roles = ", ".join(f"{n} {s['role_shown'] if s else 'silent'}" for n, s in seen.items())
+        mains = [status for status in seen.values() if status and status["role"] == "main"]
+        shown = "no Main"
+        if mains:
+            devices = mains[0]["devices"].items()
+            down = [name for name, device in devices if device["state"] != "up"]
+            pull = mains[0]["replication"]["sending"]
+            shown = (
+                f"down: {', '.join(down) or 'none'}; Standby {pull['samples_behind']} samples, "
+                f"{pull['lag_ms']:.0f} ms behind"
+            )
         assert trial.client is not None
-        seen = await trial.client.ask("report", "values")
-        down = [name for name, d in status["devices"].items() if d["state"] != "up"]
-        samples = sum(d["samples"] for d in status["devices"].values())
-        overruns = sum(d["overruns"] for d in status["devices"].values())
-        p50, p95 = seen["age_p50_ms"], seen["age_p95_ms"]
+        heard = await trial.client.ask("report", "values")
+        p50, p95, away = heard["age_p50_ms"], heard["age_p95_ms"], heard["switches"]
+        moved = f", changed endpoint after {away} ms without values" if away else ""
         say(
-            f"down: {', '.join(down) or 'none'}; {samples} samples, {overruns} overruns; "
-            f"node {process.cpu_percent():.0f} % CPU, {process.memory_info().rss / 1e6:.0f} MB; "
-            f"client got {seen['values']} values, age p50/p95 {p50}/{p95} ms"
+            f"{roles}; {shown}; {machine(trial)}; "
+            f"client got {heard['values']} values, age p50/p95 {p50}/{p95} ms{moved}"
         )
 
 
+async def run_faults(trial: Trial, site: Path) -> None:
+    """Everything that `faults.yaml` says, to devices and nodes."""
+    text = (site / "faults.yaml").read_text()
+    await asyncio.gather(
+        drive(read_schedule(text), trial.pair.rig_socket, tell),
+        strike(read_blows(text), trial.pair, lambda item: tell_blow(trial, item)),
+    )
+
+
 async def events(trial: Trial) -> None:
-    """What the node itself said about the run."""
-    found = await trial.control.get("/events", **{"from": trial.born_ns, "to": time.time_ns()})
-    say(f"the node told {len(found)} events:")
+    """What the nodes themselves said about the run."""
+    main = await trial.pair.main()
+    span = {"from": trial.pair.born_ns, "to": time.time_ns()}
+    found = await main.control.get("/events", **span)
+    say(f"the nodes told {len(found)} events:")
     for event in found:
         say(f"    {event['time']} [{event['severity']}] {event['source']}: {event['text'][:160]}")
+    for reign in (await main.control.get("/roles", limit=1000))["reigns"]:
+        to = reign["to"] or "now"
+        say(
+            f"    Main was {reign['node']} from {reign['from']} to {to}, term {reign['term']}: "
+            f"{reign['why']}; ended: {reign['ended'] or 'it lasts'}"
+        )
 
 
 # ------------------------------------------------------------------------------ the verdict
 
 
-async def settled(trial: Trial, to_ns: int) -> None:
-    """Wait until the node has claimed or declared all of the run."""
-    async with asyncio.timeout(SETTLE_S * 4):
-        while (await trial.control.get("/status"))["complete_through"] < format_time(to_ns):
-            await asyncio.sleep(0.5)
-
-
-async def compare(trial: Trial, rows: Mapping[str, list[Any]], to_ns: int) -> None:
-    """Read the same history with the client of the other vendor and count."""
-    begin, end = format_time(trial.born_ns - NS_PER_S), format_time(to_ns)
-    script, nodes = CLIENTS / "history_reader.js", trial.folder / "nodes.txt"
-    command = node_js(script, trial.endpoint, nodes, begin, end, 0, 100)
-    reader = Spawned("history", command, trial.folder)
+async def read_back(trial: Trial, to_ns: int, stored: int) -> bool:
+    """Read the whole history with the client of the other vendor, and count."""
+    begin, end = format_time(trial.pair.born_ns - NS_PER_S), format_time(to_ns)
+    nodes, endpoint = trial.pair.folder / "nodes.txt", (await trial.pair.main()).endpoint
+    command = node_js(CLIENTS / "history_reader.js", endpoint, nodes, begin, end, 0, 100)
+    reader = Spawned("history", command, trial.pair.folder)
     await reader.start()
     try:
         found = await reader.hear("seconds", 300)
     finally:
         await reader.stop()
-    stop_ns = to_ns - to_ns % 1_000_000
-    stored = sum(sum(1 for row in mine if row.time_ns < stop_ns) for mine in rows.values())
     rate = found["values"] / found["seconds"]
     say(
         f"node-opcua HistoryRead: {found['values']} values in {found['calls']} calls, "
         f"{rate:.0f} values/s, {found['unordered']} out of order, {found['same_time']} of equal "
-        f"time, {found['refused']} refused; "
-        f"the journal holds {stored} for the same time"
+        f"time, {found['refused']} refused; the journal holds {stored} for the same time"
     )
+    return bool(found["values"] == stored and not found["unordered"] and not found["refused"])
 
 
-async def verdict(trial: Trial) -> Verdict:
-    """Judge every scan instant of every point."""
-    to_ns = time.time_ns()
-    await settled(trial, to_ns)
-    told = await send(trial.rig_socket, {"journal": True})
-    journal = [Happening(*item) for item in told["journal"]]
-    points = judged(trial.plant, journal, to_ns)
-    gaps = await trial.control.gaps(trial.from_ns, to_ns)
-    rows: dict[str, list[Row]] = {}
-    for point in points:
-        rows[point.id] = list(await trial.control.history(point.id, trial.born_ns, to_ns))
-    await compare(trial, rows, to_ns)
-    seconds: dict[tuple[str, str], float] = {}
-    for gap in gaps:
-        key = (gap.device, gap.cause.value)
-        seconds[key] = seconds.get(key, 0.0) + (gap.to_ns - gap.from_ns) / NS_PER_S
-    for (device, cause), length_s in sorted(seconds.items()):
+def conclude(trial: Trial, found: Judgement, read: bool) -> bool:
+    """The verdict in the transcript; whether all of it is as it must be."""
+    for (device, cause), length_s in sorted(found.declared_s.items()):
         say(f"declared: {device} {cause} {length_s:.1f} s (all scan classes together)")
-    return judge(points, rows, gaps, trial.from_ns, to_ns)
+    for struck in trial.struck:
+        if struck.switch is not None:
+            say(f"took over: {struck.switch.kind}: {struck.switch.took_ms} ms")
+    for name, rss in sorted(trial.rss_max.items()):
+        say(f"memory: node {name} never used more than {rss / 1e6:.0f} MB")
+    say(f"polls: {found.polls} in the outstations' log; {len(found.strays)} turns that no reign")
+    say(f"    explains, {len(found.doubled)} requests while the other node's was open")
+    for text in (*found.strays, *found.doubled, *found.unlike)[:EVIDENCE_SHOWN]:
+        say(f"    {text}")
+    same = "give the same history" if not found.unlike else "DON'T give the same history"
+    say(f"journals: equal by digest; both nodes {same}")
+    good = read and not (found.strays or found.doubled or found.unlike)
+    for name, verdict in found.verdicts.items():
+        share = 100 * verdict.collected / verdict.expected if verdict.expected else 0.0
+        say(
+            f"VERDICT on node {name}: {verdict.expected} scan instants, {verdict.collected} right "
+            f"({share:.3f} %), {verdict.declared} in declared gaps, {verdict.missing} missing"
+        )
+        for item in verdict.evidence[:EVIDENCE_SHOWN]:
+            say(f"    {item}")
+        good = good and verdict.passed
+    return good and not any(struck.failed for struck in trial.struck)
 
 
 async def trial(site: Path, minutes: float, folder: Path, offset: int) -> int:
-    """Run it all; the exit status is 0 when nothing is missing."""
-    running = lay_out(site, folder, offset)
-    schedule = read_schedule((site / "faults.yaml").read_text())
-    say(f"site {running.plant.site}: {len(running.plant.devices)} devices, {minutes:g} minutes")
+    """Run it all; the exit status is 0 when nothing is missing and nothing was polled twice."""
+    running = Trial(lay_out(site, folder, offset))
+    say(f"site {running.pair.plant.site}: {len(running.pair.plant.devices)} devices, a pair, "
+        f"{minutes:g} minutes")  # fmt: skip
     try:
         await start(running)
-        faults = asyncio.create_task(drive(schedule, running.rig_socket, tell))
+        faults = asyncio.create_task(run_faults(running, site))
         await watch(running, minutes)
+        if faults.done():
+            await faults
         faults.cancel()
         await asyncio.gather(faults, return_exceptions=True)
+        await running.pair.until_paired()
         await events(running)
-        found = await verdict(running)
+        splits = [struck.split for struck in running.struck if struck.split is not None]
+        found = await find(running.pair, running.from_ns, splits)
+        read = await read_back(running, found.to_ns, found.stored)
+        good = conclude(running, found, read)
     finally:
         await stop(running)
-    share = 100 * found.collected / found.expected if found.expected else 0.0
-    say(
-        f"VERDICT: {found.expected} scan instants, {found.collected} right ({share:.3f} %), "
-        f"{found.declared} in declared gaps, {found.missing} missing"
-    )
-    for item in found.evidence[:EVIDENCE_SHOWN]:
-        say(f"    {item}")
-    print(json.dumps({"expected": found.expected, "missing": found.missing}))
-    return 0 if found.passed else 1
+    missing = {name: verdict.missing for name, verdict in found.verdicts.items()}
+    say("PASSED" if good else "FAILED")
+    print(json.dumps({"passed": good, "missing": missing}))
+    return 0 if good else 1
 
 
 def main() -> int:
@@ -247,11 +273,14 @@ def main() -> int:
     try:
         work = trial(options.site, options.minutes, folder, options.port_offset)
         return asyncio.run(cleaning_up(work))
-    except (ProgramError, BenchError) as error:
+    except (ProgramError, BenchError, httpx.HTTPError) as error:
         print(f"hotpair: {error}", file=sys.stderr)
         return 1
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

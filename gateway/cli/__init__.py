@@ -304,7 +304,7 @@ def demo(
     base_port: Annotated[int, typer.Option(min=1024, max=65_000)] = 4840,
     keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
 ) -> None:
-    """Show it all on this machine: emulated outstations, a node, live values, a verdict."""
+    """Show it all on this machine: emulated outstations, a pair, faults, live values, a verdict."""
     import asyncio
 
     from hil.demo import demo as run_demo

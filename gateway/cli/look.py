@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ COLUMN_MIN_WIDTH = 120
 
 def console() -> Console:
     """The terminal, or a wide plain page in a pipe."""
-    found = Console()
-    return found if found.is_terminal else Console(width=max(found.width, COLUMN_MIN_WIDTH))
+    plain = partial(Console, markup=False, emoji=False)  # texts come from devices and people
+    found = plain()
+    return found if found.is_terminal else plain(width=max(found.width, COLUMN_MIN_WIDTH))
 
 
 def instant(text: str) -> int:
@@ -60,7 +62,7 @@ def show(make: Callable[[], Any], as_json: bool, draw: Callable[[Any], Renderabl
 
 def renew(make: Callable[[], Any], draw: Callable[[Any], RenderableType]) -> None:
     """Print again each second until interrupted."""
-    with Live(draw(make()), refresh_per_second=4, screen=True) as screen:
+    with Live(draw(make()), console=console(), refresh_per_second=4, screen=True) as screen:
         while True:
             time.sleep(1)
             screen.update(draw(make()))
@@ -96,7 +98,10 @@ def draw_pair(found: dict[str, Any]) -> list[str]:
     lines = [f"peer: {known}"]
     if peer is not None:
         heard = f"heard {peer['heard_ms_ago']} ms ago"
-        lines = [f"peer {peer['node']}: {peer['role_shown']} ({known}), {heard}"]
+        heard_as = peer["role_shown"]
+        if found["peer_view"] not in ("main", "standby", "starting"):
+            heard_as = f"{found['peer_view']}, was {heard_as}"
+        lines = [f"peer {peer['node']}: {heard_as}, links {found['links_carry']}, {heard}"]
         lines[0] += (
             f", clock {found['clock_ahead_ms']:+.1f} ms, round trip {found['rtt_ms']:.1f} ms"
         )

@@ -29,7 +29,8 @@ def draw_roles(found: dict[str, Any]) -> RenderableType:
         for span in found["reigns"]
     )
     columns = ("Main", "from", "to", "length", "term", "why", "ended")
-    return table(f"{len(found['reigns'])} reigns", columns, rows)
+    count = len(found["reigns"])
+    return table(f"{count} reign{'' if count == 1 else 's'}", columns, rows)
 
 
 def roles(node: Path, as_json: bool, limit: int) -> None:

@@ -96,7 +96,7 @@ async def gateway(
 
     try:
         await node.start()
-        await node.hear("text", START_S)
+        await node.hear("text", START_S, "is Main")
         await asyncio.sleep(given.warmup)
         return await window("hotpair", node, given.seconds, count)
     finally:

@@ -51,7 +51,8 @@ def cpu_s(pid: int) -> float:
 async def fill(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Fill the journal."""
     settings = ("--data-dir", folder / "data", "--points", given.points, "--scans", given.scans)
-    command = python("hil.bench.journal_inserts", *settings)
+    site = (folder / "site.yaml", folder / "points.csv")
+    command = python("hil.bench.journal_inserts", *settings, *site)
     async with Spawned("inserts", command, folder) as inserting:
         return dict(await inserting.hear("inserts", START_S))
 
@@ -117,7 +118,7 @@ async def bench(
     rows = [insert_row(filled)]
     nodes = [f"ns=2;s=d0/r{number}" for number in range(given.points)]
     async with Spawned("hotpair", hotpair("run", "node.yaml"), place) as node:
-        await node.hear("text", START_S)
+        await node.hear("text", START_S, "is Main")
         for per_call in (1, 10):
             progress(f"history: reading, {per_call} node(s) a call")
             endpoint = f"opc.tcp://127.0.0.1:{port}"

@@ -13,6 +13,7 @@ import math
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,14 +40,17 @@ def tell(severity: int, text: str) -> None:
     print(f"{severity}: {text}", file=sys.stderr)
 
 
-async def insert(data_dir: Path, node: str, points: int, scans: int) -> dict[str, float]:
+async def insert(
+    data_dir: Path, node: str, points: int, scans: int, site: Sequence[Path]
+) -> dict[str, float]:
     """Append, wait for the last commit, close; what all that took, less making the batches."""
     clock = SystemClock()
     journal = await Journal.open(data_dir, node, clock, HISTORY, tell, random.Random(1))
     await journal.begin_term()
     names = tuple((f"d0/r{number}", "float64") for number in range(points))
     now_ns = clock.utc_ns()
-    await journal.append(Revision(1, EMPTY_DIGEST, now_ns, "bench", {}, names))
+    files = {path.name: path.read_text(encoding="utf-8") for path in site}
+    await journal.append(Revision(1, EMPTY_DIGEST, now_ns, "bench", files, names))
     first_ns = now_ns - scans * PERIOD_NS
     making_s = making_cpu_s = 0.0
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
@@ -78,9 +82,10 @@ def main() -> None:
     parser.add_argument("--node", default="a")
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--scans", type=int, default=10_000)
+    parser.add_argument("site", type=Path, nargs="+", help="site.yaml and the files it names")
     given = parser.parse_args()
     given.data_dir.mkdir(parents=True, exist_ok=True)
-    found = asyncio.run(insert(given.data_dir, given.node, given.points, given.scans))
+    found = asyncio.run(insert(given.data_dir, given.node, given.points, given.scans, given.site))
     found["bytes"] = sum(path.stat().st_size for path in given.data_dir.rglob("*.sqlite*"))
     print(json.dumps(found))
 

@@ -11,8 +11,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from hil.child import Child
 
 T = TypeVar("T")
 
@@ -22,9 +25,6 @@ NODE_MODULES: Final = Path(
 )
 """Where npm put node-opcua; the variable is for a run from an installed wheel."""
 READY_S: Final = 60.0
-STOP_S: Final = 5.0
-LINE_BYTES_MAX: Final = 1 << 22
-LOG_LINES_SHOWN: Final = 40
 
 
 class BenchError(RuntimeError):
@@ -72,12 +72,20 @@ async def cleaning_up(work: Awaitable[T]) -> T:
     return await work
 
 
+def free_ports(count: int) -> list[int]:
+    """So many ports of loopback that were free a moment ago, all different."""
+    with ExitStack() as probes:
+        found = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            found.append(int(probe.getsockname()[1]))
+        return found
+
+
 def free_port() -> int:
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One such port."""
+    return free_ports(1)[0]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -85,7 +93,6 @@ def environment(folder: Path) -> dict[str, str]:
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     mine = {
-        "PYTHONUNBUFFERED": "1",
         "NODE_PATH": str(NODE_MODULES),
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),
@@ -93,7 +100,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **mine}
 
 
-class Spawned:
+class Spawned(Child):
     """A process whose standard output is JSON lines; other lines are passed over.
 
     `latest` holds what it printed last under each key. Its standard error goes to a file in the
@@ -101,33 +108,20 @@ class Spawned:
     """
 
     def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
-        self.name = name
+        super().__init__(name, command, folder / f"{name}.log")
         self.latest: dict[str, Any] = {}
-        self._command = list(command)
         self.folder = folder
-        self._log = folder / f"{name}.log"
-        self._process: asyncio.subprocess.Process | None = None
-        self._pump: asyncio.Task[None] | None = None
         self._heard = asyncio.Condition()
         self._lines = 0
 
     async def start(self, variables: Mapping[str, str] | None = None) -> None:
         """Start; what it says is awaited by `hear`."""
-        with self._log.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                cwd=self.folder,
-                env={**environment(self.folder), **(variables or {})},
-                limit=LINE_BYTES_MAX,
-            )
-        self._pump = asyncio.create_task(self._listen())
+        variables = {**environment(self.folder), **(variables or {})}
+        output = await self._launch(variables, self.folder, asked=True)
+        self._pump = asyncio.create_task(self._listen(output))
 
-    async def _listen(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        while line := await self._process.stdout.readline():
+    async def _listen(self, output: asyncio.StreamReader) -> None:
+        while line := await output.readline():
             try:
                 said = json.loads(line)
             except ValueError:
@@ -139,19 +133,22 @@ class Spawned:
         async with self._heard:
             self._heard.notify_all()
 
-    async def hear(self, key: str, within_s: float = READY_S) -> dict[str, Any]:
-        """What it said, once a key is in it. Raises BenchError."""
+    async def hear(self, key: str, within_s: float = READY_S, part: str = "") -> dict[str, Any]:
+        """What it said, once a key is in it (a text: that holds `part`). Raises BenchError."""
+
+        def said() -> bool:
+            return key in self.latest and part in str(self.latest[key])
 
         def arrived() -> bool:
             ended = self._pump is None or self._pump.done()
-            return key in self.latest or ended or not self.running
+            return said() or ended or not self.running
 
         try:
             async with asyncio.timeout(within_s), self._heard:
                 await self._heard.wait_for(arrived)
         except TimeoutError as error:
             raise BenchError(f"{self.name} said no `{key}`:\n{self.last_words()}") from error
-        if key not in self.latest:
+        if not said():
             raise BenchError(f"{self.name} ended:\n{self.last_words()}")
         return self.latest
 
@@ -169,37 +166,9 @@ class Spawned:
         await self._pump
         return await self._process.wait()
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.returncode is None
-
     def last_words(self) -> str:
         """The end of its log, and the last it said."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return "\n".join([*text.splitlines()[-LOG_LINES_SHOWN:], json.dumps(self.latest)])
-
-    async def stop(self) -> int:
-        """SIGTERM, then SIGKILL; the exit status. Idempotent."""
-        if self._process is None:
-            return 0
-        if self.running:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await self._process.wait()
-            except TimeoutError:
-                self._process.kill()
-        status = await self._process.wait()
-        if self._pump is not None:
-            await self._pump
-        return status
+        return f"{super().last_words()}\n{json.dumps(self.latest)}"
 
     async def __aenter__(self) -> Spawned:
         await self.start()

@@ -46,13 +46,19 @@ def ratio(one: float | None, other: float | None) -> float | None:
     return one / other if one is not None and other else None
 
 
-def parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
+def asker(description: str | None) -> argparse.ArgumentParser:
     """The options that every bench has."""
     found = argparse.ArgumentParser(description=description)
-    found.add_argument("--seconds", type=float, default=seconds, help="window of each party")
-    found.add_argument("--warmup", type=float, default=5.0, help="seconds before each window")
     found.add_argument("--json", action="store_true", help="print one JSON object")
     found.add_argument("--keep", type=Path, help="work in this new folder and keep it")
+    return found
+
+
+def parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
+    """The options of a bench that watches each party through a window."""
+    found = asker(description)
+    found.add_argument("--seconds", type=float, default=seconds, help="window of each party")
+    found.add_argument("--warmup", type=float, default=5.0, help="seconds before each window")
     return found
 
 

@@ -55,7 +55,7 @@ async def of_hotpair(
     """The node."""
     place = sites.write(folder / "hotpair", ports, registers, free_port())
     async with Spawned("hotpair", hotpair("run", "node.yaml"), place.folder) as node:
-        await node.hear("text", START_S)
+        await node.hear("text", START_S, "is Main")
         return await subscribe("hotpair", node, place.endpoint, place.nodes, given)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,14 +33,15 @@ Port = Listener | UdpListener | SerialLine
 class OutstationRig:
     """The emulated field of a site.
 
-    `ports` says where serial lines are: the path that the gateway will open. A path that is a
-    device is opened, any other becomes a link to a pty. `state_dir` holds certificates.
+    `ports` says where serial lines are: the path that each node will open. A path that is a device
+    is opened, any other becomes a link to a pty; the units answer on all of them, as on one cable.
+    `state_dir` holds certificates.
     """
 
     def __init__(
         self,
         plant: Plant,
-        ports: Mapping[str, Path] | None = None,
+        ports: Mapping[str, Sequence[Path]] | None = None,
         log: PollLog | None = None,
         state_dir: Path | None = None,
         base_dir: Path | None = None,
@@ -89,14 +90,10 @@ class OutstationRig:
 
     def _listeners(self, line: PlantLine, bus: Bus, limit: int, evict: bool) -> list[Port]:
         if line.transport == "rtu":
-            path = self._ports.get(line.name)
-            if path is None:
+            paths = self._ports.get(line.name)
+            if not paths:
                 raise SiteError(f"line {line.name}: no port is named for it (node.yaml `ports:`)")
-            if path.is_char_device() and not path.is_symlink():
-                settings = {key: line.options[key] for key in SERIAL_OPTIONS if key in line.options}
-                return [SerialLine(bus, port=str(path), **settings)]
-            # A pty has neither speed nor parity, and setting a parity on it twice is an error.
-            return [SerialLine(bus, link=path)]
+            return [self._serial(line, bus, path) for path in paths]
         if line.transport == "udp":
             return [UdpListener(bus, host, line.port) for host in line.hosts]
         tls = self._tls(line) if line.transport == "tls" else None
@@ -105,6 +102,13 @@ class OutstationRig:
             Listener(bus, host, line.port, rtu, tls, limit, evict_oldest=evict)
             for host in line.hosts
         ]
+
+    def _serial(self, line: PlantLine, bus: Bus, path: Path) -> SerialLine:
+        if path.is_char_device() and not path.is_symlink():
+            settings = {key: line.options[key] for key in SERIAL_OPTIONS if key in line.options}
+            return SerialLine(bus, port=str(path), **settings)
+        # A pty has neither speed nor parity, and setting a parity on it twice is an error.
+        return SerialLine(bus, link=path)
 
     def _tls(self, line: PlantLine) -> ssl.SSLContext:
         """Modbus/TCP Security: TLS 1.2 or later, and the client shows a certificate, too."""

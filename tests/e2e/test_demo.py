@@ -10,16 +10,16 @@ from pathlib import Path
 from .plant import free_offset
 
 
-def test_the_demo_runs_unattended_and_nothing_is_missing(tmp_path: Path) -> None:
+def test_the_demo_shows_a_pair_in_all_its_acts_and_nothing_is_missing(tmp_path: Path) -> None:
     port = 4840 + free_offset()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "gateway.cli", "demo", "--seconds", "8", "--json"),
+            *(sys.executable, "-m", "gateway.cli", "demo", "--seconds", "10", "--json"),
             *("--base-port", str(port), "--keep", str(tmp_path / "kept")),
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -27,5 +27,13 @@ def test_the_demo_runs_unattended_and_nothing_is_missing(tmp_path: Path) -> None
     assert found["missing"] == 0
     assert found["expected"] == found["collected"] + found["declared"] > 100
     assert found["collected"] > 0
-    assert found["endpoint"] == f"opc.tcp://127.0.0.1:{port}"
-    assert (tmp_path / "kept" / "data" / "a" / "journal").is_dir()
+    assert found["journals_equal"] and found["histories_equal"]
+    assert all(found[name] > 0 for name in ("takeover_ms", "changeover_ms", "split_ms"))
+    nodes = [reign["node"] for reign in found["roles"]]
+    assert nodes[:4] == ["a", "b", "a", "b"], "killed, changed over, split"
+    assert [reign["to"] for reign in found["roles"]].count(None) == 1, "one is Main at the end"
+    assert "a is dead" in found["roles"][1]["why"] or "silent" in found["roles"][1]["why"]
+    assert "Main-Main" in str(found["roles"])
+    assert found["endpoint"] in (f"opc.tcp://127.0.0.1:{port}", f"opc.tcp://127.0.0.1:{port + 1}")
+    for node in ("a", "b"):
+        assert (tmp_path / "kept" / "data" / node / "journal").is_dir()

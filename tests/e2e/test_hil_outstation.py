@@ -338,7 +338,7 @@ UNITS = {"m1": "line: bus, unit_id: 1", "m2": "line: bus, unit_id: 2"}
 
 async def test_units_share_a_serial_line_that_survives_its_masters(tmp_path: Path) -> None:
     link = tmp_path / "run" / "bus"
-    async with running(plant_of(BUS, UNITS), ports={"bus": link}) as rig:
+    async with running(plant_of(BUS, UNITS), ports={"bus": [link]}) as rig:
         for _ in range(2):  # a master comes, goes, and another comes
             reader, writer = await serial_asyncio.open_serial_connection(
                 url=str(link), baudrate=19200, exclusive=True
@@ -386,7 +386,7 @@ async def test_mbpoll_reads_and_writes_over_tcp_and_rtu(tmp_path: Path) -> None:
         hole = await mbpoll(*tcp, "-r", "90", "-c", "1", "127.0.0.1")
         assert "Illegal data address" in hole
     link = tmp_path / "bus"
-    async with running(plant_of(BUS, UNITS), ports={"bus": link}):
+    async with running(plant_of(BUS, UNITS), ports={"bus": [link]}):
         rtu = ("-m", "rtu", "-b", "19200", "-P", "none", "-a", "2", "-0", "-1")
         reply = await mbpoll(*rtu, "-r", "0", "-t", "4:float", "-B", "-c", "1", str(link))
         assert 200 < float(reply.rpartition("[0]:")[2].split()[0]) < 250

@@ -10,7 +10,9 @@ import asyncio
 import random
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,17 @@ from gateway.clock import SystemClock
 from gateway.config.files import load as load_config
 from gateway.driver import Delivery, DriverContext, LineSpec, Observation
 from gateway.model import NS_PER_MS, NS_PER_S, is_bad
+from gateway.pair.certificate import make_identity
 from hil.judges import same
-from hil.nemesis import read_schedule
+from hil.nemesis import read_blows, read_schedule
 from hil.outstation.rig import OutstationRig
 from hil.plant import Plant, PlantPoint
+from hil.proxy import routes_of
 from hil.site import load_site, localise, serial_ports
 
 SITE = Path(__file__).parents[2] / "hil" / "sites" / "waterworks"
 DRIVERS = {"modbus": modbus.schema, "opcua": opcua.schema}
-PORTS = [*range(15020, 15028), 4840, 8080]
+PORTS = [*range(15020, 15028), *range(15030, 15034), 4840, 4841, 8080, 8081]
 
 
 def free_offset() -> int:
@@ -72,9 +76,8 @@ def test_the_rig_and_the_gateway_understand_the_same_site(folder: Path) -> None:
             point.scan_class,
             point.deadband,
         ), point.id
-    assert {name: str(path) for name, path in serial_ports(folder / "node.yaml").items()} == {
-        name: str(path) for name, path in node.ports.items()
-    }
+    ports = serial_ports(folder / "node.yaml")
+    assert {name: str(path) for name, (path,) in ports.items()} == dict(node.ports)
 
 
 def test_every_living_device_is_faulted_once_within_half_an_hour(folder: Path) -> None:
@@ -84,6 +87,42 @@ def test_every_living_device_is_faulted_once_within_half_an_hour(folder: Path) -
     assert sorted(faulted) == sorted(set(plant.devices) - plant.rig.dead)
     assert strokes[-1].at_ns < 25 * 60 * NS_PER_S
     assert YAML(typ="safe").load(folder / "rig.yaml")["dead"] == ["valves1"]
+
+
+def test_a_node_is_struck_only_while_no_device_is_faulted_and_the_pair_is_whole(
+    folder: Path,
+) -> None:
+    text = (folder / "faults.yaml").read_text()
+    strokes, blows = read_schedule(text), read_blows(text)
+    assert {blow.do for blow in blows} == {
+        *("kill", "changeover", "cut", "freeze", "restart", "blackout")
+    }
+    for one, other in pairwise(blows):
+        assert other.at_ns - one.at_ns - one.for_ns >= 70 * NS_PER_S, "a node starts in that time"
+    for stroke in strokes:
+        lasts_ns = int(float(stroke.message.get("seconds", 30)) * NS_PER_S)
+        for blow in blows:
+            apart = (
+                blow.at_ns >= stroke.at_ns + lasts_ns or stroke.at_ns >= blow.at_ns + blow.for_ns
+            )
+            assert apart or stroke.message.get("power") == "on", (stroke, blow)
+    assert blows[-1].at_ns < 27 * 60 * NS_PER_S
+
+
+@pytest.mark.parametrize("node", ["node-a.yaml", "node-b.yaml"])
+def test_the_site_can_be_run_by_a_pair(folder: Path, node: str) -> None:
+    for name in ("a", "b"):
+        made = make_identity(name, time.time_ns())
+        (folder / f"{name}.key").write_bytes(made.key_pem)
+        (folder / f"{name}.key").chmod(0o600)
+        (folder / f"{name}.crt").write_bytes(made.certificate_pem)
+    config, site = load_config(folder / node, DRIVERS)
+    assert config.link is not None and config.link.tls is not None
+    assert len(site.points) == 2_000
+    routes = routes_of([folder / "node-a.yaml", folder / "node-b.yaml"])
+    assert [who for who, *_ in routes] == ["a", "b"]
+    ports = serial_ports(folder / "node-a.yaml", folder / "node-b.yaml")
+    assert len(ports["wells"]) == 2, "each node has its own end of the line"
 
 
 def context_of(folder: Path) -> DriverContext:

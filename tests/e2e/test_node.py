@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -192,7 +193,8 @@ async def test_commissioning_works_through_the_running_node(tmp_path: Path) -> N
 async def test_two_nodes_never_work_on_the_same_data(tmp_path: Path) -> None:
     async with small_plant(tmp_path) as plant:
         process = await asyncio.create_subprocess_exec(
-            *plant.new_node()._arguments, stderr=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "gateway.cli", "run", str(plant.node_file)),
+            stderr=asyncio.subprocess.PIPE,
         )
         _, err = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 1

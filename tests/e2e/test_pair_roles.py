@@ -13,6 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.acquisition.schedule import phase_of
 from gateway.model import NS_PER_MS, NS_PER_S
 
@@ -75,6 +77,7 @@ async def test_two_nodes_start_one_polls_and_the_other_follows(tmp_path: Path) -
         assert await main.program.stop() == 0
 
 
+@pytest.mark.slow
 async def test_a_killed_main_is_replaced_at_once_and_its_tail_is_pulled_when_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -156,6 +159,7 @@ async def test_a_changeover_asked_of_the_standby_is_carried_to_the_main(tmp_path
         assert (await main.status())["devices"]["plc3"]["state"] == "disabled"
 
 
+@pytest.mark.slow
 async def test_a_main_that_is_told_to_stop_hands_over_first(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)
@@ -174,6 +178,7 @@ async def test_a_main_that_is_told_to_stop_hands_over_first(tmp_path: Path) -> N
         assert await plant.gaps(standby, from_ns, to_ns) == []
 
 
+@pytest.mark.slow
 async def test_a_frozen_main_is_replaced_and_wakes_as_standby(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)
@@ -192,6 +197,7 @@ async def test_a_frozen_main_is_replaced_and_wakes_as_standby(tmp_path: Path) ->
         assert pollers(plant, stopped_ns).count(standby.name) == 1, "they never overlapped"
 
 
+@pytest.mark.slow
 async def test_a_frozen_standby_costs_nothing_and_catches_up(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)

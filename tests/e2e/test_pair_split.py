@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from gateway.config.node import HostPort
 from gateway.model import NS_PER_S
 
@@ -79,6 +81,7 @@ async def test_a_split_is_healed_with_one_main_and_both_nodes_data(tmp_path: Pat
         assert shown["arbitrations"] >= 1 and shown["conflicts"] == 0
 
 
+@pytest.mark.slow
 async def test_one_link_of_two_may_go_and_nothing_happens(tmp_path: Path) -> None:
     async with pair_with_proxies(tmp_path) as (plant, proxies):
         main, standby = await plant.until_paired()

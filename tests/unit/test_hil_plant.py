@@ -254,8 +254,13 @@ def test_profiles_are_found_by_name_or_by_file(tmp_path: Path) -> None:
 def test_node_yaml_names_the_serial_ports(tmp_path: Path) -> None:
     node = tmp_path / "node.yaml"
     node.write_text("node: a\nports: {bus: ./run/bus, far: /dev/ttyUSB0}\n")
-    assert serial_ports(node) == {"bus": tmp_path / "run/bus", "far": Path("/dev/ttyUSB0")}
-    assert serial_ports(None) == {}
+    other = tmp_path / "b" / "node.yaml"
+    other.parent.mkdir()
+    other.write_text("node: b\nports: {bus: bus}\n")
+    far = Path("/dev/ttyUSB0")
+    assert serial_ports(node) == {"bus": (tmp_path / "run/bus",), "far": (far,)}
+    assert serial_ports(node, other)["bus"] == (tmp_path / "run/bus", tmp_path / "b/bus")
+    assert serial_ports() == {}
 
 
 def test_a_site_without_a_rig_file_is_a_healthy_one(tmp_path: Path) -> None:

@@ -91,9 +91,11 @@ def test_the_two_nodes_share_the_namespace_and_not_the_application() -> None:
 
 
 def test_security_is_switched_off_on_loopback_only() -> None:
-    assert OpcUaSettings("a", host="127.0.0.1", insecure=True).insecure
-    with pytest.raises(ValueError, match="loopback only"):
-        OpcUaSettings("a", insecure=True)
+    for host in ("127.0.0.1", "127.66.0.1", "::1", "localhost"):
+        assert OpcUaSettings("a", host=host, insecure=True).insecure
+    for host in ("0.0.0.0", "10.0.0.1", "gateway.example"):
+        with pytest.raises(ValueError, match="loopback only"):
+            OpcUaSettings("a", host=host, insecure=True)
 
 
 class StillClock:

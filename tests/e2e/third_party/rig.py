@@ -172,7 +172,7 @@ async def running_node(
     control = Control(folder / "data")
     try:
         await process.start()
-        await process.hear("text", 30)
+        await process.hear("text", 30, "is Main")
         yield Node(folder, f"opc.tcp://127.0.0.1:{opcua_port}", process, control)
         assert process.running, process.last_words()
     finally:

@@ -1,0 +1,124 @@
+"""Judges of a pair: who polled what when, and whether both nodes tell one history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from gateway.model import Cause, Gap, HistoryRow, format_time
+from hil.outstation.polls import Poll
+from hil.truth import Span
+
+
+class Turn(NamedTuple):
+    """One node polled a device, and no other did, from its first to its last request (ns UTC)."""
+
+    device: str
+    node: str
+    from_ns: int
+    to_ns: int
+    polls: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.device}: node {self.node} asked {self.polls} times from "
+            f"{format_time(self.from_ns)} to {format_time(self.to_ns)}"
+        )
+
+
+def asker(poll: Poll, nodes: Mapping[str, str]) -> str:
+    """The node that sent a request; `nodes` names them by address or serial port.
+
+    Whoever is not in `nodes` stays as the address it has.
+    """
+    address = poll.peer if poll.peer in nodes else poll.peer.rpartition(":")[0]
+    return nodes.get(address, poll.peer)
+
+
+def turns(polls: Iterable[Poll], nodes: Mapping[str, str]) -> dict[str, list[Turn]]:
+    """Who polled each device, in order of time: a new turn wherever the node changes."""
+    found: dict[str, list[Turn]] = {}
+    ordered = sorted(polls, key=lambda poll: (poll.device, poll.received_ns))
+    for (device, node), run in groupby(ordered, key=lambda p: (p.device, asker(p, nodes))):
+        times = [poll.received_ns for poll in run]
+        turn = Turn(device, node, times[0], times[-1], len(times))
+        found.setdefault(device, []).append(turn)
+    return found
+
+
+def strays(
+    polls: Iterable[Poll],
+    nodes: Mapping[str, str],
+    reigns: Sequence[str],
+    splits: Sequence[Span] = (),
+) -> list[Turn]:
+    """The turns that no reign explains: [] when no two nodes ever polled one device at once.
+
+    `reigns` are the nodes that were Main, in order. A device is asked by one after the other, each
+    in one turn; some may be left out (a device that was down). Polls inside `splits` don't count:
+    without a witness both nodes may poll then.
+    """
+    outside = [p for p in polls if not any(s.from_ns <= p.received_ns < s.to_ns for s in splits)]
+    order = [node for node, _ in groupby(reigns)]
+    found: list[Turn] = []
+    for own in turns(outside, nodes).values():
+        at = -1
+        for turn in own:
+            if at >= 0 and order[at] == turn.node:
+                continue  # a stray between two polls of one reign ended nothing
+            later = next((i for i in range(at + 1, len(order)) if order[i] == turn.node), None)
+            if later is None:
+                found.append(turn)
+            else:
+                at = later
+    return found
+
+
+def doubled(polls: Iterable[Poll], nodes: Mapping[str, str]) -> list[tuple[Poll, Poll]]:
+    """Requests that one node sent to a device before the other's request was answered."""
+    found: list[tuple[Poll, Poll]] = []
+    open_: dict[str, Poll] = {}
+    for poll in sorted(polls, key=lambda poll: poll.received_ns):
+        before = open_.get(poll.device)
+        if (
+            before is not None
+            and before.answered_ns > poll.received_ns
+            and asker(before, nodes) != asker(poll, nodes)
+        ):
+            found.append((before, poll))
+        if before is None or poll.answered_ns >= before.answered_ns:
+            open_[poll.device] = poll
+    return found
+
+
+def unlike(
+    one: Mapping[str, Sequence[HistoryRow]], other: Mapping[str, Sequence[HistoryRow]]
+) -> list[str]:
+    """Where two nodes' histories of the same stretch differ: a sentence a point, [] if nowhere."""
+    found = []
+    for point in sorted({*one, *other}):
+        mine, theirs = set(one.get(point, ())), set(other.get(point, ()))
+        if odd := sorted((mine ^ theirs), key=lambda row: row.time_ns):
+            row = odd[0]
+            where = "the first" if row in mine else "the other"
+            found.append(
+                f"{point}: {len(mine - theirs)} samples only in the first, {len(theirs - mine)} "
+                f"only in the other; {where} has {row.value!r} at {format_time(row.time_ns)} "
+                f"({row.position.term}/{row.position.seq})"
+            )
+    return found
+
+
+def longest_gap_ns(gaps: Iterable[Gap], from_ns: int, to_ns: int) -> int:
+    """The longest that the gaps of one device and scan class last together inside [from, to).
+
+    What the gateway declares because it came too late on a busy machine is not counted.
+    """
+    total: dict[tuple[str, str], int] = {}
+    for gap in gaps:
+        if gap.cause is not Cause.OVERRUN:
+            key = gap.device, gap.scan_class
+            inside_ns = min(gap.to_ns, to_ns) - max(gap.from_ns, from_ns)
+            total[key] = total.get(key, 0) + max(0, inside_ns)
+    return max(total.values(), default=0)

@@ -1,0 +1,79 @@
+"""What the demo draws, and what a schedule may say of a pair."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from gateway.model import NS_PER_S, Cause, Gap
+from hil.demo_view import BAR_CELLS, Seen, coverage_bar, draw, role_bar
+from hil.nemesis import Blow, read_blows
+from hil.settings import SiteError
+
+NOW = 1_795_000_000 * NS_PER_S
+
+
+def gap(from_s: int, to_s: int) -> Gap:
+    return Gap("plc1", "fast", NOW - from_s * NS_PER_S, NOW - to_s * NS_PER_S, Cause.NODE_DOWN)
+
+
+def test_roles_are_drawn_a_cell_a_second_oldest_first() -> None:
+    looks = [(NOW - s * NS_PER_S, "main" if s > 3 else "silent") for s in (5, 4, 3, 2, 1)]
+    bar = role_bar(looks, NOW).plain
+    assert len(bar) == BAR_CELLS
+    assert bar.endswith("██×××")
+    assert not bar[:-5].strip(), "nobody looked before"
+
+
+def test_coverage_is_complete_not_complete_or_not_known() -> None:
+    bar = coverage_bar([gap(20, 18)], "plc1", NOW, NOW - 30 * NS_PER_S).plain
+    assert bar == "·" * 30 + "█" * 10 + "▒▒" + "█" * 14 + "····"
+    assert "▒" not in coverage_bar([gap(20, 18)], "plc2", NOW, 0).plain
+
+
+def test_old_looks_are_forgotten_and_a_node_that_does_not_answer_is_silent() -> None:
+    seen = Seen(NOW)
+    for second in range(200):
+        seen.note(NOW + second * NS_PER_S, {"a": {}, "b": {"role": "main"}})
+    assert len(seen.roles["a"]) == 61
+    assert seen.roles["a"][-1][1] == "silent"
+    assert seen.told == {"role": "main"}
+
+
+def test_a_view_of_nodes_that_both_are_silent_says_so() -> None:
+    seen = Seen(NOW)
+    seen.note(NOW, {"a": {}, "b": {}})
+    page = StringIO()
+    Console(width=120, file=page).print(draw(seen, NOW))
+    assert seen.told == {}
+    assert "no node answers" in page.getvalue()
+
+
+def test_a_schedule_names_what_happens_to_the_pair_in_order_of_time() -> None:
+    text = """
+pair:
+  - {at: 90s, do: cut, who: main, for: 10s}
+  - {at: 60s, do: changeover}
+"""
+    first, second = read_blows(text)
+    assert first == Blow(60 * NS_PER_S, "changeover")
+    assert str(second) == "cut main for 10 s"
+    assert read_blows("faults: []") == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{at: 1s, do: tickle}", "`do` is one of blackout, changeover"),
+        ("{at: 1s, do: kill}", "`who` is one of"),
+        ("{at: 1s, do: changeover, who: main}", "`who` is one of"),
+        ("{do: changeover}", "'at'"),
+        ("{at: soon, do: changeover}", "pair fault 1"),
+        ("{at: 1s, do: changeover, how: fast}", "unknown keys"),
+    ],
+)
+def test_a_schedule_that_can_not_be_carried_out_is_refused(entry: str, said: str) -> None:
+    with pytest.raises(SiteError, match=said):
+        read_blows(f"pair: [{entry}]")
