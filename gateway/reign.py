@@ -33,6 +33,8 @@ STOP_DRAIN_S: Final = 1.0
 """A stop without anybody to hand over to doesn't wait longer for a device that hangs."""
 DRAIN_MAX_S: Final = 5.0
 """How long a device may take to answer before a hand-over declares a hole for it."""
+SLOW_TERM_NS: Final = NS_PER_S // 4
+"""A takeover waits until its term is on the disk: one that takes longer is told."""
 AGAIN_S: Final = 1.0
 PAUSE: Final = ("", "pause")
 """The fact that keeps `hotpair pause` over restarts: [paused, version]."""
@@ -99,8 +101,13 @@ class Deeds:
             # What is appended up to here is sealed in the old term.
             if self._running.field.polling:
                 self._running.field.turn(f"term {number} begins")
+            began_ns = self._clock.monotonic_ns()
             term = await self._journal.begin_term(number)
             self._running.reigns(term)
+            took_ns = self._clock.monotonic_ns() - began_ns
+            if took_ns >= SLOW_TERM_NS:
+                text = f"the disk took {took_ns / NS_PER_S:.2f} s to store term {term.number}"
+                self._doors.tell("journal", 600, text)
             return term
         finally:
             self._beginning = False

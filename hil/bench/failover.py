@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -209,6 +210,14 @@ def steps(series: Sequence[Series]) -> list[Row]:
     return made
 
 
+def summary(series: Series) -> str:
+    """One line for whoever waits: the figures so far, and the steps of the slowest run."""
+    figures = spread(series.fresh).items()
+    shown = ", ".join(f"{name}: {ms:,.0f}" for name, ms in figures if ms is not None)
+    slowest = max(series.takeovers, key=lambda one: one.fresh_ms or math.inf)
+    return f"  {shown}; slowest: {slowest}"
+
+
 async def measure(
     pair: Pair,
     client: Spawned,
@@ -229,10 +238,7 @@ async def measure(
             runs = [await bench.run(kind, last) for last in lasts]
             await asyncio.sleep(FLUSH_S)
             found.append(judge(pair, kind, runs))
-            shown = [
-                f"{n}: {ms:,.0f}" for n, ms in spread(found[-1].fresh).items() if ms is not None
-            ]
-            progress(f"  {', '.join(shown)}")
+            progress(summary(found[-1]))
     finally:
         await pair.stop()
     return found

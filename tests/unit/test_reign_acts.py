@@ -26,6 +26,8 @@ class Around:
         self.done: list[Any] = []
         self.alarms: list[str] = []
         self.said: list[str] = []
+        self.told: list[str] = []
+        self.monotonic_ns = self.disk_ns = 0
         self.coverage_end_ns = NOW_NS - NS_PER_S
         self.begins = asyncio.Event()
         self.begins.set()
@@ -55,19 +57,21 @@ class Around:
         )  # fmt: skip
         doors: Any = SimpleNamespace(
             alarm=lambda source, severity, text: self.alarms.append(text),
-            tell=lambda source, severity, text: None,
+            tell=lambda source, severity, text: self.told.append(text),
             append=self.done.append,
         )
         node: Any = SimpleNamespace(node="a", link=object() if linked else None)
-        clock: Any = SimpleNamespace(utc_ns=lambda: NOW_NS)
+        clock: Any = SimpleNamespace(utc_ns=lambda: NOW_NS, monotonic_ns=lambda: self.monotonic_ns)
         journal: Any = self
+        revisions: Any = SimpleNamespace()
         self.deeds = Deeds(
-            node, clock, doors, journal, running, SimpleNamespace(), self.said.append, NOW_NS - 5
-        )  # type: ignore[arg-type]
+            node, clock, doors, journal, running, revisions, self.said.append, NOW_NS - 5
+        )
         keeper: Any = SimpleNamespace(machine=self.machine, is_main=True)
         self.deeds.keeper = keeper
 
     async def begin_term(self, number: int) -> Term:
+        self.monotonic_ns += self.disk_ns
         self.done.append(f"begin {number}")
         await self.begins.wait()
         return Term(number, "a", 9)
@@ -139,6 +143,15 @@ async def test_the_next_term_waits_for_the_close_of_the_reign_before() -> None:
     assert around.done == ["halt", "closed", "begin 4"], "no diary: a term was asked for"
     around.deeds.open_field(TERM, ())
     assert isinstance(around.done[-2], Begin)
+
+
+async def test_a_disk_that_takes_long_to_store_a_term_is_told() -> None:
+    around = Around()
+    await around.deeds.begin_term(4)
+    assert around.told == []
+    around.disk_ns = 900 * NS_PER_MS
+    await around.deeds.begin_term(5)
+    assert around.told == ["the disk took 0.90 s to store term 5"]
 
 
 async def test_outside_a_reign_the_diary_is_asked_for_until_it_is_there(
