@@ -114,7 +114,7 @@ class Ground:
     links: int = 2
     serial: bool = False
     witness: str = ""
-    bus: bool = True
+    bus: bool = False
     small_disk: bool = False
     pair: str = ""
 

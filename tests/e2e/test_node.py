@@ -187,7 +187,9 @@ async def test_commissioning_works_through_the_running_node(tmp_path: Path) -> N
         assert seen["devices"]["plc1"]["state"] == "up"
         history = await plant.json("history", "plc1/level", "--from", "1m")
         assert history[0]["origin"] == "poll"
-        assert await plant.json("events", "--from", "1h") == []
+        events = await plant.json("events", "--from", "1h")
+        # A busy machine may keep a scan waiting, and says so.
+        assert [e["text"] for e in events if "keep its period" not in e["text"]] == []
 
 
 async def test_two_nodes_never_work_on_the_same_data(tmp_path: Path) -> None:

@@ -59,9 +59,11 @@ async def test_two_nodes_start_one_polls_and_the_other_follows(tmp_path: Path) -
         await plant.until_equal()
         shown: dict[str, Any] = await standby.status()
         assert shown["peer"]["role"] == "main" and shown["links_carry"] == "two-way"
-        assert shown["replication"]["receiving"]["percent"] == 100.0
         assert {d["state"] for d in shown["devices"].values()} == {"idle"}
         assert not shown["endpoint_open"] and (await main.status())["endpoint_open"]
+        await plant.until(
+            lambda seen: seen[standby.name]["replication"]["receiving"]["percent"] == 100.0, 5
+        )
         for node in (main, standby):
             status, out, err = await node.hotpair("status")
             assert status == 0, err
@@ -216,6 +218,7 @@ async def test_a_frozen_standby_costs_nothing_and_catches_up(tmp_path: Path) -> 
             assert set(counts.values()) == {1}, counts
 
 
+@pytest.mark.slow
 async def test_after_a_blackout_the_pair_comes_back_with_all_its_history(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from gateway.model import NS_PER_S
 
@@ -70,6 +71,7 @@ async def test_a_plant_that_powers_up_slowly_finds_a_main_and_its_endpoint(tmp_p
         assert await plant.until_paired() == (main, plant.other(main)), "nothing moved"
 
 
+@pytest.mark.slow
 async def test_a_node_whose_data_was_wiped_gets_all_of_it_back(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)
