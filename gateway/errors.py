@@ -6,7 +6,8 @@ HotpairError                 carries a remedy: what the person who reads it shou
 │   ├── LinkError            the line or connection itself failed: the session must be reopened
 │   ├── ReplyTimeout         no answer in time: the line must be drained or reopened
 │   ├── InvalidReply         an answer that cannot be the answer to the question
-│   └── Refused              the device answered with an exception or a Bad status
+│   ├── Refused              the device answered with an exception or a Bad status
+│   └── LogUnavailable       its log can't be read now: locked, disabled, of another shape
 ├── WriteRefused             a write was refused by the gateway itself; carries a StatusCode
 ├── JournalError             the store failed
 │   └── StoreFull            no room on the disk
@@ -108,6 +109,16 @@ class Refused(DeviceError):
     ) -> None:
         super().__init__(message, remedy, status)
         self.code = code
+
+
+class LogUnavailable(DeviceError):
+    """The device answers, but its log can't be read now; worth trying `retry_after_ns` later."""
+
+    status = Status.BAD_RESOURCE_UNAVAILABLE
+
+    def __init__(self, message: str, retry_after_ns: int, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.retry_after_ns = retry_after_ns
 
 
 class WriteRefused(HotpairError):

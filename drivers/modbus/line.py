@@ -7,7 +7,7 @@ probe after a time-out), so that a hung unit costs a neighbour one time-out at m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 from drivers.modbus import frames
@@ -27,9 +27,13 @@ from gateway.driver import (
     Fault,
     Frame,
     LineSpec,
+    LogPage,
+    LogSpec,
+    LogWanted,
     PointSpec,
     Rehearsal,
     Scan,
+    Turn,
     WriteOutcome,
 )
 from gateway.errors import DeviceError, InvalidReply, LinkError, Refused, ReplyTimeout
@@ -134,6 +138,20 @@ class OpenLine:
         finally:
             await self._rest()
         return [bool(word) for word in words] if where.is_bits else list(words)
+
+    def logs(self, device: str) -> Sequence[LogSpec]:
+        """None yet."""
+        return ()
+
+    async def read_log(
+        self, device: str, wanted: LogWanted, turn: Turn
+    ) -> AsyncGenerator[LogPage, None]:
+        """Nothing yet."""
+        return
+        yield
+
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Nothing yet."""
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Show each frame of a device to `sink` until the returned function is called."""

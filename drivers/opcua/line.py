@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final
 
 from drivers.opcua.backoff import Backoff, Failure
@@ -38,10 +38,14 @@ from gateway.driver import (
     Fault,
     Frame,
     LineSpec,
+    LogPage,
+    LogSpec,
+    LogWanted,
     Observation,
     PointSpec,
     Rehearsal,
     Scan,
+    Turn,
     WriteOutcome,
 )
 from gateway.errors import DeviceError, LinkError, Refused, ReplyTimeout, WriteRefused
@@ -299,6 +303,20 @@ class OpcUaLine:
             raise DeviceError(f"{address} is {what}", "", Status.BAD_NOT_SUPPORTED)
         values = [reading.value] if reading.rank == 0 else list(reading.value or [])
         return [_shown(value) for value in values[: max(count, 1)]]
+
+    def logs(self, device: str) -> Sequence[LogSpec]:
+        """None yet."""
+        return ()
+
+    async def read_log(
+        self, device: str, wanted: LogWanted, turn: Turn
+    ) -> AsyncGenerator[LogPage, None]:
+        """Nothing yet."""
+        return
+        yield
+
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Nothing yet."""
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each service call to `sink` until the returned function is called."""

@@ -8,8 +8,8 @@ that was under way. While the numbers are those it was opened with, nothing is d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -20,10 +20,14 @@ from gateway.driver import (
     Frame,
     Line,
     LineSpec,
+    LogPage,
+    LogSpec,
+    LogWanted,
     Observation,
     PointSpec,
     Rehearsal,
     Scan,
+    Turn,
     WriteOutcome,
 )
 from gateway.model import Value
@@ -159,6 +163,28 @@ class CarriedLine:
         await self.ready()
         with self._command():
             return await self._line.raw(device, area, address, count)
+
+    def logs(self, device: str) -> Sequence[LogSpec]:
+        """The logs that a device keeps."""
+        return self._line.logs(device)
+
+    async def read_log(
+        self, device: str, wanted: LogWanted, turn: Turn
+    ) -> AsyncGenerator[LogPage, None]:
+        """Read a stretch of a device's own log. Raises DeviceError."""
+        await self.ready()
+        with self._command():
+            async with aclosing(self._line.read_log(device, wanted, turn)) as pages:
+                async for page in pages:
+                    if (numbers := self._mapping()) is not None:
+                        seen = _renumbered(page.observations, numbers)
+                        page = replace(page, observations=seen)
+                    yield page
+
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Let the device forget what a page holds. Raises DeviceError."""
+        with self._command():
+            await self._line.acknowledge(device, page)
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each frame of a device to `sink` until the returned function is called."""

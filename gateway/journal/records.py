@@ -160,7 +160,36 @@ class Ruling(msgspec.Struct, tag="s", array_like=True, frozen=True, gc=False):
     at_ns: Int64
 
 
-Body = Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss | Ruling
+class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
+    """A stretch [from, to) of one scan class was judged against a device's own log (windback).
+
+    `kind` is `filled`, `coarse` (the log is slower than the scan) or `lost`; it holds for `points`,
+    names of the device's points; the class has `points_in_class`. The samples are in batches of
+    the same term with origin windback. `next_record` is where reading goes on after an
+    interruption; -1: unknown. The device's clock was `offset_ns` ahead, give or take
+    `uncertainty_ns` (-1: it can't be read). `why` says what is lost and how.
+    """
+
+    device: str
+    scan_class: str
+    log: str
+    from_ns: Int64
+    to_ns: Int64
+    kind: str
+    points: tuple[str, ...]
+    points_in_class: Int64
+    at_ns: Int64
+    why: str = ""
+    resolution_ns: Int64 = 0
+    records: Int64 = 0
+    next_record: Int64 = -1
+    offset_ns: Int64 = 0
+    uncertainty_ns: Int64 = -1
+
+
+Body = (
+    Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss | Ruling | Fill
+)
 KEPT: Final = (Role, Revision, Fact, Maintenance, Audit, Ruling)
 """Kinds that outlive the retention of history."""
 

@@ -18,6 +18,7 @@ from gateway.journal.records import (
     Coverage,
     Event,
     Fact,
+    Fill,
     Hole,
     Loss,
     Maintenance,
@@ -91,6 +92,7 @@ KINDS: Final[dict[type, str]] = {
     Event: "e",
     Loss: "l",
     Ruling: "s",
+    Fill: "w",
 }
 KEPT_KINDS: Final = tuple(KINDS[kind] for kind in KEPT)
 

@@ -1,155 +1,26 @@
-"""The port that drivers fulfil: small, and the same for every protocol.
-
-A *line* is what is shared: a serial bus, a socket behind which units sit, an OPC UA session. The
-collector runs one task a line, so a driver never has two scans of one line at once; commands
-(write, raw) come from other tasks, and the line serialises them with its own lock.
-
-A driver holds no schedule and knows no journal: it is asked, and answers with observations. It
-sends nothing when `may_send()` is false (the reign has ended), and asks that before every request.
-"""
+"""What a driver says to the house: the line that it opens, and what lines answer."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel
 
 from gateway.clock import Clock
-from gateway.model import Access, Cause, DataType, Duration, Settings, Value
-
-# ---------------------------------------------------------------------------- what a site says
-
-
-class Range(Settings):
-    """Linear scaling between raw and engineering units; without `raw` it only declares the span."""
-
-    raw: tuple[float, float] | None = None
-    eu: tuple[float, float]
-
-    @model_validator(mode="after")
-    def _spans(self) -> Range:
-        if self.raw is not None and self.raw[0] == self.raw[1]:
-            raise ValueError("range.raw needs two different ends")
-        if self.eu[0] == self.eu[1]:
-            raise ValueError("range.eu needs two different ends")
-        return self
-
-
-class PointSettings(Settings):
-    """What a point may say whatever its protocol; a driver's own model adds the address."""
-
-    description: str = ""
-    unit: str = Field("", description="engineering unit, such as m3/h")
-    access: Access = Access.READ
-    scan: str | None = Field(None, description="scan class; the device's when absent")
-    range: Range | None = None
-    deadband: float | str | None = Field(
-        None, description="smallest change worth keeping: engineering units, or '1%' of range.eu"
-    )
-    max_interval_ns: Duration | None = Field(
-        None, alias="max_interval", description="keep a sample this often though nothing changed"
-    )
-    min: float | None = Field(None, description="smallest value a client may write")
-    max: float | None = Field(None, description="largest value a client may write")
-    enum: dict[int, str] | None = None
-    publish_as: DataType | None = Field(None, description="published type; must hold every value")
-    renamed_from: str | None = Field(None, description="the name whose history goes on here")
-    pulse_ns: Duration | None = Field(
-        None, alias="pulse", description="a written true returns to false after this long"
-    )
-
-
-class DeviceSettings(Settings):
-    """What a device may say whatever its protocol."""
-
-    driver: str
-    description: str = ""
-    area: str = Field(
-        "", description="folder path in the OPC UA address space, such as plant/intake"
-    )
-    enabled: bool = True
-    scan: str = "normal"
-    profile: str | None = None
-    include: tuple[str, ...] = Field(
-        (), max_length=1000, description="points of the profile to take, `*` allowed; all if absent"
-    )
-    windback: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PointSpec:
-    """A point as the program uses it: all defaults applied, `number` valid in one revision.
-
-    `deadband` is absolute in engineering units. `settings` is the driver's own point model.
-    """
-
-    number: int
-    device: str
-    name: str
-    data_type: DataType
-    scan_class: str
-    access: Access
-    settings: Any
-    unit: str = ""
-    description: str = ""
-    eu_range: tuple[float, float] | None = None
-    enum: Mapping[int, str] | None = None
-    deadband: float = 0.0
-    max_interval_ns: int | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    pulse_ns: int | None = None
-
-    @property
-    def id(self) -> str:
-        return f"{self.device}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSpec:
-    """A device as the program uses it; `scan_classes` maps each class it uses to its period in ns.
-
-    A subscribed device has the one class `subscription`; its period is the publishing interval.
-    """
-
-    name: str
-    driver: str
-    line: str
-    settings: Any
-    points: tuple[PointSpec, ...]
-    scan_classes: Mapping[str, int]
-    profile: Any = None
-    subscribed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LineSpec:
-    """A line with the devices on it; `port` is where this node's serial port is, if it has one."""
-
-    name: str
-    driver: str
-    settings: Any
-    devices: tuple[DeviceSpec, ...]
-    port: str | None = None
-
-
-SUBSCRIPTION_CLASS = "subscription"
-
-
-# ---------------------------------------------------------------------------- what a driver says
-
-
-class Observation(NamedTuple):
-    """One value as the device gave it: `point` is the PointSpec's number, time in ns UTC."""
-
-    point: int
-    time_ns: int
-    value: Value
-    status: int
+from gateway.driver.log import LogPage, LogSpec, LogWanted, Turn
+from gateway.driver.spec import (
+    DeviceSettings,
+    DeviceSpec,
+    LineSpec,
+    Observation,
+    PointSettings,
+    PointSpec,
+)
+from gateway.model import Cause, DataType, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +162,19 @@ class Line(Protocol):
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         """Read raw registers or nodes, for commissioning. Raises DeviceError."""
+
+    def logs(self, device: str) -> Sequence[LogSpec]:
+        """The logs that a device keeps and this driver can read; none: nothing to wind back."""
+
+    def read_log(self, device: str, wanted: LogWanted, turn: Turn) -> AsyncGenerator[LogPage, None]:
+        """Read a stretch of a device's own log, oldest page first, connecting first if need be.
+
+        Each request waits for its `turn`. Closing the generator, or an error in it, gives back
+        what was locked. Raises DeviceError; LogUnavailable when the log can't be read now.
+        """
+
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Let the device forget what a page with `acknowledge` holds. Raises DeviceError."""
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each frame of a device to `sink` until the returned function is called."""
