@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
-from gateway.driver import Lacking, LogPage, LogSpec
-from gateway.errors import DeviceError, JournalError, LogUnavailable
+from gateway.driver import Lacking, LogPage, LogSpec, LogWanted
+from gateway.errors import ControlError, DeviceError, JournalError, LogUnavailable
 from gateway.journal.coverage import subtract, union
 from gateway.journal.records import Batch, Coverage, Record, Ruling
 from gateway.model import NS_PER_S
@@ -51,6 +51,7 @@ class Runner:
         self._ports = ports
         self._devices: dict[str, DeviceState] = {}
         self._wakes: dict[str, asyncio.Event] = {}
+        self._reads: dict[str, asyncio.Lock] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -115,7 +116,7 @@ class Runner:
                 self._look_at_all()
             elif isinstance(body, Coverage):
                 for name, wake in self._wakes.items():
-                    if any(d.dirty for d in self._on(name)):
+                    if any(d.dirty and self._ports.answers(d.name) for d in self._on(name)):
                         wake.set()
 
     def _look_at_all(self) -> None:
@@ -154,6 +155,22 @@ class Runner:
             "waits": waits[0] if waits else "",
         }
 
+    async def pages(self, device: str, wanted: LogWanted) -> AsyncGenerator[LogPage, None]:
+        """Read a log for somebody else, between the reads for gaps; nothing is journalled.
+
+        Raises ControlError for a log that isn't there, and DeviceError.
+        """
+        ports = self._ports
+        spec = next((log for log in ports.logs(device) if log.name == wanted.log), None)
+        if spec is None:
+            raise ControlError(f"{device} keeps no log {wanted.log!r}", "`hotpair gaps` tells")
+        if spec.stateful and (why := ports.refused()) is not None:
+            raise ControlError(f"the log of {device} can't be read now: {why}")
+        reads = self._reads.setdefault(ports.devices()[device].line, asyncio.Lock())
+        async with reads, aclosing(ports.read_log(device, wanted, spec.share)) as pages:
+            async for page in pages:
+                yield page
+
     # ------------------------------------------------------------------------------ working
 
     def _on(self, line: str) -> list[DeviceState]:
@@ -161,26 +178,33 @@ class Runner:
         return [d for n, d in self._devices.items() if n in specs and specs[n].line == line]
 
     async def _work(self, line: str) -> None:
-        wake = self._wakes[line]
         while True:
-            wake.clear()
-            wait_s = LOOK_AGAIN_S
-            for device in self._on(line):
-                if device.dirty:
-                    wait_s = min(wait_s, await self._look(device))
-            views = [self._view(d) for d in self._on(line) if self._ports.answers(d.name)]
-            now_ns = self._ports.clock.utc_ns()
-            decision = decide(now_ns, views, self._ports.refused())
-            if isinstance(decision, Ask):
+            try:
+                await self._step(line, self._wakes[line])
+            except JournalError as error:
+                log.warning("windback of line %s: %s", line, error)
+                await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _step(self, line: str, wake: asyncio.Event) -> None:
+        wake.clear()
+        wait_s = LOOK_AGAIN_S
+        for device in self._on(line):
+            if device.dirty:
+                wait_s = min(wait_s, await self._look(device))
+        views = [self._view(d) for d in self._on(line) if self._ports.answers(d.name)]
+        now_ns = self._ports.clock.utc_ns()
+        decision = decide(now_ns, views, self._ports.refused())
+        if isinstance(decision, Ask):
+            async with self._reads.setdefault(line, asyncio.Lock()):
                 await self._read(decision)
-            elif isinstance(decision, Declare):
-                await self._declare(decision)
-            else:
-                if decision.until_ns is not None:
-                    wait_s = min(wait_s, max(0.0, (decision.until_ns - now_ns) / NS_PER_S))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await wake.wait()
+        elif isinstance(decision, Declare):
+            await self._declare(decision)
+        else:
+            if decision.until_ns is not None:
+                wait_s = min(wait_s, max(0.0, (decision.until_ns - now_ns) / NS_PER_S))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await wake.wait()
 
     async def _look(self, device: DeviceState) -> float:
         """Ask the journal for the device's gaps; how soon to look again, in s."""
