@@ -32,6 +32,7 @@ from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
 from gateway.pair.machine import Machine
+from gateway.pair.roles import PeerView
 from gateway.pair.words import TAKEOVER_AFTER_MAX_NS, Identity, Timing
 from gateway.reign import Deeds
 from gateway.revisions import Revisions
@@ -124,7 +125,15 @@ class App:
         journal.apply(settings_of(site))
         journal.set_durable(node.link is not None and site.pair.replication == "sync")
         running = self._running = Running(
-            node, site, settled.number, clock, doors, journal, self._may_send, self._is_main
+            node,
+            site,
+            settled.number,
+            clock,
+            doors,
+            journal,
+            self._may_send,
+            self._is_main,
+            self._may_consume,
         )
         view = NodeView(node, running, journal, revisions, clock)
         await running.build(view.diagnostics, self._may_write, self._reached)
@@ -242,6 +251,7 @@ class App:
         if self._node.link is None:
             self._journal.on_commit(self._running.committed)
         self._journal.on_commit(lambda records, stored: revisions.noted(records))
+        self._journal.on_commit(self._running.wound)
         self._journal.on_store(store_changed)
         self._journal.on_partition(self._running.partition_began)
 
@@ -265,6 +275,15 @@ class App:
             return "the node starts"
         return self._keeper.machine.writes_proven(self._clock.monotonic_ns(), alone)
 
+    def _may_consume(self) -> str | None:
+        """Why no log may be read that changes by reading: the other node could read it, too."""
+        if self._keeper is None:
+            return "the node starts"
+        machine, now_ns = self._keeper.machine, self._clock.monotonic_ns()
+        if machine.view(now_ns) is PeerView.DEAD:
+            return None
+        return machine.writes_proven(now_ns, False)
+
     def _reached(self, reached: bool) -> None:
         self._feed(ev.FieldSeen(reached))
 
@@ -282,7 +301,7 @@ class App:
         roles, told = self._tasks[0], False
         try:
             while True:
-                vital = [*self._tasks, *self._running.field.tasks, self._journal.task]
+                vital = self._vital()
                 lanes = [lane.task for lane in self._deeds.lanes if lane.task is not None]
                 waits: set[asyncio.Future[Any]] = {
                     *vital,
@@ -296,7 +315,7 @@ class App:
                     self._feed(ev.Stop())
                 if roles.done() and not roles.cancelled() and roles.exception() is None:
                     return 0
-                current = [*self._tasks, *self._running.field.tasks, self._journal.task]
+                current = self._vital()
                 failed = [task for task in vital if task in current and _has_ended(task)]
                 failed += [task for task in lanes if task.done() and task.exception()]
                 if failed:
@@ -309,11 +328,17 @@ class App:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
 
+    def _vital(self) -> list[asyncio.Task[None]]:
+        """The tasks without which this is no node."""
+        running = self._running
+        return [*self._tasks, *running.field.tasks, *running.windback.tasks, self._journal.task]
+
     async def _close(self) -> None:
         """The way back: polling ends first, then the last claim, then what the lanes have left."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._running.windback.end(STOP_S)
         self._running.field.halt()
         await asyncio.wait(
             {asyncio.ensure_future(lane.idle()) for lane in self._deeds.lanes}, timeout=STOP_S

@@ -93,6 +93,16 @@ class Cause(StrEnum):
     STARTING = "starting"
 
 
+class GapState(StrEnum):
+    """What became of a gap, by what the device's own log could give (rules.md 3)."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+    COARSE = "coarse"
+    LOST = "lost"
+
+
 class Status:
     """OPC UA StatusCodes (OPC 10000-6 A.2): the only quality vocabulary there is."""
 
@@ -241,13 +251,20 @@ class HistoryReader(Protocol):
 
 
 class Gap(NamedTuple):
-    """A stretch of one device and scan class that coverage does not cover: [from, to)."""
+    """A stretch of one device and scan class that coverage does not cover: [from, to).
+
+    `state` is that of its worst point (open, lost, coarse, filled, in this order); `points` names
+    the device's points in that state where others of the class are better off, and `why` says why.
+    """
 
     device: str
     scan_class: str
     from_ns: int
     to_ns: int
     cause: Cause
+    state: GapState = GapState.OPEN
+    why: str = ""
+    points: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------ quantities as people write them

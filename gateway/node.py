@@ -228,6 +228,10 @@ class NodeView:
         self._paced = (now_ns, samples)
         return (samples - before) * NS_PER_S / max(now_ns - at_ns, 1)
 
+    def windback(self) -> dict[str, dict[str, Any]]:
+        """What windback does, by device; of a Main only."""
+        return self._running.windback.status()
+
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
         """The events of a stretch of time, oldest first."""
         found: Sequence[Event] = await self._journal.events(from_ns, to_ns)

@@ -35,6 +35,7 @@ from gateway.model import HistoryReader, Origin, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings, Role, User
+from gateway.windback.runner import Ports, Runner
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Measured: a full collection over an address space stalls the loop for a quarter of a second."""
@@ -61,6 +62,7 @@ class Running:
     field: Field
     live: LiveTable
     server: OpcUaServer
+    windback: Runner
     history: HistoryReader
     points: dict[str, PointSpec]
 
@@ -74,6 +76,7 @@ class Running:
         journal: Journal,
         may_send: Callable[[], bool],
         is_main: Callable[[], bool],
+        may_consume: Callable[[], str | None],
     ) -> None:
         self.site = site
         self.number = number
@@ -85,6 +88,7 @@ class Running:
         self._journal = journal
         self._may_send = may_send
         self._is_main = is_main
+        self._may_consume = may_consume
         self._seen: dict[str, tuple[int, int]] = {}
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
         self._translations: dict[tuple[int, Term], list[int | None]] = {}
@@ -108,6 +112,7 @@ class Running:
         self.field = Field(opens, self.house, may_write, reached)
         self._prepare()
         await self.field.readied()
+        self.windback = self._make_windback()
         self.server = self._make_server(supply)
         try:
             await self.server.build()
@@ -117,6 +122,26 @@ class Running:
                 "Look for room on the disk and for the rights of the folder",
             ) from error
         settle_memory()
+
+    def _make_windback(self) -> Runner:
+        journal, doors, field = self._journal, self._doors, self.field
+        return Runner(
+            Ports(
+                clock=self._clock,
+                devices=lambda: self.field.collector.devices,
+                revision=lambda: self.field.collector.outcomes.revision,
+                answers=field.answers,
+                logs=field.logs,
+                read_log=field.read_log,
+                gaps=journal.gaps,
+                fills=journal.fills,
+                floor_ns=lambda: journal.floor_ns,
+                append=doors.append,
+                room=doors.room,
+                alarm=doors.alarm,
+                refused=self._may_consume,
+            )
+        )
 
     def _prepare(self) -> None:
         site, state = self.site, replay(self._journal.maintenance)
@@ -203,6 +228,8 @@ class Running:
         self.points = {p.id: p for p in live.points}
         self.server.swap(staged, history, users_of(site))
         self._prepare()
+        if self.field.polling:
+            self.windback.begin()
         gc.freeze()
         self._doors.alarm("", 300, f"revision {number} runs")
 
@@ -270,6 +297,11 @@ class Running:
                 self.renew_maintenance()
         if dirty:
             self.server.publish(dirty)
+
+    def wound(self, records: Sequence[Record], stored: bool) -> None:
+        """Tell windback what was committed: gaps are judged by records only."""
+        term = self._journal.term
+        self.windback.committed(records, lambda record: record.position.term == term)
 
     def _know(self, body: Fact, facts: Mapping[tuple[str, str], Any]) -> None:
         key = (body.device, body.key)

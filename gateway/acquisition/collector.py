@@ -134,9 +134,10 @@ class Collector:
 
     def line_of(self, device: str) -> CarriedLine:
         """The line that a device is on."""
-        return self._poller_of(device).line
+        return self.poller_of(device).line
 
-    def _poller_of(self, device: str) -> Poller:
+    def poller_of(self, device: str) -> Poller:
+        """What scans the line that a device is on."""
         return self.lines.pollers[self.devices[device].line]
 
     @property
@@ -375,7 +376,7 @@ class Collector:
         if target in self.points:
             self.outcomes.disable_point(target, now_ns)
         elif target in self.devices:
-            self._poller_of(target).schedule.pause(target)
+            self.poller_of(target).schedule.pause(target)
             self.lines.deafen(target)
             self.outcomes.disable_device(target, now_ns)
             self._aside(self._withdraw(target), f"withdraw from {target}")
@@ -389,7 +390,7 @@ class Collector:
         if target not in self.devices:
             self.outcomes.restore(target, now_ns)
             return
-        device, poller = self.devices[target], self._poller_of(target)
+        device, poller = self.devices[target], self.poller_of(target)
         poller.line.forget(target)
         if device.subscribed:
             self.lines.listen(poller.line, device)

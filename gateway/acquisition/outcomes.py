@@ -252,7 +252,7 @@ class Outcomes:
 
     def any_answers(self) -> bool:
         """Whether a device in service answered and has not failed since."""
-        return any(state.scans and state.fault is None for state in self._asked().values())
+        return any(state.answers for state in self._asked().values())
 
     def rehearsed(self) -> list[Rehearsal]:
         """What polling says of each device in service."""
@@ -260,7 +260,7 @@ class Outcomes:
             Rehearsal(
                 name,
                 False,
-                state.fault is None and state.scans > 0,
+                state.answers,
                 "polled by this node" if state.fault is None else state.fault.detail,
                 "",
             )

@@ -130,6 +130,35 @@ def gaps(
 
 
 @app.command()
+def windback(
+    device: Annotated[str, typer.Argument(help="whose log to read; none: show all")] = "",
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1d",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Fill a device's gaps from its own log, lost ones again; without a device: what is read."""
+    from gateway.cli.windback import windback as ask
+
+    ask(node, device, start, end, json)
+
+
+@app.command()
+def verify(
+    device: Annotated[str, typer.Argument(help="a device that keeps a log")],
+    log: Annotated[str, typer.Option(help="which of its logs; the first when absent")] = "",
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "10m",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Hold a device's own log against history and list every difference."""
+    from gateway.cli.windback import verify as compare
+
+    raise typer.Exit(compare(node, device, log, start, end, json))
+
+
+@app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1h",
     end: Annotated[str, typer.Option("--to")] = "0s",

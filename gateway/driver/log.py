@@ -29,7 +29,7 @@ class LogSpec:
     (a pointer, a lock), so one reader at a time, and nothing is repeated blindly. `destructive`:
     the device forgets what is acknowledged. `share`: the part of the line's time (0 to 1) that it
     gets though live polling leaves none. `ack` is where records must be durable before they are
-    acknowledged: both, local or never (rules.md 8).
+    acknowledged: both, local or never (rules.md 8). `order`: newest or oldest gaps first.
     """
 
     name: str
@@ -42,6 +42,7 @@ class LogSpec:
     destructive: bool = False
     ack: str = "both"
     share: float = 0.2
+    order: str = "newest"
 
 
 class LogWanted(NamedTuple):

@@ -66,6 +66,12 @@ class JournalReading:
         return self._kept.diverged
 
     @property
+    def floor_ns(self) -> int:
+        """History begins here: what was before retention let go of, or before there was a site."""
+        born_ns = self._kept.born_ns
+        return max(self._writer.floor_ns or 0, self._clock.utc_ns() if born_ns is None else born_ns)
+
+    @property
     def rulings(self) -> tuple[Ruled, ...]:
         """What was ruled on Main-Main: what `Reconstruction` and `streams` take."""
         return self._kept.rulings

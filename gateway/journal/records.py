@@ -163,10 +163,11 @@ class Ruling(msgspec.Struct, tag="s", array_like=True, frozen=True, gc=False):
 class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     """A stretch [from, to) of one scan class was judged against a device's own log (windback).
 
-    `kind` is `filled`, `coarse` (the log is slower than the scan) or `lost`; it holds for `points`,
-    names of the device's points; the class has `points_in_class`. The samples are in batches of
-    the same term with origin windback. `next_record` is where reading goes on after an
-    interruption; -1: unknown. The device's clock was `offset_ns` ahead, give or take
+    `kind` holds for `points`, names of the device's points: `filled`, `coarse` (the log is slower
+    than the scan), `lost`, or `open` (another log has them, and was not read yet); of several
+    kinds for one point the best counts. A judged stretch names every point of its class. The
+    samples are in batches of the same term with origin windback. `next_record` is where reading
+    goes on at `to_ns`; -1: unknown. The device's clock was `offset_ns` ahead, give or take
     `uncertainty_ns` (-1: it can't be read). `why` says what is lost and how.
     """
 
@@ -177,7 +178,6 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     to_ns: Int64
     kind: str
     points: tuple[str, ...]
-    points_in_class: Int64
     at_ns: Int64
     why: str = ""
     resolution_ns: Int64 = 0
