@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -123,7 +124,7 @@ def assert_lacking_is_right(
         assert not any(lack.from_ns <= time < lack.to_ns for time in good)
     if good and wanted.from_ns < good[0] and last > wanted.from_ns:
         assert lacking[0].from_ns == wanted.from_ns
-    for one, other in zip(good, good[1:], strict=False):
+    for one, other in pairwise(good):
         if resolution and other - one > 1.5 * resolution * SECOND:
             hole = (max(one + resolution * SECOND, wanted.from_ns), min(other, wanted.to_ns, last))
             assert hole[0] >= hole[1] or any(

@@ -15,7 +15,7 @@ from drivers.modbus.log.times import (
     zone_of,
 )
 from gateway.driver import ClockReading
-from profiles.windback import Clock, TimeFormat
+from profiles.records import Clock, TimeFormat
 
 
 def clock_words(clock: Clock) -> int:
@@ -26,8 +26,7 @@ def clock_words(clock: Clock) -> int:
 def read_clock(clock: Clock | None, base: int) -> Asking[ClockReading | None]:
     """The device's clock against this node's; None where there is none or it shows no moment.
 
-    A fraction of one word is ms, a longer one us. It is read together with the time, so it must
-    follow it directly. Raises ValueError for an address that is none.
+    A fraction is read together with the time, so it counts only where it follows it directly.
     """
     if clock is None:
         return None
@@ -45,7 +44,7 @@ def read_clock(clock: Clock | None, base: int) -> Asking[ClockReading | None]:
     if extra and clock.fraction is not None:
         apart = place_of(clock.fraction, base)
         part = number(answer.words[size:], apart.type, apart.byte_order)
-        wall = with_fraction(wall, part, "ms" if extra == 1 else "us")
+        wall = with_fraction(wall, part, clock.fraction_unit)
     if wall is None:
         return None
     device_ns = nearest(wall, zone_of(clock.zone), answer.received_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 from drivers.modbus.log.clock import read_clock
 from drivers.modbus.log.ops import Asking
@@ -14,8 +14,14 @@ from drivers.modbus.log.places import Place, place_of
 from drivers.modbus.log.records import Points, RecordForm
 from drivers.modbus.log.times import zone_of
 from gateway.driver import PAGE_RECORDS_MAX, ClockReading, LogWanted
+from gateway.errors import LogUnavailable
+from gateway.model import NS_PER_S
+from profiles.records import Clock, Column, Log, Record, Register
 from profiles.schema import Limits
-from profiles.windback import Clock, Column, Log, Record, Register, Windback
+from profiles.windback import Windback
+
+MISFIT_NS: Final = 600 * NS_PER_S
+"""When to try again a log that is not as site and profile say: a person has to do something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +56,41 @@ class Job:
     def zone(self) -> tzinfo | None:
         return zone_of(self.section.zone)
 
-    def place(self, register: Register) -> Place:
-        """Where a register of the section lies on the wire. Raises ValueError."""
-        return place_of(register, self.base)
+    @property
+    def resolution_ns(self) -> int | None:
+        """The interval of this log's records."""
+        own = None if self.log is None else self.log.resolution_ns
+        return own or self.section.resolution_ns
 
-    def form(self, record: Record, *, words: int | None = None) -> RecordForm:
-        """The layout of records with the named columns. Raises ValueError."""
-        return RecordForm.of(record, self.columns, self.points, words=words)
+    def shift(self, key: str) -> int:
+        """How much further than the section tells this log has what `key` names."""
+        return 0 if self.log is None else self.log.shift.get(key, 0)
+
+    def place(self, register: Register, key: str = "") -> Place:
+        """Where a register of the section lies for this log. Raises ValueError."""
+        place = place_of(register, self.base)
+        return place._replace(address=place.address + self.shift(key))
+
+    def form(
+        self, record: Record, *, words: int | None = None, own_types: bool = False
+    ) -> RecordForm:
+        """The layout of records with the named columns, as `RecordForm.of` has it.
+
+        Raises LogUnavailable when they don't fit.
+        """
+        try:
+            return RecordForm.of(
+                record, self.columns, self.points, words=words, own_types=own_types
+            )
+        except ValueError as error:
+            raise LogUnavailable(str(error), MISFIT_NS, "Correct `columns:`") from None
 
     def pager(self, clock: ClockReading | None) -> Pager:
         """Pages for what is wanted."""
         return Pager(
             self.wanted,
             self.zone,
-            self.section.resolution_ns,
+            self.resolution_ns,
             clock,
             self.now_ns,
             self.page_records,

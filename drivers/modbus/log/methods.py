@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from drivers.modbus.log import file_record, record_select, ring
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -12,11 +13,16 @@ from drivers.modbus.settings import effective
 from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
 from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
+from profiles.records import Log
 from profiles.schema import PointMap, Profile, resolve
-from profiles.windback import Log, NoLog, Windback
+from profiles.windback import NoLog, Windback
 from profiles.windback import effective as section_of
 
-METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {}
+METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
+    "ring": ring.read,
+    "record_select": record_select.read,
+    "file_record": file_record.read,
+}
 """`method:` to what reads it."""
 ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {}
 """`method:` to what lets the device forget; it is given a page's `acknowledge`."""
@@ -101,13 +107,16 @@ class Logs:
             name,
             section.method,
             tuple(dict.fromkeys(point for point in named if point in self._points.numbers)),
-            section.resolution_ns,
-            section.depth_records or fact.get("depth_records"),
+            (log.resolution_ns if log is not None else None) or section.resolution_ns,
+            (log.depth_records if log is not None else None)
+            or section.depth_records
+            or fact.get("depth_records"),
             section.depth_ns,
             stateful=not section.idempotent,
             destructive=section.destructive != "no",
             ack=section.ack,
             share=section.budget_percent / 100,
+            order=section.order,
         )
 
 

@@ -95,6 +95,7 @@ class Pager:
         """Whether a record at or after the end of the wanted stretch was taken."""
         self.oldest_ns: int | None = None
         self.newest_ns: int | None = None
+        """What the log holds, for its pages to tell; set by the method where it knows."""
         self._wanted = wanted
         self._zone = zone
         self._resolution_ns = resolution_ns
@@ -103,7 +104,8 @@ class Pager:
         # The device's present, and a second for what it records meanwhile.
         self._present_ns = now_ns + self._offset_ns + NS_PER_S
         self._page_records = page_records
-        self._from_ns = wanted.from_ns
+        self.from_ns = wanted.from_ns
+        """Where the next page begins."""
         self._held: list[_Held] = []
         self._lacks: list[Lacking] = []
         self._events: list[DeviceEvent] = []
@@ -122,13 +124,6 @@ class Pager:
         if entry.wall_ns is None:
             return None
         return moments(entry.wall_ns, self._zone)[1] - self._offset_ns
-
-    def bounds(self, oldest: Entry | None = None, newest: Entry | None = None) -> None:
-        """Remember the oldest and newest record that the log holds, for its pages to tell."""
-        if oldest is not None:
-            self.oldest_ns = self.latest_ns(oldest)
-        if newest is not None:
-            self.newest_ns = self.latest_ns(newest)
 
     def began(self, why: str) -> None:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
@@ -174,12 +169,12 @@ class Pager:
             self._add(_Held(raw_ns - self._offset_ns, entry, number))
 
     def _add(self, held: _Held) -> None:
-        if held.time_ns < self._from_ns:
+        if held.time_ns < self.from_ns:
             if held.time_ns != self._emitted_ns:
                 self._last_ns, self._why = held.time_ns, ""
                 return
             # The page before was full of this very time.
-            held = held._replace(time_ns=self._from_ns)
+            held = held._replace(time_ns=self.from_ns)
         self._next = held.number
         self._look_back(min(held.time_ns, self._wanted.to_ns), held.time_ns)
         self._last_ns, self._why = held.time_ns, ""
@@ -192,13 +187,13 @@ class Pager:
         """Say what is lacking between the last record and one at `time_ns`."""
         why = self._why
         if self._last_ns is None:
-            begin_ns, why = self._from_ns, why or self._before
+            begin_ns, why = self.from_ns, why or self._before
         else:
             begin_ns = self._covered_ns(self._last_ns)
             resolution_ns = self._resolution_ns
             if not why and resolution_ns and 2 * (time_ns - self._last_ns) > 3 * resolution_ns:
                 why = NOT_RECORDED
-        begin_ns = max(begin_ns, self._from_ns)
+        begin_ns = max(begin_ns, self.from_ns)
         if why and begin_ns < until_ns:
             self._lacks.append(Lacking(begin_ns, until_ns, why))
 
@@ -211,12 +206,12 @@ class Pager:
         self._held = [
             each._replace(time_ns=each.time_ns - by_ns)
             for each in self._held
-            if each.time_ns - by_ns >= self._from_ns
+            if each.time_ns - by_ns >= self.from_ns
         ]
         self._lacks = [
-            Lacking(max(a - by_ns, self._from_ns), b - by_ns, why)
+            Lacking(max(a - by_ns, self.from_ns), b - by_ns, why)
             for a, b, why in self._lacks
-            if b - by_ns > self._from_ns
+            if b - by_ns > self.from_ns
         ]
         if self._last_ns is not None:
             self._last_ns -= by_ns
@@ -256,17 +251,19 @@ class Pager:
             if self._last_ns is None:
                 return
             through_ns = min(through_ns, self._covered_ns(self._last_ns))
-        if through_ns > self._from_ns:
+        if through_ns > self.from_ns:
             yield self._page(len(self._held), through_ns)
 
     def lost(self, until_ns: int, why: str) -> Iterator[LogPage]:
         """The rest where the log has nothing more up to `until_ns`, this node's time."""
         yield from self.pages()
         until_ns = min(until_ns, self._wanted.to_ns)
-        self._why = self._why or why
+        if until_ns <= self.from_ns:
+            return
+        self.lack(why)
         self._look_back(until_ns, until_ns)
-        if until_ns > self._from_ns:
-            yield self._page(len(self._held), until_ns)
+        self._why = ""
+        yield self._page(len(self._held), until_ns)
 
     def _page(self, count: int, through_ns: int) -> LogPage:
         taken, self._held = self._held[:count], self._held[count:]
@@ -280,7 +277,7 @@ class Pager:
             for each in taken
             for number, value, status in each.entry.values
         ]
-        from_ns, self._from_ns = self._from_ns, through_ns
+        from_ns, self.from_ns = self.from_ns, through_ns
         events, self._events = self._events, []
         return LogPage(
             from_ns,

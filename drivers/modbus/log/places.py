@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 
 from drivers.modbus.convert import bcd_to_int
 from drivers.modbus.log.ops import Answer, Asking, Call, Read, Refusal, Wait, Write, ask
+from gateway.errors import InvalidReply, LinkError, ReplyTimeout
 from gateway.model import NS_PER_MS
+from profiles.records import Register, TimeFormat
 from profiles.registers import WORDS, Area, ByteOrder, WireType, parse_address
 from profiles.schema import Busy
-from profiles.windback import Register, TimeFormat
 
 _CODES: Final[dict[WireType, str]] = {
     WireType.BOOL: ">H",
@@ -94,11 +95,20 @@ def put(place: Place, value: float) -> Write:
 def insist(op: Read | Write | Call, busy: Busy) -> Asking[Answer | Refusal]:
     """Ask again while the device says it is busy, as its profile allows; for what may be repeated.
 
+    A write whose answer failed to come is sent once more: to be used only where that does no harm.
     The line is free while it waits.
     """
-    for tried in range(1, busy.tries + 1):
-        answer = yield from ask(op)
-        if isinstance(answer, Answer) or answer.code not in busy.codes or tried == busy.tries:
-            break
+    failed = False
+    tried = 0
+    while True:  # bounded: each round ends, counts towards `busy.tries`, or is the one repetition
+        try:
+            answer = yield from ask(op)
+        except (LinkError, ReplyTimeout, InvalidReply):
+            if failed or not isinstance(op, Write):
+                raise
+            failed = True
+            continue
+        tried += 1
+        if isinstance(answer, Answer) or answer.code not in busy.codes or tried >= busy.tries:
+            return answer
         yield Wait(busy.backoff_ms[min(tried, len(busy.backoff_ms)) - 1] * NS_PER_MS)
-    return answer

@@ -16,9 +16,9 @@ from drivers.modbus.log.places import number
 from drivers.modbus.log.times import stamp_words, wall_ns, with_fraction
 from drivers.modbus.plan import Request
 from gateway.model import Status, Value, is_bad, is_good
+from profiles.records import Column, Record, TimeFormat, Word
 from profiles.registers import WORDS, Area, ByteOrder, WireType
 from profiles.schema import ModbusPoint, PointMap, published_type
-from profiles.windback import Column, Record, TimeFormat, Word
 
 _SEVERITY: Final = 0xC0000000
 
@@ -26,14 +26,16 @@ _SEVERITY: Final = 0xC0000000
 class Entry(NamedTuple):
     """One record: its number as the device counts (None: it doesn't), its wall time, its values.
 
-    `wall_ns` is None where the stamp is no moment: such a record is damaged or empty. `values` are
-    (point number, value, status) with the record's own status applied.
+    `wall_ns` is None where the stamp is no moment, or the quality has one of `bad_bits`: such a
+    record is damaged or none. `values` are (point number, value, status) with the record's own
+    status applied; `quality` is its quality word as it came.
     """
 
     number: int | None
     wall_ns: int | None
     status: int
     values: tuple[tuple[int, Value, int], ...]
+    quality: int = 0
 
 
 class Points(NamedTuple):
@@ -91,17 +93,19 @@ class RecordForm:
 
     def decode(self, words: Sequence[int]) -> Entry:
         """One record of `words` words."""
-        quality = self.record.quality
+        record, quality = self.record, self.record.quality
         raw = 0
         if quality is not None:
-            raw = int(_at(words, quality.at, quality.type, self.record.byte_order) or 0)
-        status = status_of(raw)
+            raw = int(_at(words, quality.at, quality.type, record.byte_order) or 0)
+        # Bits with a meaning of their own are no StatusCode.
+        status = Status.GOOD if record.bad_bits or record.last_bits else status_of(raw)
         values = self._decode(struct.pack(f">{self.words}H", *words))
         return Entry(
             self.number_of(words),
-            stamp(words, self.record.time, self.record.byte_order),
+            None if raw & record.bad_bits else stamp(words, record.time, record.byte_order),
             status,
             tuple(values) if status == Status.GOOD else _lowered(values, status),
+            raw,
         )
 
 

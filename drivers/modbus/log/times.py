@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from drivers.modbus.log.places import big_endian, number
 from gateway.driver import ClockReading
 from gateway.model import NS_PER_MS, NS_PER_S
+from profiles.records import TimeFormat
 from profiles.registers import WORDS, ByteOrder, WireType
-from profiles.windback import TimeFormat
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
