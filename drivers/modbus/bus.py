@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from drivers.modbus import frames
 from drivers.modbus.backoff import link_wait_ns
-from drivers.modbus.pdu import RawCall, RawRequest, data_of
+from drivers.modbus.pdu import RawCall, RawRequest, byte_count, data_of
 from drivers.modbus.resync import Suspects, probe_counts
 from drivers.modbus.session import OtherMaster, Session, Sink
 from drivers.modbus.settings import ModbusLine
@@ -146,9 +146,8 @@ class Bus:
                 # answer may still come, and must not meet the next question.
                 if self._rtu_framed:
                     now_ns = self._clock.monotonic_ns()
-                    self._suspects.timed_out(
-                        request.dev_id, request.function_code, size or 0, now_ns
-                    )
+                    length = byte_count(request, size) or 0
+                    self._suspects.timed_out(request.dev_id, request.function_code, length, now_ns)
                 self.session.recover()
         return data
 

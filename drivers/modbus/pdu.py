@@ -36,7 +36,10 @@ class RawRequest(ModbusPDU):  # type: ignore[misc]
 
 
 class RawCall(RawRequest):
-    """A request of no ordinary form: its reply is neither registers asked for nor an echo."""
+    """A request of no ordinary form: its reply is neither registers asked for nor an echo.
+
+    Its size counts all that follows the function code of the reply.
+    """
 
 
 class RawReply(ModbusPDU):  # type: ignore[misc]
@@ -58,6 +61,11 @@ class RawDecoder(DecodePDU):  # type: ignore[misc]
 
     def decode(self, frame: bytes) -> RawReply:
         return RawReply(frame[0], frame[1:])
+
+
+def byte_count(request: RawRequest, size: int | None) -> int | None:
+    """What the reply's byte count must say; None: anything, or it has none."""
+    return size - 1 if isinstance(request, RawCall) and size is not None else size
 
 
 class SocketFramer(FramerSocket):  # type: ignore[misc]
@@ -104,8 +112,7 @@ class RtuFramer(FramerRTU):  # type: ignore[misc]
         self.rejected = ""
         self._unit = request.dev_id
         self._function = request.function_code
-        # A call counts the byte count of its reply, too.
-        self._size = size - 1 if isinstance(request, RawCall) and size is not None else size
+        self._size = byte_count(request, size)
 
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
         for start in range(len(data) - self.MIN_SIZE + 1):

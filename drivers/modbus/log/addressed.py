@@ -23,6 +23,7 @@ from drivers.modbus.log.paging import (
     TORN,
     Pager,
     first_since,
+    steps_between,
     unwrapped,
 )
 from drivers.modbus.log.records import Entry
@@ -131,6 +132,7 @@ def read(job: Job, source: Source) -> Reading:
             if restarts > RESTARTS_MAX:
                 raise LogUnavailable("the log begins anew again and again", _RESTLESS_NS)
             pager.lack(CLEARED)
+            pager.set_back(())
             window = _Window.of(after)
             number = window.oldest
         else:
@@ -166,31 +168,53 @@ def _recall(job: Job, seen: Survey, before: Survey | None = None) -> Asking[int]
 
 def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window) -> Asking[int]:
     """The record to begin with: the last before what is wanted, for what is lacking after it."""
-    known: dict[int, int | None] = {}
+    known: dict[int, Entry | str] = {}
 
-    def probe(number: int) -> Asking[int | None]:
+    def one(number: int) -> Asking[Entry | str]:
         if number not in known:
-            (found, *_) = yield from source.fetch(number, 1)
-            if isinstance(found, Entry):
-                known[number] = pager.latest_ns(found)
-            else:
-                known[number] = GONE if found == OVERWRITTEN else None
+            (known[number], *_) = yield from source.fetch(number, 1)
         return known[number]
 
+    def wall_of(number: int) -> Asking[int | None]:
+        found = yield from one(number)
+        return found.wall_ns if isinstance(found, Entry) else None
+
+    def probe(number: int) -> Asking[int | None]:
+        found = yield from one(number)
+        if isinstance(found, Entry):
+            return pager.latest_ns(found, number)
+        return GONE if found == OVERWRITTEN else None
+
+    if job.resolution_ns is not None:
+        oldest, newest = window
+        steps = yield from steps_between(oldest, newest, job.resolution_ns, job.zone, wall_of)
+        pager.set_back(steps)
     oldest_ns = yield from probe(window.oldest)
     pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
     pager.newest_ns = yield from probe(window.newest)
+    hint = _hint(job, pager, seen, window)
+    first = yield from first_since(window.oldest, window.newest, pager.from_ns, probe, hint)
+    number, back = max(window.oldest, first - 1), 1
+    while number > window.oldest:  # bounded: it goes back twice as far each time
+        found = yield from one(number)
+        if not isinstance(found, Entry) or not pager.is_unsure(found):
+            break
+        number, back = max(window.oldest, number - back), back * 2
+    return number
+
+
+def _hint(job: Job, pager: Pager, seen: Survey, window: _Window) -> int | None:
+    """Where an earlier read broke off, as the numbers are now."""
     hint = job.wanted.next_record
-    if hint is not None:
-        ahead, modulo = hint - window.newest - 1, seen.modulo
-        if modulo is not None:
-            ahead = (ahead + modulo // 2) % modulo - modulo // 2
-        if ahead > 0:
-            # Records were read that it can't have had.
-            pager.began(CLEARED)
-        hint = window.newest + 1 + ahead
-    found = yield from first_since(window.oldest, window.newest, pager.from_ns, probe, hint)
-    return max(window.oldest, found - 1)
+    if hint is None:
+        return None
+    ahead, modulo = hint - window.newest - 1, seen.modulo
+    if modulo is not None:
+        ahead = (ahead + modulo // 2) % modulo - modulo // 2
+    if ahead > 0:
+        # Records were read that it can't have had.
+        pager.began(CLEARED)
+    return window.newest + 1 + ahead
 
 
 def _batch(
@@ -205,7 +229,10 @@ def _batch(
                 (some[at], *_) = yield from source.fetch(number + len(found) + at, 1)
         found += some
         last = found[-1]
-        if isinstance(last, Entry) and (pager.latest_ns(last) or 0) >= to_ns:
+        last_ns = (
+            pager.latest_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
+        )
+        if last_ns is not None and last_ns >= to_ns:
             break
     return found
 

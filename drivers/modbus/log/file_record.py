@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
 from drivers.modbus.log.job import MISFIT_NS, Job
@@ -22,7 +23,6 @@ from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
 from profiles.windback import FileRecord
 
-READ_FILE: Final = 20
 REFERENCE: Final = 6
 """The reference type: the only one there is."""
 REPLY_WORDS_MAX: Final = 121

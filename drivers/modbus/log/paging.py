@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from drivers.modbus.log.ops import Asking
 from drivers.modbus.log.records import Entry
-from drivers.modbus.log.times import agree, applied, moments, settle, steps_back
+from drivers.modbus.log.times import Step, agree, applied, moments, settle
 from gateway.driver import (
     PAGE_RECORDS_MAX,
     ClockReading,
@@ -35,6 +35,7 @@ NOT_RECORDED: Final = "the device recorded nothing"
 GONE: Final = -(2**63)
 """What a probe gives for a record that the log doesn't hold any more."""
 STEP_SEVERITY: Final = 500
+STEP_PROBES_MAX: Final = 64
 
 Probe = Callable[[int], Asking[int | None]]
 """Reads one record: the latest that its corrected time may be, GONE, or None (can't be told)."""
@@ -65,6 +66,40 @@ def first_since(
         else:
             low = guess + 1
     return low
+
+
+def steps_between(
+    low: int,
+    high: int,
+    spacing_ns: int,
+    zone: tzinfo | None,
+    wall_of: Callable[[int], Asking[int | None]],
+) -> Asking[list[Step]]:
+    """Where the clock was set back between two records, found without reading all of them.
+
+    Records are made every `spacing_ns`; where stamps span less time than that, the clock was set
+    back, and each half tells whether it was there. A pause of the device hides as much as it is
+    long. `wall_of` reads a record's stamp. At most STEP_PROBES_MAX records are read.
+    """
+    walls = {low: (yield from wall_of(low))}
+    walls[high] = yield from wall_of(high)
+    parts = [(low, high)]
+    found: list[Step] = []
+    while parts:
+        a, b = parts.pop()
+        first, last = walls[a], walls[b]
+        if first is None or last is None:
+            continue
+        early_ns, late_ns = settle([first, last], zone)
+        if (b - a) * spacing_ns - (late_ns - early_ns) <= spacing_ns:
+            continue
+        if b - a == 1:
+            found.append(Step(b, early_ns + spacing_ns - late_ns))
+        elif len(walls) < STEP_PROBES_MAX:
+            middle = (a + b) // 2
+            walls[middle] = yield from wall_of(middle)
+            parts += [(a, middle), (middle, b)]
+    return sorted(found)
 
 
 class _Held(NamedTuple):
@@ -116,14 +151,31 @@ class Pager:
         self._emitted_ns: int | None = None
         self._next: int | None = None
         self._doubt_ns = 0
+        self._steps: tuple[Step, ...] = ()
+        self._was_late = 0
 
     # ------------------------------------------------------------------------------- what was read
 
-    def latest_ns(self, entry: Entry) -> int | None:
+    def latest_ns(self, entry: Entry, number: int | None = None) -> int | None:
         """The latest that a record's corrected time may be; None if its stamp is no moment."""
         if entry.wall_ns is None:
             return None
-        return moments(entry.wall_ns, self._zone)[1] - self._offset_ns
+        return moments(entry.wall_ns, self._zone)[1] - self._offset_ns - self._late_ns(number)
+
+    def is_unsure(self, entry: Entry) -> bool:
+        """Whether a stamp may be two moments: then the records before it are needed to tell."""
+        if entry.wall_ns is None:
+            return False
+        early, late = moments(entry.wall_ns, self._zone)
+        return early != late
+
+    def set_back(self, steps: Sequence[Step]) -> None:
+        """Say before which records the clock was set back, if that was found out beforehand."""
+        self._steps = tuple(steps)
+
+    def _late_ns(self, number: int | None) -> int:
+        """How much a record is late because the clock was set back after it."""
+        return sum(by_ns for at, by_ns in self._steps if number is not None and number < at)
 
     def began(self, why: str) -> None:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
@@ -158,15 +210,20 @@ class Pager:
     def _take(self, entries: Sequence[Entry], numbers: Sequence[int] | None) -> None:
         walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
         raws = settle(walls, self._zone, self._raw_ns, self._present_ns)
-        steps = dict(steps_back(raws, self._resolution_ns or 0, self._raw_ns))
         for at, (entry, raw_ns) in enumerate(zip(entries, raws, strict=True)):
             if self.done:
                 return
-            if at in steps:
-                self._stepped(raw_ns - self._offset_ns, steps[at])
-            self._raw_ns = raw_ns
             number = entry.number if numbers is None else numbers[at]
-            self._add(_Held(raw_ns - self._offset_ns, entry, number))
+            late_ns = self._late_ns(number)
+            time_ns = raw_ns - self._offset_ns - late_ns
+            if late_ns:
+                self._doubt_ns = max(self._doubt_ns, self._resolution_ns or late_ns)
+            elif self._was_late:
+                self._events.append(_set_back(time_ns, self._was_late))
+            elif self._raw_ns is not None and raw_ns < self._raw_ns:
+                self._stepped(time_ns, self._raw_ns + (self._resolution_ns or 0) - raw_ns)
+            self._raw_ns, self._was_late = raw_ns, late_ns
+            self._add(_Held(time_ns, entry, number))
 
     def _add(self, held: _Held) -> None:
         if held.time_ns < self.from_ns:
@@ -216,8 +273,7 @@ class Pager:
         if self._last_ns is not None:
             self._last_ns -= by_ns
         self._doubt_ns = max(self._doubt_ns, self._resolution_ns or by_ns)
-        text = f"its clock was set back by {format_duration(by_ns)}: times before may be late"
-        self._events.append(DeviceEvent(time_ns, STEP_SEVERITY, text))
+        self._events.append(_set_back(time_ns, by_ns))
 
     # ---------------------------------------------------------------------------------------- pages
 
@@ -251,19 +307,25 @@ class Pager:
             if self._last_ns is None:
                 return
             through_ns = min(through_ns, self._covered_ns(self._last_ns))
-        if through_ns > self.from_ns:
-            yield self._page(len(self._held), through_ns)
+        yield from self._rest(through_ns)
 
     def lost(self, until_ns: int, why: str) -> Iterator[LogPage]:
         """The rest where the log has nothing more up to `until_ns`, this node's time."""
         yield from self.pages()
         until_ns = min(until_ns, self._wanted.to_ns)
-        if until_ns <= self.from_ns:
+        if until_ns <= self.from_ns and not self._held:
             return
         self.lack(why)
         self._look_back(until_ns, until_ns)
         self._why = ""
-        yield self._page(len(self._held), until_ns)
+        yield from self._rest(until_ns)
+
+    def _rest(self, through_ns: int) -> Iterator[LogPage]:
+        """The last page, if there is anything to say; a device's clock may be ahead of ours."""
+        if self._held:
+            through_ns = max(through_ns, self._held[-1].time_ns + 1)
+        if through_ns > self.from_ns:
+            yield self._page(len(self._held), through_ns)
 
     def _page(self, count: int, through_ns: int) -> LogPage:
         taken, self._held = self._held[:count], self._held[count:]
@@ -298,3 +360,8 @@ class Pager:
         if self._clock is None:
             return None
         return ClockReading(self._offset_ns, self._clock.uncertainty_ns + self._doubt_ns)
+
+
+def _set_back(time_ns: int, by_ns: int) -> DeviceEvent:
+    text = f"its clock was set back by {format_duration(by_ns)}: times before it may be wrong"
+    return DeviceEvent(time_ns, STEP_SEVERITY, text)

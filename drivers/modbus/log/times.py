@@ -165,11 +165,9 @@ def moments(wall: int, zone: tzinfo | None) -> tuple[int, int]:
     """What a wall time may be in ns UTC: the earliest and the latest, the same but for one hour."""
     if zone is None:
         return wall, wall
-    seconds, rest = divmod(wall, NS_PER_S)
-    shown = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=zone)
+    shown = (_EPOCH + timedelta(seconds=wall // NS_PER_S)).replace(tzinfo=zone)
     offsets = [shown.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1)]
     first, second = (wall - round(each.total_seconds()) * NS_PER_S for each in offsets)
-    assert rest >= 0
     # Where summer time begins the zone skips an hour: the device still shows standard time.
     return (first, second) if first <= second else (first, first)
 
@@ -227,21 +225,7 @@ def applied(reading: ClockReading | None) -> int:
 
 
 class Step(NamedTuple):
-    """The clock was set back before record `at` (an index), by `by_ns` > 0."""
+    """The clock was set back before record `at`, by `by_ns` > 0."""
 
     at: int
     by_ns: int
-
-
-def steps_back(times: Sequence[int], spacing_ns: int, after_ns: int | None = None) -> list[Step]:
-    """Where stamps of consecutive records go back, and how far the clock was set back there.
-
-    `spacing_ns` is the time between two records, 0 where that isn't known; `after_ns` is the stamp
-    before the first. A clock that was set forward looks like a device that recorded nothing.
-    """
-    found: list[Step] = []
-    for at, time_ns in enumerate(times):
-        if after_ns is not None and time_ns < after_ns:
-            found.append(Step(at, after_ns + spacing_ns - time_ns))
-        after_ns = time_ns
-    return found
