@@ -151,6 +151,7 @@ def test_replies_that_do_not_fit_say_so() -> None:
     device.calls = lambda call: 4
     with pytest.raises(LogUnavailable, match="record 0 of file 4 was refused: exception 4"):
         read_log(spec(), device, wanted)
+    assert read_log(spec(newest={"address": 1}), device, wanted)[0].lacking[0].why == EMPTY
     columns = [{"point": "level", "at": 121}]
     with pytest.raises(LogUnavailable, match="does not fit in a reply"):
         read_log(spec(logs=[{"id": "file", "columns": columns}]), device, wanted)

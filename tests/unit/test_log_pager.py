@@ -137,6 +137,7 @@ def test_times_are_corrected_by_an_offset_beyond_its_uncertainty() -> None:
     found.take([entry(n, n - 90) for n in range(4)])
     assert found.done
     found.take([entry(9, 9)])
+    found.take([entry(10, 1)])
     (page,) = found.finish()
     assert seconds([page]) == [0, 1, 2]
     assert page.clock == ClockReading(-90 * SECOND, SECOND)

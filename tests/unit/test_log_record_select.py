@@ -200,18 +200,23 @@ def test_a_busy_device_is_given_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "code", "tells"),
-    [(3000, 2, "log 1"), (3003, 2, "the log's status"), (3011, 4, "record"), (3001, 4, "")],
+    ("words", "at", "code", "tells"),
+    [
+        (1, 3000, 2, "log 1 was refused: exception 2"),
+        (3, 3000, 4, "record 100 was refused: exception 4"),
+        (0, 3003, 2, "the log's status was refused"),
+        (0, 3011, 4, "record 100 was refused"),
+    ],
 )
-def test_a_refusal_says_what_was_refused(at: int, code: int, tells: str) -> None:
+def test_a_refusal_says_what_was_refused(words: int, at: int, code: int, tells: str) -> None:
     device = Recorder().build(100, 399)
-    device.rules.append(
-        lambda _, op: code if isinstance(op, Read | Write) and op.address == at else None
-    )
-    if at == 3001:
-        # The log's number and the record's are written together.
-        assert rows(read_log(ion(), device, since(500, 400)))
-        return
+
+    def refuse(_: Device, op: Op) -> int | None:
+        written = len(op.words) if isinstance(op, Write) else 0
+        meant = isinstance(op, Read | Write) and (op.address, written) == (at, words)
+        return code if meant else None
+
+    device.rules.append(refuse)
     with pytest.raises(LogUnavailable, match=tells):
         read_log(ion(), device, since(500, 400))
 

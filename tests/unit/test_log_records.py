@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from log_device import NOW_NS, SECOND, a_device, a_job
 
 from drivers.modbus.codec import compile_block
+from drivers.modbus.log.job import Job
 from drivers.modbus.log.methods import ACKNOWLEDGE, FACT, Logs, points_of
+from drivers.modbus.log.ops import Reading, Write
 from drivers.modbus.log.records import RecordForm, head_words
 from drivers.modbus.plan import Request
 from gateway.driver import LogPage, LogWanted
@@ -247,8 +249,16 @@ def test_the_points_of_a_profile_can_be_columns_though_a_site_left_them_out() ->
     assert points.numbers == {}
 
 
-def test_nothing_is_acknowledged_that_needs_no_acknowledgement() -> None:
+def test_only_what_a_method_knows_how_to_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = LogPage(0, 1, acknowledge=5)
     logs = Logs(a_device(RING, LEVEL))
     assert logs.acknowledge(LogPage(0, 1), 0) is None
-    assert logs.acknowledge(LogPage(0, 1, acknowledge=5), 0) is None
-    assert "ring" not in ACKNOWLEDGE
+    assert logs.acknowledge(page, 0) is None
+
+    def forget(job: Job, what: Any) -> Reading:
+        yield Write(32, (what, job.wanted.to_ns))
+
+    monkeypatch.setitem(ACKNOWLEDGE, "ring", forget)  # type: ignore[arg-type]
+    reading = logs.acknowledge(page, 0)
+    assert reading is not None
+    assert next(reading) == Write(32, (5, 1))

@@ -401,3 +401,46 @@ def test_whatever_is_in_the_ring_comes_out_once(
             assert time_ns in got
         elif wanted.from_ns <= time_ns < through_ns and time_ns not in got:
             assert any(a <= time_ns < b for a, b, _ in lacking(pages))
+
+
+def test_a_clock_that_was_set_back_later_does_not_shift_what_is_wanted() -> None:
+    plc = Plc().build(200)
+    plc.clock_ahead_ns = 90 * SECOND
+    for seconds in range(100, 20, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    plc.clock_ahead_ns = 0
+    for seconds in range(20, 0, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    for wanted in (last(60, 50), last(30, 10), last(110)):
+        pages = read_log(spec(), plc, wanted)
+        assert joined(pages, wanted)
+        for _, time_ns, value in rows(pages):
+            assert time_ns == NOW_NS - (101 - int(value)) * SECOND
+        assert len(rows(pages)) == min(100, (wanted.to_ns - wanted.from_ns) // SECOND)
+    assert pages[-1].clock is not None
+    assert pages[-1].clock.uncertainty_ns >= SECOND
+
+
+CHANGE = 1_792_890_000 * SECOND
+"""2026-10-25 01:00 UTC, when 3 o'clock becomes 2 in Prague."""
+
+
+@pytest.mark.parametrize("begin", range(-4000, 4001, 1000))
+@pytest.mark.parametrize("interval", [60, 600])
+def test_local_time_is_settled_where_summer_time_ends(begin: int, interval: int) -> None:
+    plc = Plc(now_ns=CHANGE + 10_000 * SECOND).build(500)
+    plc.before_read = lambda op: None
+    made = range(-15_000, 9_001, interval)
+    for seconds in made:
+        plc.make(CHANGE + seconds * SECOND)
+        # Local: two hours ahead in summer, one in winter.
+        shown = CHANGE // SECOND + seconds + (7200 if seconds < 0 else 3600)
+        plc.long(plc.slot(plc.newest) + 2, shown)
+    wanted = LogWanted("ring", CHANGE + begin * SECOND, CHANGE + (begin + 2000) * SECOND)
+    local = spec(zone="Europe/Prague", resolution=f"{interval}s")
+    pages = read_log(local, plc, wanted)
+    assert joined(pages, wanted)
+    assert not lacking(pages)
+    assert [(time_ns - CHANGE) // SECOND for _, time_ns, _ in rows(pages)] == [
+        seconds for seconds in made if begin <= seconds < begin + 2000
+    ]
