@@ -266,6 +266,18 @@ async def test_a_method_that_is_astray_is_ended(monkeypatch: pytest.MonkeyPatch)
     assert peer.requests == []
 
 
+async def test_what_lies_beyond_all_registers_is_not_asked_for() -> None:
+    peer, house = Peer(), House()
+
+    def method() -> Reading:
+        yield Read(Area.HOLDING, 65530, 7)
+
+    async with a_line(peer, house) as line:
+        with pytest.raises(LogUnavailable, match="end beyond 65535"):
+            await run(line, house, method())
+    assert peer.requests == []
+
+
 # ------------------------------------------------------------------------------------ the whole way
 
 BASE = 2000

@@ -16,12 +16,23 @@ from drivers.modbus.log.ops import Op, Read, Wait, Write
 from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, RECONFIGURED, TORN
 from gateway.driver import DeviceSpec, LogWanted
 from gateway.errors import InvalidReply, LogUnavailable, ReplyTimeout
+from profiles.schema import Profile
 
 FLOATS = {"flow": {"address": 0, "type": "float32"}, "level": {"address": 2, "type": "float32"}}
 
 
 def floats(*values: float) -> tuple[int, ...]:
     return struct.unpack(f">{2 * len(values)}H", struct.pack(f">{len(values)}f", *values))
+
+
+PROFILE = {
+    "profile": "a/b",
+    "version": 1,
+    "vendor": "a",
+    "models": ["b"],
+    "status": "manual",
+    "source": "a manual of ours",
+}
 
 
 class Recorder(Device):
@@ -253,6 +264,16 @@ def test_a_recorder_that_was_reset_lacks_what_it_had() -> None:
         read_log(ion(), device, since(2000))
     with pytest.raises(LogUnavailable, match="has no `select:`"):
         read_log(ion(logs=[{"id": "recorder1", "columns": ["flow"]}]), device, since(9))
+    with pytest.raises(LogUnavailable, match="`select:` 70000 is no uint16"):
+        read_log(
+            ion(logs=[{"id": "recorder1", "select": 70000, "columns": ["flow"]}]), device, since(9)
+        )
+    with pytest.raises(LogUnavailable, match="is outside 0"):
+        profile = Profile.model_validate(PROFILE | {"defaults": {"address_base": 1}})
+        data = {"data": {"address": 0}}
+        further = {name: said | {"address": 5} for name, said in FLOATS.items()}
+        spec = a_device(ion(**data).settings.windback, further, profile)
+        read_log(spec, device, since(9))
     with pytest.raises(LogUnavailable, match="does not fit in a block of 8"):
         device.columns = 2
         read_log(ion(data_words=8), device, since(9))
@@ -393,3 +414,14 @@ def test_a_log_chosen_apart_from_its_record_is_chosen_first() -> None:
     wanted = LogWanted("recorder1", device.time_of(1), device.time_of(6))
     assert len(rows(read_log(cet(select=select, logs=logs), device, wanted))) == 5
     assert set(chosen) == {3}
+
+
+def test_a_search_ends_at_what_a_register_can_name() -> None:
+    device = Finder().build(65_000, 65_535, pointer=0)
+    device.written = lambda op: None if 65_000 <= op.words[0] <= 65_535 else 3
+    device.put(20000, 65_100)
+    device.long(20002, NOW_NS // SECOND)
+    select = {"start": {"address": 20000}}
+    wanted = LogWanted("recorder1", NOW_NS - SECOND, NOW_NS + SECOND)
+    pages = read_log(cet(select=select, resolution=None), device, wanted)
+    assert sum(page.records for page in pages) == 536

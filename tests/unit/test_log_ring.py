@@ -290,6 +290,7 @@ def test_another_layout_in_the_middle_of_a_read_ends_it() -> None:
         (BASE, 0, "no ring of version 1 begins at 1000"),
         (BASE + 1, 2, "no ring"),
         (BASE + 3, 0, "no room"),
+        (BASE + 3, 9000, "no room for 9000 records of 9 words"),
         (BASE + 2, 8, "columns need 8 words, a record has 7"),
         (BASE + 7, 0xFF, "the ring's header says"),
     ],

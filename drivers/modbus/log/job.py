@@ -67,8 +67,11 @@ class Job:
         return 0 if self.log is None else self.log.shift.get(key, 0)
 
     def place(self, register: Register, key: str = "") -> Place:
-        """Where a register of the section lies for this log. Raises ValueError."""
-        place = place_of(register, self.base)
+        """Where a register of the section lies for this log. Raises LogUnavailable for nowhere."""
+        try:
+            place = place_of(register, self.base)
+        except ValueError as error:
+            raise LogUnavailable(str(error), MISFIT_NS, "Correct `windback:`") from None
         return place._replace(address=place.address + self.shift(key))
 
     def form(

@@ -123,6 +123,12 @@ class _Performer:
         if isinstance(op, Release):
             await self._release(op)
             return None
+        if not isinstance(op, Call):
+            size = op.size if isinstance(op, Read) else len(op.words)
+            if not 0 <= op.address <= 0x10000 - size:
+                raise LogUnavailable(
+                    f"registers {op.address} x {size} end beyond 65535", _ASTRAY_NS
+                )
         await self._may_speak()
         return await self._ask(op)
 

@@ -105,9 +105,15 @@ class _Log:
         log = self._job.log
         if log is None or log.select is None:
             raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
-        answer = yield from insist(put(which, log.select), self._job.limits.busy)
+        answer = yield from insist(self._choice(which, log.select), self._job.limits.busy)
         if isinstance(answer, Refusal):
             raise _refused(f"log {log.select}", answer)
+
+    def _choice(self, which: Place, select: int) -> Write:
+        try:
+            return put(which, select)
+        except ValueError as error:
+            raise LogUnavailable(f"`select:` {error}", MISFIT_NS, "Correct it") from None
 
     def _read_status(self) -> Asking[tuple[int, dict[str, int]]]:
         """The status registers, in one read where they lie together; when that was, in ns UTC."""
@@ -178,11 +184,11 @@ class _Log:
     def _edge(self, known: int, *, up: bool, end: int = 0) -> Asking[int]:
         """The last record that is there, going up or down from one that is; `end` is not."""
         there, step = known, 1
-        while True:  # bounded: the step doubles up to the range of a number
+        while True:  # bounded: the step doubles up to what the register can name
             beyond = there + step if up else max(there - step, end)
             if not up and beyond == end:
                 break
-            if beyond >= 2**32 or not (yield from self._is_there(beyond)):
+            if not (yield from self._is_there(beyond)):
                 break
             there, step = beyond, step * 2
         while abs(beyond - there) > 1:
@@ -234,10 +240,13 @@ class _Log:
 
     def _select(self, number: int) -> Asking[bool]:
         """Choose a record; False when it isn't there. Both registers in one write if they meet."""
-        write = put(self._start, number)
+        try:
+            write = put(self._start, number)
+        except ValueError:
+            return False  # no device can have a record that its register can't name
         which, log = self._which, self._job.log
         if which is not None and log is not None and log.select is not None:
-            first = put(which, log.select)
+            first = self._choice(which, log.select)
             if which.address + which.words == self._start.address:
                 write = Write(which.address, (*first.words, *write.words))
             else:

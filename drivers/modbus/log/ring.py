@@ -117,8 +117,10 @@ class _Log:
                 MISFIT_NS,
                 "Check `address:`, and the PLC's program",
             )
-        if not header.capacity or not header.record_words:
-            raise LogUnavailable("the ring has no room for records", MISFIT_NS)
+        end = self._base + at.words + header.capacity * header.record_words
+        if end == self._base + at.words or end > 0x10000:
+            room = f"{header.capacity} records of {header.record_words} words"
+            raise LogUnavailable(f"the ring has no room for {room}", MISFIT_NS)
         return header
 
     def _use(self, header: _Header) -> None:
