@@ -22,11 +22,11 @@ from gateway.clock import SystemClock
 from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
-from gateway.errors import ControlError
+from gateway.errors import ControlError, HotpairError
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
-from gateway.model import NS_PER_S
+from gateway.model import NS_PER_S, Position
 from gateway.node import NodeView
 from gateway.orders import Orders
 from gateway.pair import events as ev
@@ -47,6 +47,8 @@ __all__ = ["App", "schemas"]
 log = logging.getLogger("hotpair")
 
 SOCKET_NAME: Final = "control.sock"
+DURABLE_S: Final = 10.0
+"""How long the other node may take to bring a record to its disk."""
 STOP_S: Final = 10.0
 """A stop ends after this long, whatever hangs."""
 
@@ -134,6 +136,7 @@ class App:
             self._may_send,
             self._is_main,
             self._may_consume,
+            self._safe,
         )
         view = NodeView(node, running, journal, revisions, clock)
         await running.build(view.diagnostics, self._may_write, self._reached)
@@ -283,6 +286,17 @@ class App:
         if machine.view(now_ns) is PeerView.DEAD:
             return None
         return machine.writes_proven(now_ns, False)
+
+    async def _safe(self, position: Position, both: bool) -> bool:
+        """Whether a record, and all before it, outlives a loss of power here, or on both nodes."""
+        try:
+            await self._journal.make_durable()
+            if both and self._node.link is not None:
+                return bool(await self._ask("durable", list(position), DURABLE_S))
+        except (HotpairError, OSError) as error:
+            log.info("%s is not durable yet: %s", position, error)
+            return False
+        return True
 
     def _reached(self, reached: bool) -> None:
         self._feed(ev.FieldSeen(reached))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -31,10 +31,11 @@ from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
 from gateway.journal.renamed import RenamedHistory, former_id
-from gateway.model import HistoryReader, Origin, Status, Term, Value, is_good
+from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings, Role, User
+from gateway.windback.forgetting import ForgetPorts, Forgetting
 from gateway.windback.runner import Ports, Runner
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
@@ -77,6 +78,7 @@ class Running:
         may_send: Callable[[], bool],
         is_main: Callable[[], bool],
         may_consume: Callable[[], str | None],
+        safe: Callable[[Position, bool], Awaitable[bool]],
     ) -> None:
         self.site = site
         self.number = number
@@ -89,6 +91,7 @@ class Running:
         self._may_send = may_send
         self._is_main = is_main
         self._may_consume = may_consume
+        self._safe = safe
         self._seen: dict[str, tuple[int, int]] = {}
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
         self._translations: dict[tuple[int, Term], list[int | None]] = {}
@@ -125,6 +128,16 @@ class Running:
 
     def _make_windback(self) -> Runner:
         journal, doors, field = self._journal, self._doors, self.field
+        forgetting = Forgetting(
+            ForgetPorts(
+                clock=self._clock,
+                node=self._node.node,
+                safe=self._safe,
+                commit=doors.commit,
+                acknowledge=field.acknowledge,
+                alarm=doors.alarm,
+            )
+        )
         return Runner(
             Ports(
                 clock=self._clock,
@@ -140,7 +153,8 @@ class Running:
                 room=doors.room,
                 alarm=doors.alarm,
                 refused=self._may_consume,
-            )
+            ),
+            forgetting,
         )
 
     def _prepare(self) -> None:

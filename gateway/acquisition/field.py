@@ -358,6 +358,10 @@ class Field:
         poller = self.collector.poller_of(device)
         return poller.line.read_log(device, wanted, lambda ns: poller.turn(ns, share))
 
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Let a device forget what a page of its log holds. Raises DeviceError."""
+        await self.collector.line_of(device).acknowledge(device, page)
+
     # ------------------------------------------------------------------------------ knocking
 
     async def probe(self) -> bool:

@@ -30,6 +30,7 @@ class LogSpec:
     the device forgets what is acknowledged. `share`: the part of the line's time (0 to 1) that it
     gets though live polling leaves none. `ack` is where records must be durable before they are
     acknowledged: both, local or never (rules.md 8). `order`: newest or oldest gaps first.
+    `events`: it holds events instead of values, and is read whenever a gap was.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LogSpec:
     ack: str = "both"
     share: float = 0.2
     order: str = "newest"
+    events: bool = False
 
 
 class LogWanted(NamedTuple):
@@ -88,6 +90,7 @@ class LogPage:
     the device's clock can't be read: then times are as trustworthy as the device. `oldest_ns` is
     the oldest record that the log still holds. Records are numbered as the device numbers them,
     unwrapped; None where it doesn't. `acknowledge`: what `Line.acknowledge` needs, None: nothing.
+    `fullness` (0 to 1): how much of what the log can keep is unacknowledged.
     """
 
     from_ns: int
@@ -103,6 +106,7 @@ class LogPage:
     resolution_ns: int | None = None
     clock: ClockReading | None = None
     acknowledge: Any = None
+    fullness: float | None = None
 
 
 PAGE_RECORDS_MAX: Final = 2_000

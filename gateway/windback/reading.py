@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
-from gateway.journal.records import Body, Fill
-from gateway.model import NS_PER_S, Gap, format_time
+from gateway.journal.records import Body, Fill, Record
+from gateway.model import NS_PER_S, Gap, Position, format_time
 from gateway.windback.filling import Target, fill
 from gateway.windback.planner import Ask, LogMemory, Stretch, estimate_ms
 
@@ -35,7 +35,7 @@ class Ports:
     gaps: Callable[[str, int, int], Awaitable[list[Gap]]]
     fills: Callable[[str, int, int], Awaitable[Sequence[Fill]]]
     floor_ns: Callable[[], int]
-    append: Callable[[Body], Awaitable[object]]
+    append: Callable[[Body], Awaitable[Record]]
     room: Callable[[], Awaitable[None]]
     alarm: Callable[[str, int, str], None]
     refused: Callable[[], str | None]
@@ -84,13 +84,13 @@ class Reading:
         self._lost: dict[str, int] = {}
         self._show()
 
-    async def take(self, target: Target, page: LogPage) -> None:
-        """Journal a page. Raises JournalError."""
+    async def take(self, target: Target, page: LogPage) -> Position | None:
+        """Journal a page; the position of its last record. Raises JournalError."""
         ports = self._ports
         filled = fill(target, page, ports.clock.utc_ns())
         self.resolution_ns = page.resolution_ns or self.resolution_ns
         # In one turn of the loop, so that all of it is of one term.
-        await _all([ports.append(body) for body in filled.bodies])
+        records = await _all([ports.append(body) for body in filled.bodies])
         self.through_ns = max(self.through_ns, page.through_ns)
         self._records += page.records
         self._samples += filled.samples
@@ -103,6 +103,7 @@ class Reading:
         for part in page.lacking:
             self._lost[part.why] = self._lost.get(part.why, 0) + part.to_ns - part.from_ns
         self._show()
+        return records[-1].position if records else None
 
     def _show(self) -> None:
         wanted = self._ask.wanted
@@ -134,9 +135,10 @@ class Reading:
         self._ports.alarm(self._ask.device, 400 if self._lost else 200, text)
 
 
-async def _all(commits: Sequence[Awaitable[object]]) -> None:
+async def _all(commits: Sequence[Awaitable[Record]]) -> list[Record]:
     """Wait for all commits; the first failure is raised after the last has ended."""
     results = await asyncio.gather(*commits, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
+    return [result for result in results if isinstance(result, Record)]

@@ -19,12 +19,14 @@ from gateway.journal.coverage import subtract, union
 from gateway.journal.records import Batch, Coverage, Record, Ruling
 from gateway.model import NS_PER_S
 from gateway.windback.filling import Target, by_class, class_points, lost
+from gateway.windback.forgetting import Forgetting
 from gateway.windback.planner import (
     NOT_LOGGED,
     Ask,
     Declare,
     DeviceView,
     LogMemory,
+    Stretch,
     decide,
     wanted_gaps,
 )
@@ -47,8 +49,9 @@ ENDED: Final = "the device recorded nothing later"
 class Runner:
     """Reads logs from `begin` to `end`, once a reign."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, forgetting: Forgetting) -> None:
         self._ports = ports
+        self._forgetting = forgetting
         self._devices: dict[str, DeviceState] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._reads: dict[str, asyncio.Lock] = {}
@@ -85,6 +88,7 @@ class Runner:
         for line in list(self._tasks):
             self._end(line)
         self._devices.clear()
+        self._forgetting.clear()
 
     async def end(self, patience_s: float) -> None:
         """Halt, and wait until locks are given back."""
@@ -191,6 +195,8 @@ class Runner:
         for device in self._on(line):
             if device.dirty:
                 wait_s = min(wait_s, await self._look(device))
+            if (again_ns := await self._forgetting.step(device.name)) is not None:
+                wait_s = min(wait_s, (again_ns - self._ports.clock.utc_ns()) / NS_PER_S)
         views = [self._view(d) for d in self._on(line) if self._ports.answers(d.name)]
         now_ns = self._ports.clock.utc_ns()
         decision = decide(now_ns, views, self._ports.refused())
@@ -234,9 +240,10 @@ class Runner:
 
     def _view(self, device: DeviceState) -> DeviceView:
         spec = self._ports.devices()[device.name]
+        waits = self._forgetting.waits
         return DeviceView(
             device.name,
-            self._ports.logs(device.name),
+            [log for log in self._ports.logs(device.name) if not waits(device.name, log.name)],
             class_points(spec),
             device.gaps,
             device.memory,
@@ -262,6 +269,7 @@ class Runner:
         device.gaps = [g for g in device.gaps if (g.from_ns, g.to_ns) != decision.stretch]
         with suppress(JournalError):  # the store tells of itself, and the gap stays open
             await self._ports.append(record)
+        await self._read_events(device, decision.stretch)
 
     # ------------------------------------------------------------------------------ reading
 
@@ -277,7 +285,9 @@ class Runner:
                 async for page in pages:
                     if ports.devices().get(ask.device) is not target.device:
                         target = self._target(device, ask.log)  # another revision runs
-                    await reading.take(target, page)
+                    position = await reading.take(target, page)
+                    if position is not None:
+                        self._forgetting.add(ask.device, ask.log, page, position)
                     await ports.room()
         except LogUnavailable as error:
             memory.failed(ports.clock.utc_ns(), error.message, error.retry_after_ns)
@@ -290,6 +300,7 @@ class Runner:
             memory.failed(ports.clock.utc_ns(), f"internal error: {error}")
         else:
             await self._ended(device, ask, memory, reading)
+            await self._read_events(device, (wanted.from_ns, wanted.to_ns))
         finally:
             device.dirty, device.progress = True, None
             device.forced = subtract(union(device.forced), [(wanted.from_ns, reading.through_ns)])
@@ -306,3 +317,23 @@ class Runner:
         rest = LogPage(reading.through_ns, ask.wanted.to_ns, lacking=lacking)
         with suppress(JournalError):  # then the gap stays open, and is asked for again
             await reading.take(self._target(device, ask.log), rest)
+
+    async def _read_events(self, device: DeviceState, span: Stretch) -> None:
+        """What happened in the device while nobody looked; its event log tells once, too."""
+        for spec in self._ports.logs(device.name):
+            if not spec.events or self._forgetting.waits(device.name, spec.name):
+                continue
+            if spec.stateful and self._ports.refused() is not None:
+                continue
+            reading = Reading(
+                self._ports, device, Ask(device.name, spec, LogWanted(spec.name, *span), span)
+            )
+            try:
+                pages = self._ports.read_log(device.name, LogWanted(spec.name, *span), spec.share)
+                async with aclosing(pages):
+                    async for page in pages:
+                        position = await reading.take(self._target(device, spec), page)
+                        if position is not None:
+                            self._forgetting.add(device.name, spec, page, position)
+            except (DeviceError, JournalError) as error:
+                self._ports.alarm(device.name, 400, f"the event log {spec.name}: {error}")
