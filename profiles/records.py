@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -72,7 +72,12 @@ class Word(Settings):
 
 
 class Column(Settings):
-    """A logged value: the point it belongs to, and its wire form (the point's own if absent)."""
+    """A logged value: the point it belongs to, and its wire form (the point's own if absent).
+
+    What is logged, times `scale` plus `offset`, is the point's raw value. A column without a type
+    has the record's `column_type` where that is said, else the point's; text stays text. A bool is
+    a word with the point's `bit` (0 where it has none).
+    """
 
     point: str
     type: WireType | None = None
@@ -163,11 +168,9 @@ class Method(Settings):
     budget_percent: int = Field(20, ge=1, le=80, description="share of the device's polling time")
     logs: tuple[Log, ...] = ()
 
-    REQUIRED: ClassVar[tuple[str, ...]] = ()
-
     def lacking(self) -> tuple[str, ...]:
         """Keys that the site must still give before this can be executed."""
-        return tuple(key for key in self.REQUIRED if not getattr(self, key))
+        return ()
 
 
 class Logs(Method):
@@ -182,8 +185,8 @@ class Logs(Method):
         if not self.logs:
             return ("logs",)
         if self.discovers or all(log.columns for log in self.logs):
-            return super().lacking()
-        return (*super().lacking(), "logs: columns")
+            return ()
+        return ("logs: columns",)
 
 
 class Clock(Settings):

@@ -10,7 +10,7 @@ The words for records, columns and clocks are in `records`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -99,7 +99,8 @@ class Ring(Method):
 
     The reader keeps its own cursor, so Main, Standby and a third master may all read. A record
     counts if its seq is the expected one, its last word copies the low half of seq, and it is not
-    older than `oldest_seq` read afterwards.
+    older than `oldest_seq` read afterwards. A PLC with several rings lists them in `logs`, each
+    with its columns and how far it is shifted: `shift: {address: 2000}`.
     """
 
     method: Literal["ring"]
@@ -112,10 +113,11 @@ class Ring(Method):
     record: RingRecord = RingRecord()
     columns: tuple[Column, ...] = ()
 
-    REQUIRED: ClassVar[tuple[str, ...]] = ("columns",)
-
     def lacking(self) -> tuple[str, ...]:
-        return (*(("address",) if self.address is None else ()), *super().lacking())
+        missing = ["address"] if self.address is None else []
+        if not self.columns and not (self.logs and all(log.columns for log in self.logs)):
+            missing.append("columns")
+        return tuple(missing)
 
     @model_validator(mode="after")
     def _addressable(self) -> Ring:
@@ -133,7 +135,9 @@ class RecordSelect(Logs):
 
     method: Literal["record_select"]
     select: Mapping[Literal["log", "start"], Register]
-    status: Mapping[Literal["oldest", "newest", "available", "config_id", "columns"], Register] = {}
+    status: Mapping[
+        Literal["oldest", "newest", "available", "max_records", "config_id", "columns"], Register
+    ] = {}
     data: Register
     data_words: int = Field(125, ge=1, le=125)
     header_words: int = Field(0, ge=0, le=124)
