@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.driver import DeviceSpec, LogWanted
 from gateway.model import NS_PER_S
 from profiles.load import load, names
 from profiles.schema import Example, Profile
-from profiles.windback import RecordSelect, Windback, effective
+from profiles.windback import Enron, RecordSelect, Windback, effective
 
 
 def dumb(section: Windback, example: Example) -> Device:
@@ -53,7 +54,21 @@ def address_of(address: int | str) -> int:
     return address if isinstance(address, int) else int(address[1:]) - 1
 
 
-RIGS = {"ring": dumb, "record_select": recorder}
+def archive(section: Windback, example: Example) -> Device:
+    """A flow computer that answers the example's exchanges; its pointer says the newest record."""
+    assert isinstance(section, Enron)
+    assert section.pointer is not None
+    pointer = address_of(section.pointer.address) + section.logs[0].shift.get("pointer", 0)
+    said = struct.pack(">HH", pointer, 1), struct.pack(">Bf", 4, example.records[-1].seq)
+    known = dict([said])
+    for exchange in example.exchanges:
+        known[bytes.fromhex(exchange.request)[2:]] = bytes.fromhex(exchange.reply)[2:]
+    device = dumb(section, example)
+    device.calls = lambda call: known.get(call.payload, 3)
+    return device
+
+
+RIGS = {"ring": dumb, "record_select": recorder, "enron": archive}
 EXAMPLES = [
     (name, at)
     for name in names()
@@ -89,7 +104,7 @@ def test_a_worked_example_is_read_right(name: str, at: int) -> None:
         for record in example.records
     ]
     device.now_ns = times[-1] + NS_PER_S // 10
-    ((log,),) = (Logs(spec).specs({}),)
+    log, *_ = Logs(spec).specs({})
     wanted = LogWanted(log.name, times[0], times[-1] + 1)
     pages = read_log(spec, device, wanted)
     assert joined(pages, wanted)

@@ -12,7 +12,7 @@ from typing import Final
 
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
-from drivers.modbus.log.addressed import Survey
+from drivers.modbus.log.addressed import Survey, newest_place
 from drivers.modbus.log.job import MISFIT_NS, Job
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
@@ -79,18 +79,7 @@ class _Log:
             place = int(said) - self._section.first_record
             there = 0 <= place < self._places and (yield from self._time(place)) is not None
             return place if there else None
-        begin_ns = yield from self._time(0)
-        if begin_ns is None:
-            return None
-        low, high = 0, self._places
-        while high - low > 1:
-            middle = (low + high) // 2
-            time_ns = yield from self._time(middle)
-            if time_ns is not None and time_ns >= begin_ns:
-                low = middle
-            else:
-                high = middle
-        return low
+        return (yield from newest_place(0, self._places, self._time))
 
     def _time(self, place: int) -> Asking[int | None]:
         """When the record in a place was made; None if there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from drivers.modbus.log import file_record, record_select, ring
+from drivers.modbus.log import enron, enron_events, file_record, record_select, ring
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -15,16 +15,19 @@ from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
 from profiles.records import Log
 from profiles.schema import PointMap, Profile, resolve
-from profiles.windback import NoLog, Windback
+from profiles.windback import Enron, NoLog, Windback
 from profiles.windback import effective as section_of
 
 METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "ring": ring.read,
     "record_select": record_select.read,
+    "enron": enron.read,
     "file_record": file_record.read,
 }
 """`method:` to what reads it."""
-ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {}
+ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {
+    "enron": enron_events.acknowledge,
+}
 """`method:` to what lets the device forget; it is given a page's `acknowledge`."""
 
 FACT: Final = "log "
@@ -94,13 +97,28 @@ class Logs:
 
     def _named(self, section: Windback) -> list[tuple[str, Log | None]]:
         """The logs by name; the only one of a section without `logs:` has the method's."""
-        if section.logs:
-            return [(log.id, log) for log in section.logs]
-        return [(section.method, None)]
+        if not section.logs:
+            return [(section.method, None)]
+        found: list[tuple[str, Log | None]] = [(log.id, log) for log in section.logs]
+        if _has_events(section):
+            found.append((enron_events.NAME, None))
+        return found
 
     def _spec(
         self, section: Windback, name: str, log: Log | None, fact: Mapping[str, Any]
     ) -> LogSpec:
+        if log is None and _has_events(section):
+            return LogSpec(
+                name,
+                section.method,
+                (),
+                stateful=True,
+                destructive=True,
+                ack=section.ack if section.destructive == "ack" else "never",
+                share=section.budget_percent / 100,
+                order=section.order,
+                events=True,
+            )
         columns = (log.columns if log is not None else ()) or getattr(section, "columns", ())
         named = [column.point for column in columns] or fact.get("points", ())
         return LogSpec(
@@ -113,11 +131,16 @@ class Logs:
             or fact.get("depth_records"),
             section.depth_ns,
             stateful=not section.idempotent,
-            destructive=section.destructive != "no",
+            # What Enron's modified Modbus acknowledges are events, not records.
+            destructive=section.destructive != "no" and not isinstance(section, Enron),
             ack=section.ack,
             share=section.budget_percent / 100,
             order=section.order,
         )
+
+
+def _has_events(section: Windback) -> bool:
+    return isinstance(section, Enron) and section.event_register is not None
 
 
 def points_of(device: DeviceSpec) -> Points:

@@ -8,19 +8,17 @@ block meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.job import MISFIT_NS, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal, Write
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
-from drivers.modbus.log.places import Place, get, insist, number, put
+from drivers.modbus.log.places import Place, get, get_all, insist, put
 from drivers.modbus.log.records import Entry, RecordForm
 from gateway.errors import LogUnavailable
-from gateway.model import NS_PER_S
-from profiles.schema import Limits
 from profiles.windback import RecordSelect
 
 SELECT_TRIES: Final = 3
@@ -28,7 +26,6 @@ PROBES_MAX: Final = 2_000
 """Selections spent on finding any record at all; then the device is taken to have none."""
 DEPTH_GUESS: Final = 256
 """Records that a log is taken to hold at least, where nobody tells: the step of the search."""
-_SOON_NS: Final = 5 * NS_PER_S
 
 
 def read(job: Job) -> Reading:
@@ -107,7 +104,7 @@ class _Log:
             raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
         answer = yield from insist(self._choice(which, log.select), self._job.limits.busy)
         if isinstance(answer, Refusal):
-            raise _refused(f"log {log.select}", answer)
+            raise refused(f"log {log.select}", answer)
 
     def _choice(self, which: Place, select: int) -> Write:
         try:
@@ -116,20 +113,12 @@ class _Log:
             raise LogUnavailable(f"`select:` {error}", MISFIT_NS, "Correct it") from None
 
     def _read_status(self) -> Asking[tuple[int, dict[str, int]]]:
-        """The status registers, in one read where they lie together; when that was, in ns UTC."""
-        said: dict[str, int] = {}
-        at_ns = self._job.now_ns
-        for group in _together(self._status, self._job.limits):
-            first = min(place.address for _, place in group)
-            size = max(place.address + place.words for _, place in group) - first
-            answer = yield from insist(Read(group[0][1].area, first, size), self._job.limits.busy)
-            if isinstance(answer, Refusal):
-                raise _refused("the log's status", answer)
-            at_ns = answer.received_ns
-            for key, place in group:
-                words = answer.words[place.address - first :][: place.words]
-                said[key] = int(number(words, place.type, place.byte_order) or 0)
-        return at_ns, said
+        """The status registers; when that was, in ns UTC."""
+        found = yield from get_all(self._status, self._job.limits)
+        if isinstance(found, Refusal):
+            raise refused("the log's status", found)
+        at_ns, said = found
+        return at_ns or self._job.now_ns, said
 
     def _lay_out(self, columns: int) -> None:
         if self._form is None:
@@ -222,7 +211,7 @@ class _Log:
             if isinstance(answer, Refusal):
                 if answer.code in self._section.not_there:
                     return [OVERWRITTEN]
-                raise _refused(f"record {number}", answer)
+                raise refused(f"record {number}", answer)
             found = self._entries(form, number, answer.words)
             if found:
                 return found
@@ -256,32 +245,4 @@ class _Log:
             return True
         if answer.code in self._section.not_there:
             return False
-        raise _refused(f"record {number}", answer)
-
-
-def _together(places: Mapping[str, Place], limits: Limits) -> list[list[tuple[str, Place]]]:
-    """Places in groups that one read takes."""
-    groups: list[list[tuple[str, Place]]] = []
-    for key, place in sorted(places.items(), key=lambda item: (item[1].area, item[1].address)):
-        group = groups[-1] if groups else []
-        last = group[-1][1] if group else None
-        near = (
-            last is not None
-            and last.area is place.area
-            and place.address - (last.address + last.words) <= limits.max_gap_words
-            and place.address + place.words - group[0][1].address <= limits.max_read_words
-        )
-        if near:
-            group.append((key, place))
-        else:
-            groups.append([(key, place)])
-    return groups
-
-
-def _refused(what: str, refusal: Refusal) -> LogUnavailable:
-    soon = refusal.code not in (1, 2, 3)
-    return LogUnavailable(
-        f"{what} was refused: exception {refusal.code}",
-        _SOON_NS if soon else MISFIT_NS,
-        "" if soon else "Check `select:` and the addresses of `windback:`",
-    )
+        raise refused(f"record {number}", answer)
