@@ -133,7 +133,7 @@ class WaitingLine:
         return batches
 
     def refuse_coverage(self) -> None:
-        """Send off the claims in line: the file that held what they claim is lost."""
+        """Send off the claims in line: what they claim was not stored, or is lost with its file."""
         rest: deque[Waiting] = deque()
         for waiting in self._line:
             if isinstance(waiting.body, Coverage):
