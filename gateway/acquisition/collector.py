@@ -292,10 +292,9 @@ class Collector:
 
     # ------------------------------------------------------------------------------ the house
 
-    def store_failed(self, since_ns: int) -> None:
-        """History lost what came since: nothing is claimed until the store takes samples again."""
-        self.coverage.failed_all(Cause.STORE, since_ns)
-        self.outcomes.begin_streams()
+    def store_failed(self, since_ns: int | None) -> None:
+        """History lost what came since, or (None) the store takes samples again from now on."""
+        self.outcomes.store_failed(since_ns)
 
     def turn(self) -> None:
         """What is said from now on is of a new term: each class's next scan stores every point.

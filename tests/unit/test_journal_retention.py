@@ -51,13 +51,9 @@ class Plant:
         self.live = LiveTable(devices)
         self.collector = Collector(devices, [line], self.live, MaintenanceState(), 1, house)
         journal.on_partition(self.collector.partition_began)
-        journal.on_store(self._store)
+        journal.on_store(self.collector.store_failed)
         self.waiting: list[asyncio.Future[Any]] = []
         self.truth: dict[int, int] = {}
-
-    def _store(self, since_ns: int | None) -> None:
-        back_ns = self.collector.coverage.through_ns
-        self.collector.store_failed(back_ns if since_ns is None else since_ns)
 
     def append(self, body: Body) -> asyncio.Future[Any]:
         self.waiting.append(self.journal.append(body))
@@ -75,18 +71,18 @@ class Plant:
             self.said(level, meter)
             await self.stored()
 
-    def said(self, level: int, meter: bool = True) -> None:
-        """A second passes whose scans and claim wait for the journal."""
+    def said(self, level: int, meter: bool = True, age_ns: int = 0) -> None:
+        """A second passes whose scans (that old) and claim wait for the journal."""
         self.world.clock.now_ns += NS_PER_S
         now_ns = self.world.clock.now_ns
         self.truth[now_ns] = level
-        self._scan("plc1", [(0, level), (1, 7)])
+        self._scan("plc1", [(0, level), (1, 7)], age_ns)
         if meter:
-            self._scan("meter", [(2, 70)])
+            self._scan("meter", [(2, 70)], age_ns)
         self.collector.outcomes.record(now_ns)
 
-    def _scan(self, device: str, found: list[tuple[int, int]]) -> None:
-        now_ns = self.world.clock.now_ns
+    def _scan(self, device: str, found: list[tuple[int, int]], age_ns: int = 0) -> None:
+        now_ns = self.world.clock.now_ns - age_ns
         seen = [Observation(n, now_ns, value, Status.GOOD) for n, value in found]
         schedule = self.collector.lines.pollers["line"].schedule
         job = Job(device, "normal", now_ns)
@@ -258,3 +254,19 @@ async def test_what_is_claimed_while_a_full_disk_finds_room_is_refused(world: Wo
         gaps = await plant.journal.gaps("plc1", T0 + NS_PER_S, world.clock.now_ns)
         assert [gap.cause for gap in gaps] == [Cause.STORE]
         assert gaps[0].to_ns == T0 + 14 * NS_PER_S, "it is over with the next good scan"
+
+
+async def test_a_scan_from_before_the_store_was_back_begins_no_stream(world: World) -> None:
+    async with running(world) as plant:
+        async with coming_back(plant):
+            pass
+        back_ns = world.clock.now_ns
+        plant.said(10, age_ns=NS_PER_S + 1)  # it was received a moment before the store was back
+        await plant.stored()
+        for n in range(11, 15):
+            await plant.second(n)
+        gaps = await plant.journal.gaps("plc1", T0 + NS_PER_S, world.clock.now_ns)
+        assert [(gap.cause, gap.to_ns) for gap in gaps] == [(Cause.STORE, back_ns + 2 * NS_PER_S)]
+        row = await plant.journal.at_or_before(STILL, world.clock.now_ns)
+        assert row is not None
+        assert row.received_ns == gaps[0].to_ns, "the stream states every point where it begins"
