@@ -32,7 +32,7 @@ class _State:
     """No hole, though this term has no value of the key yet: the first scan brings it."""
 
     def open(self, from_ns: int, cause: Cause) -> None:
-        if self.hole_from_ns is None:
+        if self.hole_from_ns is None or from_ns < self.hole_from_ns:
             self.hole_from_ns = from_ns
         elif self.cause is not cause and from_ns > self.hole_from_ns:
             self.close(from_ns)

@@ -51,6 +51,17 @@ def test_an_answer_asked_for_before_the_clock_was_set_claims_nothing_before_itse
     assert holes(cover.record(3601)) == [(0, 3600, "clock")]
 
 
+def test_what_was_lost_for_all_is_a_hole_from_there_on_also_of_a_key_that_failed_later() -> None:
+    cover = tracker()
+    cover.scanned(KEY, 1, 100)
+    cover.scanned(OTHER, 1, 100)
+    cover.failed(KEY, Cause.DEVICE, 50)
+    cover.failed_all(Cause.STORE, 30)
+    record = cover.record(60)
+    for device in ("plc", "rtu"):
+        assert holes(record, device)[-1] == (30, 60, "store")
+
+
 def test_a_key_that_is_merely_late_holds_the_claim_back_and_nothing_is_lost() -> None:
     cover = tracker(patience=50)
     cover.scanned(KEY, 1, 100)
