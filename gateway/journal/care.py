@@ -63,6 +63,7 @@ class StoreCare:
         self._digest = EMPTY_DIGEST
         self._damages = 0
         self._retry_s = 0.0
+        self._resume_s = 0.0
         self._retention_ns = clock.utc_ns()
         self._resumed_ns = -(2**63)
         self._failed_reigning = False
@@ -129,9 +130,9 @@ class StoreCare:
 
     async def _try_resume(self) -> None:
         """Each second while the store is out: is there room again?"""
-        if self._loop.time() < self._retry_s and self._pending:
+        if self._loop.time() < self._resume_s:
             return
-        self._retry_s = self._loop.time() + TICK_S
+        self._resume_s = self._loop.time() + TICK_S
         database = self._shelf.current.database
         try:
             await asyncio.to_thread(self._ballast.ensure, self.settings.ballast_bytes)

@@ -175,7 +175,8 @@ class Writer(StoreCare):
     def _delay_s(self) -> float:
         now_s = self._loop.time()
         if self.store_failed_since_ns is not None:
-            return 0.0 if self._pending.holds_observations else self._retry_s - now_s
+            due_s = min(self._retry_s, self._resume_s) if self._pending else self._resume_s
+            return 0.0 if self._pending.holds_observations else due_s - now_s
         if self._urgent or self.damage or self._adopting or len(self._pending) >= _GROUP_MAX:
             return 0.0
         if self._pending:
