@@ -249,6 +249,7 @@ class SimField:
             if point.device == job.device and point.scan_class == job.scan_class
         ]
         back_ns = agenda.between(self._delay_ns // 2, self._delay_ns)
+        back_ns += self._plant.dawdles_ns(job.device)
         self._later(back_ns, self._answer, line, job, asked_ns, values)
 
     def _answer(

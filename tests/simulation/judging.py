@@ -61,6 +61,7 @@ def judged(world: World) -> list[str]:
     problems += _seen(world, living)
     if world.conditions.calm:
         problems += _takeovers(world)
+        problems += _claimed(world, first)
     return problems
 
 
@@ -323,6 +324,31 @@ def _takeovers(world: World) -> list[str]:
             took = "never" if first is None else f"{(first - fault.true_ns) / S:.3f} s"
             problems.append(f"takeover: {fault.kind} at {fault.true_ns / S:.3f} s: {took}")
     return problems
+
+
+CLAIMED_NS = 450 * MS
+"""From the last claim of a killed Main to its end: the records' pace, slack, commits, the way."""
+
+
+def _claimed(world: World, process: Process) -> list[str]:
+    """What a killed Main had collected is covered; a slow device holds no other one back."""
+    problems: list[str] = []
+    told, span = read(process), window(world)
+    for fault in world.faults:
+        if fault.kind != "kill" or fault.main is None or not fault.synced:
+            continue
+        at_ns = EPOCH_NS + fault.true_ns
+        for device, scan_class, _ in classes():
+            if device in world.conditions.lag_ns:
+                continue
+            for gap in gaps_of(process, told, device, scan_class, span):
+                if gap.from_ns <= at_ns < gap.to_ns and at_ns - gap.from_ns > CLAIMED_NS:
+                    lost_ms = (at_ns - gap.from_ns) // MS
+                    problems.append(
+                        f"claimed: {device} {scan_class} lost {lost_ms} ms before a kill at"
+                        f" {fault.true_ns / S:.3f} s"
+                    )
+    return problems[:TOLD_MAX]
 
 
 def _reign_lost(world: World, fault: Fault) -> bool:
