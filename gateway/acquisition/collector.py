@@ -1,4 +1,4 @@
-"""The shell around the pure parts of acquisition: what lines say, and the claim of each second.
+"""The shell around the pure parts of acquisition: what lines say, and what is claimed of it.
 
 The collector has lines ask what is due and hands what they say to `Outcomes`. What it needs of the
 house comes as callables in `House`; it knows no journal, no server and no driver by name. Nothing

@@ -19,7 +19,7 @@ Key = tuple[str, str]
 PATIENCE_NS: Final = 3 * NS_PER_S
 CLAIM_NS: Final = NS_PER_S // 4
 """From record to record: a takeover's gap begins with the last one, so it is shorter by that."""
-BEHIND_MANY: Final = 8
+BEHIND_MANY: Final = 4
 """While a record names more keys than that, the next one waits for the second: they add up."""
 BEHIND_NS: Final = 100 * NS_PER_MS
 """A key that is less late is not named: the claims of all wait for it. Scans take such times."""

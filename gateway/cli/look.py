@@ -133,7 +133,9 @@ def but_behind(found: dict[str, Any]) -> str:
     more = f" and {len(names) - BEHIND_SHOWN} more" if len(names) > BEHIND_SHOWN else ""
     if not names:
         return ""
-    return f" but {', '.join(names[:BEHIND_SHOWN])}{more} (all: {found['complete_through']})"
+    return (
+        f", {', '.join(names[:BEHIND_SHOWN])}{more} behind: all through {found['complete_through']}"
+    )
 
 
 def draw_status(found: dict[str, Any]) -> RenderableType:
