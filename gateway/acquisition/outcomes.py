@@ -118,10 +118,11 @@ class Outcomes:
         Changes were dropped, so nothing holds from the last claim on until the next good scan. What
         came in before the store did can't begin a stream: later claims begin with the store.
         """
+        told_ns = self.coverage.complete_ns
         if since_ns is None:
-            since_ns = self.coverage.through_ns
+            since_ns = told_ns
             self.not_before_ns = max(self.not_before_ns, self._house.clock.utc_ns())
-        self.coverage.failed_all(Cause.STORE, since_ns)
+        self.coverage.failed_all(Cause.STORE, min(since_ns, told_ns))
         self.begin_streams()
 
     # ------------------------------------------------------------------------------ answers

@@ -126,7 +126,7 @@ class SmallPlant:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
             while (await self.control.get("/status"))["complete_through"] < format_time(to_ns):
-                await asyncio.sleep(0.1)  # paces: a claim is made each second
+                await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await self.control.gaps(from_ns, to_ns)
 
     async def verdict(self, from_ns: int, to_ns: int) -> Verdict:
@@ -372,7 +372,7 @@ class SmallPair:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
             while (await node.status()).get("complete_through", "") < format_time(to_ns):
-                await asyncio.sleep(0.1)  # paces: a claim is made each second
+                await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await node.control.gaps(from_ns, to_ns)
 
     async def stop(self) -> None:
