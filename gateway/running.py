@@ -280,13 +280,9 @@ class Running:
     # -------------------------------------------------------------------------------- sinks
 
     def lost(self, since_ns: int | None) -> None:
-        """The store lost what came since, or it is back (None).
-
-        Changes were dropped: nothing holds from the last claim on until the next good scan.
-        """
+        """The store lost what came since, or it is back (None)."""
         if self.field.polling:
-            collector = self.field.collector
-            collector.store_failed(collector.coverage.through_ns if since_ns is None else since_ns)
+            self.field.collector.store_failed(since_ns)
 
     def partition_began(self) -> None:
         """A new file stands alone: state all that is in force."""

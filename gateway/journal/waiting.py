@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import JournalError, StoreFull
+from gateway.journal.coverage import oldest_ns
 from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Record, encode
 from gateway.model import Position, Term
 
@@ -108,7 +109,7 @@ class WaitingLine:
             if isinstance(waiting.body, Batch):
                 times.append(waiting.body.requested_ns)
             elif isinstance(waiting.body, Coverage):
-                times.append(waiting.body.since_ns)
+                times.append(oldest_ns(waiting.body))
         return min(times)
 
     def shed(self, term: Term) -> list[Record]:
@@ -133,7 +134,7 @@ class WaitingLine:
         return batches
 
     def refuse_coverage(self) -> None:
-        """Send off the claims in line: the file that held what they claim is lost."""
+        """Send off the claims in line: what they claim was not stored, or is lost with its file."""
         rest: deque[Waiting] = deque()
         for waiting in self._line:
             if isinstance(waiting.body, Coverage):

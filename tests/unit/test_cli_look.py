@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.look import console, table
+from gateway.cli.look import but_behind, console, table
 
 
 def test_texts_of_devices_and_people_are_printed_as_they_are(
@@ -19,3 +19,13 @@ def test_texts_of_devices_and_people_are_printed_as_they_are(
 def test_a_table_in_a_pipe_is_wide(capsys: pytest.CaptureFixture[str]) -> None:
     console().print(table("t", ("long",), [("x" * 110,)]))
     assert "x" * 110 in capsys.readouterr().out
+
+
+def test_the_classes_that_are_behind_are_named_and_many_are_counted() -> None:
+    assert but_behind({"behind": {}, "complete_through": "12:00"}) == ""
+    one = {"behind": {"plc2/subscription": "11:59"}, "complete_through": "11:59"}
+    assert but_behind(one) == ", plc2/subscription behind: all through 11:59"
+    many = {"behind": {f"plc{n}/fast": "" for n in range(5)}, "complete_through": "11:58"}
+    assert (
+        but_behind(many) == ", plc0/fast, plc1/fast, plc2/fast and 2 more behind: all through 11:58"
+    )

@@ -382,6 +382,37 @@ async def test_retention_drops_whole_days_and_says_so_in_the_gaps(world: World) 
         assert journal._writer.floor_ns == T0 + NS_PER_DAY + 5 * NS_PER_S
 
 
+class Room(Ballast):
+    """Counts how often the journal looked for room."""
+
+    looked = 0
+
+    def ensure(self, spare_bytes: int = 0) -> None:
+        super().ensure(spare_bytes)
+        self.looked += 1
+
+
+async def test_retention_goes_on_while_a_full_disk_takes_not_even_small_records(
+    world: World,
+) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        for day in range(4):
+            world.clock.now_ns = T0 + day * NS_PER_DAY
+            await journal.append(batch(day * 86_400, float(day)))
+            await until(lambda: all(p.database is None for p in journal._shelf.partitions[:-1]))
+        await limit_pages(journal, 0)
+        journal._writer._ballast = room = Room(world.folder / "ballast", 65_536)
+        waiting = journal.append(Audit("write", "plc1/level", T0, "bob", "x" * 200_000))
+        await until(lambda: room.looked == 1 and not room.exists())
+        assert len(world.files()) == 4
+        journal.apply(HistorySettings(retention_ns=2 * NS_PER_DAY, ballast_bytes=65_536))
+        await until(lambda: len(world.files()) == 3)
+        assert not waiting.done()
+        await limit_pages(journal, None)
+        await waiting
+
+
 async def test_a_file_that_grows_too_large_is_split_within_the_day(world: World) -> None:
     world.settings = HistorySettings(max_size_bytes=1, ballast_bytes=4096)
     async with world.journal() as journal:
