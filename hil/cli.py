@@ -8,9 +8,10 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import ConfigError
+from gateway.model import NS_PER_S
 from hil.outstation.control import ControlServer
 from hil.outstation.polls import PollLog
 from hil.outstation.rig import OutstationRig
@@ -18,6 +19,7 @@ from hil.plant import Plant, PlantLine, modbus_device
 from hil.settings import Rig, SiteError
 from hil.site import find_profile, load_site, serial_ports
 from profiles.schema import Profile
+from profiles.windback import Ring
 
 TRANSPORTS: Final = ("tcp", "tls", "udp", "rtu_over_tcp", "rtu")
 Ready = Callable[[OutstationRig], Awaitable[None]]
@@ -51,10 +53,34 @@ def profile_plant(
     """A plant of one device that holds a profile's points."""
     rig = Rig(seed=seed, change=change)
     line = PlantLine("line", listen.transport, (listen.host,), listen.port)
-    device = modbus_device(
-        "device", {"unit_id": unit}, {}, profile, line, rig, {"normal": 1_000_000_000}
-    )
+    points, windback = completed(profile)
+    settings = {"unit_id": unit} | ({"windback": windback} if windback else {})
+    periods = {"normal": NS_PER_S}
+    device = modbus_device("device", settings, points, profile, line, rig, periods)
     return Plant(profile.profile, {line.name: line}, {device.name: device}, rig)
+
+
+def completed(profile: Profile) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a profile leaves to the site, so that its log can be shown: (points, `windback:`).
+
+    Two float32 points at holding registers 40001 and 40003 where it has none, all its logs with two
+    columns, a ring at 1000 with a record a second.
+    """
+    method = profile.windback
+    if method is None or not method.lacking():
+        return {}, {}
+    points: dict[str, Any] = {}
+    if not profile.points:
+        points = {
+            name: {"address": at, "type": "float32"}
+            for at, name in (("40001", "v1"), ("40003", "v2"))
+        }
+    columns = list(points or profile.points)[:2]
+    if isinstance(method, Ring):
+        return points, {"address": 1000, "columns": columns, "resolution": "1s"}
+    ids = [log.id for log in method.logs] or ["log1"]
+    logs = [{"id": name, "select": at, "columns": columns} for at, name in enumerate(ids, start=1)]
+    return points, {"logs": logs, "resolution": "1s"}
 
 
 async def run_profile(

@@ -28,7 +28,8 @@ def read_schedule(text: str) -> tuple[Stroke, ...]:
     """The strokes of a `faults.yaml`, in order of time. Raises SiteError.
 
     An entry is `{at: 60s, device: plc1, fault: silence, for: 20s}` with the options of its fault,
-    or `{at: 90s, device: plc1, power: "off", for: 30s}`: power comes back after `for`.
+    or `{at: 90s, device: plc1, power: "off", for: 30s}`: power comes back after `for` (`log: lose`:
+    with an empty log). `log: stop` and `clock: {step: -60}` disturb what the device records.
     """
     strokes = []
     for number, entry in enumerate(load_yaml(text).get("faults", ()), start=1):
@@ -42,13 +43,16 @@ def read_schedule(text: str) -> tuple[Stroke, ...]:
         if "power" in rest:
             strokes.append(Stroke(at_ns, rest))
             if for_ns is not None:
-                strokes.append(Stroke(at_ns + for_ns, {"power": "on", "device": device}))
-        elif "fault" in rest:
+                again = {"power": "on", "device": device}
+                if "log" in rest:
+                    again["log"] = rest["log"]
+                strokes.append(Stroke(at_ns + for_ns, again))
+        elif "fault" in rest or "log" in rest or "clock" in rest:
             if for_ns is not None:
                 rest["seconds"] = for_ns / NS_PER_S
             strokes.append(Stroke(at_ns, rest))
         else:
-            raise SiteError(f"fault {number}: say `fault:` or `power:`")
+            raise SiteError(f"fault {number}: say `fault:`, `power:`, `log:` or `clock:`")
     return tuple(sorted(strokes, key=lambda stroke: stroke.at_ns))
 
 

@@ -27,6 +27,7 @@ from profiles.schema import (
     published_type,
     resolve,
 )
+from profiles.windback import Clock, NoLog, Windback, effective
 
 OPCUA_TYPES: Final = {
     "double": "float64",
@@ -116,7 +117,11 @@ class PlantPoint:
 
 @dataclass(frozen=True, slots=True)
 class PlantDevice:
-    """One outstation. Modbus: `line` names where it listens, `unit_id` who it is there."""
+    """One outstation. Modbus: `line` names where it listens, `unit_id` who it is there.
+
+    `windback` says how its own log is read, None: it keeps none. `address_base` counts the
+    registers of log and clock.
+    """
 
     name: str
     driver: str
@@ -128,6 +133,9 @@ class PlantDevice:
     sunspec_base: int = 40000
     identity: tuple[str, str, str] = ("Hotpair", "outstation", "1")
     settings: Mapping[str, Any] = field(default_factory=dict)
+    windback: Windback | None = None
+    clock: Clock | None = None
+    address_base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +250,21 @@ def modbus_device(
         sunspec_base=sunspec.bases[0],
         identity=who or ("Hotpair", name, "1"),
         settings=settings,
+        windback=_windback(profile, settings.get("windback")),
+        clock=profile.clock if profile else None,
+        address_base=defaults.address_base,
     )
+
+
+def _windback(profile: Profile | None, said: Mapping[str, Any] | None) -> Windback | None:
+    """How the log is read; None too where a profile leaves to the site what the site didn't say."""
+    try:
+        found = effective(profile, said)
+    except ValueError:
+        if said is not None:
+            raise
+        return None
+    return None if isinstance(found, NoLog) else found
 
 
 def _over(base: _Model, given: Mapping[str, Any] | None) -> _Model:

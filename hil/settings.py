@@ -8,11 +8,27 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from gateway.model import NS_PER_S, parse_duration
 from profiles.schema import Area
 
 
 class SiteError(ValueError):
     """A site that the rig can't emulate; the message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What `logs:` in rig.yaml says of the log that a device keeps.
+
+    `start` is the number of its first record, `capacity` how many it holds (else what the profile
+    says), `age` since when it records, before the rig started.
+    """
+
+    start: int = 1
+    capacity: int | None = None
+    age_ns: int = 0
+    clock_offset_ns: int = 0
+    clock_drift_ppm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +38,8 @@ class Rig:
     `refuse` are inclusive stretches of registers that answer exception 2, by device and area;
     `scratch` are registers that exist without a point. `strict` devices refuse every register
     that no point declares; `whole` devices refuse a read that begins or ends inside a value. `tls`
-    names the files `cert`, `key` and `ca` that outstations with TLS show and ask for.
+    names the files `cert`, `key` and `ca` that outstations with TLS show and ask for. `logs` says
+    what the devices' own logs are like.
     """
 
     seed: int = 0
@@ -36,6 +53,7 @@ class Rig:
     max_connections: Mapping[str, int] = field(default_factory=dict)
     evict_oldest: frozenset[str] = frozenset()
     tls: Mapping[str, str] = field(default_factory=dict)
+    logs: Mapping[str, LogSettings] = field(default_factory=dict)
 
 
 def load_yaml(text: str) -> Any:
@@ -69,7 +87,22 @@ def read_rig(text: str) -> Rig:
         max_connections=data.pop("max_connections", {}),
         evict_oldest=frozenset(data.pop("evict_oldest", ())),
         tls=data.pop("tls", {}),
+        logs={device: _log(said) for device, said in data.pop("logs", {}).items()},
     )
     if data:
         raise SiteError(f"rig.yaml: unknown keys {sorted(data)}")
+    return found
+
+
+def _log(said: Mapping[str, Any]) -> LogSettings:
+    data = dict(said)
+    found = LogSettings(
+        start=int(data.pop("start", 1)),
+        capacity=int(data.pop("capacity")) if "capacity" in data else None,
+        age_ns=parse_duration(data.pop("age", "0s")),
+        clock_offset_ns=round(float(data.pop("clock_offset", 0)) * NS_PER_S),
+        clock_drift_ppm=float(data.pop("clock_drift_ppm", 0)),
+    )
+    if data:
+        raise SiteError(f"rig.yaml, logs: unknown keys {sorted(data)}")
     return found

@@ -31,6 +31,7 @@ __all__ = [
     "Defaults",
     "Example",
     "ExampleRecord",
+    "Exchange",
     "Limits",
     "ModbusPoint",
     "PointMap",
@@ -199,17 +200,26 @@ class ExampleRecord(Settings):
     values: dict[str, bool | int | float | str | None]
 
 
+class Exchange(Settings):
+    """A request and its reply, in hexadecimal: unit address and PDU, without check bytes."""
+
+    request: str
+    reply: str
+
+
 class Example(Settings):
     """A worked example: registers as the manual prints them, and the values they mean.
 
     `registers` maps a start address (of `area`) to consecutive 16-bit words, `expect` a point to
     its value (null: a Bad status). For a log, `site` says what a site would add to `windback:`,
-    and `records` what must be read back, oldest first.
+    and `records` what must be read back, oldest first; `exchanges` are requests that no register
+    read can say.
     """
 
     source: str
     area: Area | None = None
-    registers: dict[int, tuple[int, ...]]
+    registers: dict[int, tuple[int, ...]] = {}
+    exchanges: tuple[Exchange, ...] = ()
     expect: dict[str, bool | int | float | str | None] = {}
     site: dict[str, Any] | None = None
     records: tuple[ExampleRecord, ...] = ()

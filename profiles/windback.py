@@ -4,141 +4,63 @@ Pure. Modbus has no history service; every vendor made one, but they fall into a
 families. A method is code (in a driver), a device is data (here). Parsed and validated now, so
 that a profile can't say what no method could do.
 
-Words are counted from 0; `at` counts words from the start of a record. Register addresses follow
-the rules of points: 0-based integers, hex, or quoted Modicon numbers.
+The words for records, columns and clocks are in `records`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from gateway.model import Duration, Settings
-from profiles.registers import Area, ByteOrder, WireType, parse_address
+from profiles.records import (
+    Clock,
+    Column,
+    ColumnMap,
+    Fraction,
+    Log,
+    Logs,
+    Method,
+    Record,
+    Register,
+    TimeFormat,
+    Word,
+)
+from profiles.registers import Area, ByteOrder, parse_address
 
 if TYPE_CHECKING:
     from profiles.schema import Profile
 
-
-class TimeFormat(StrEnum):
-    """How devices write a moment (seen in the wild; see the profile's source for the zone)."""
-
-    UNIX_S = "unix_s"
-    UNIX_MS = "unix_ms"
-    SINCE_2000_S = "since_2000_s"
-    BYTES_YMDHMS = "bytes_ymdhms"
-    """six bytes, year since 2000; the high bits of each are flags (EIG)"""
-    PACKED_YMDHMS = "packed_ymdhms"
-    """three words yy/mm dd/hh mi/ss (CET, ABB relays)"""
-    PACKED_YMDHMS_MS = "packed_ymdhms_ms"
-    """the same and a fourth word of milliseconds"""
-    FLOAT_MMDDYY_HHMMSS = "float_mmddyy_hhmmss"
-    """two float32: date, then time (Enron)"""
-    FLOAT_HHMMSS_MMDDYY = "float_hhmmss_mmddyy"
-    """two float32: time, then date (Enron events)"""
-    INT_YYMMDD_HHMMSS = "int_yymmdd_hhmmss"
-    """two int32: 00YYMMDD, then 00HHMMSS (OMNI)"""
-    WORDS_YMDHMS = "words_ymdhms"
-    """six words: year, month, day, hour, minute, second"""
-
-
-class Register(Settings):
-    """One value at an address of the device, to be read or written by a method."""
-
-    register_: Area = Field(Area.HOLDING, alias="register")
-    address: int | str
-    type: WireType = WireType.UINT16
-    byte_order: ByteOrder = ByteOrder.ABCD
-    format: TimeFormat | None = None
-
-    @model_validator(mode="after")
-    def _addressable(self) -> Register:
-        parse_address(self.address, 0)
-        return self
-
-
-class Fraction(Settings):
-    """The part of a second that a device keeps in a field of its own."""
-
-    at: int = Field(ge=0)
-    type: WireType = WireType.UINT16
-    unit: Literal["ms", "us"]
-
-
-class Word(Settings):
-    """One value inside a record, `at` words from its start."""
-
-    at: int = Field(ge=0)
-    type: WireType = WireType.UINT16
-    format: TimeFormat | None = None
-    fraction: Fraction | None = None
-
-
-class Column(Settings):
-    """A logged value: the point it belongs to, and its wire form (the point's own if absent)."""
-
-    point: str
-    type: WireType | None = None
-    byte_order: ByteOrder | None = None
-    at: int | None = Field(None, ge=0, description="words from the record's start; else in order")
-    scale: float = 1.0
-    offset: float = 0.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, data: Any) -> Any:
-        return {"point": data} if isinstance(data, str) else data
-
-
-class Record(Settings):
-    """How one record is laid out."""
-
-    words: int | None = Field(None, ge=1, le=125)
-    key: Word | None = None
-    time: Word
-    quality: Word | None = None
-    columns_at: int = Field(0, ge=0)
-    column_type: WireType = WireType.FLOAT32
-    byte_order: ByteOrder = ByteOrder.ABCD
-
-
-class Log(Settings):
-    """One log of a device; `columns` may be left to the site, `select` is what chooses it."""
-
-    id: str
-    select: int | None = None
-    columns: tuple[Column, ...] = ()
-
-
-class Method(Settings):
-    """What every method says of itself, for planner and page.
-
-    `lock`: what a lock of the device excludes. `destructive`: what makes the device forget. `ack`:
-    where records must be durable before it may forget them, or never acknowledge (rules.md 8).
-    """
-
-    idempotent: bool = True
-    exclusive: Literal["none", "client", "port", "device"] = "none"
-    lock: Literal["none", "port", "device", "client"] = "none"
-    destructive: Literal["no", "ack", "advance"] = "no"
-    per_client_cursor: bool = False
-    zone: str = Field("utc", description="utc, local, or a zone such as Europe/Prague")
-    resolution_ns: Duration | None = Field(None, alias="resolution")
-    depth_records: int | None = Field(None, ge=1)
-    depth_ns: Duration | None = Field(None, alias="depth")
-    ack: Literal["both", "local", "never"] = "both"
-    order: Literal["newest", "oldest"] = Field("newest", description="which gaps come first")
-    budget_percent: int = Field(20, ge=1, le=80, description="share of the device's polling time")
-    logs: tuple[Log, ...] = ()
-
-    REQUIRED: ClassVar[tuple[str, ...]] = ()
-
-    def lacking(self) -> tuple[str, ...]:
-        """Keys that the site must still give before this can be executed."""
-        return tuple(key for key in self.REQUIRED if not getattr(self, key))
+__all__ = [
+    "ADAPTER",
+    "METHODS",
+    "Clock",
+    "Column",
+    "ColumnMap",
+    "Enron",
+    "FileRecord",
+    "Fraction",
+    "Log",
+    "Method",
+    "NoLog",
+    "OpcUaHistory",
+    "Pointer",
+    "Record",
+    "RecordSelect",
+    "Register",
+    "Ring",
+    "RingHeader",
+    "RingRecord",
+    "TimeFormat",
+    "TimeSelect",
+    "Windback",
+    "WindowSession",
+    "Word",
+    "effective",
+    "overlay",
+]
 
 
 class NoLog(Method):
@@ -177,7 +99,8 @@ class Ring(Method):
 
     The reader keeps its own cursor, so Main, Standby and a third master may all read. A record
     counts if its seq is the expected one, its last word copies the low half of seq, and it is not
-    older than `oldest_seq` read afterwards.
+    older than `oldest_seq` read afterwards. A PLC with several rings lists them in `logs`, each
+    with its columns and how far it is shifted: `shift: {address: 2000}`.
     """
 
     method: Literal["ring"]
@@ -190,10 +113,11 @@ class Ring(Method):
     record: RingRecord = RingRecord()
     columns: tuple[Column, ...] = ()
 
-    REQUIRED: ClassVar[tuple[str, ...]] = ("columns",)
-
     def lacking(self) -> tuple[str, ...]:
-        return (*(("address",) if self.address is None else ()), *super().lacking())
+        missing = ["address"] if self.address is None else []
+        if not self.columns and not (self.logs and all(log.columns for log in self.logs)):
+            missing.append("columns")
+        return tuple(missing)
 
     @model_validator(mode="after")
     def _addressable(self) -> Ring:
@@ -202,12 +126,18 @@ class Ring(Method):
         return self
 
 
-class RecordSelect(Method):
-    """Write a record number, read a block of records."""
+class RecordSelect(Logs):
+    """Write a record number, read a block of records.
+
+    Without `status: {oldest, newest}` both are found by asking: what is not there is refused with
+    one of `not_there`. Without `available` a block holds one record.
+    """
 
     method: Literal["record_select"]
     select: Mapping[Literal["log", "start"], Register]
-    status: Mapping[Literal["oldest", "newest", "available", "config_id", "columns"], Register] = {}
+    status: Mapping[
+        Literal["oldest", "newest", "available", "max_records", "config_id", "columns"], Register
+    ] = {}
     data: Register
     data_words: int = Field(125, ge=1, le=125)
     header_words: int = Field(0, ge=0, le=124)
@@ -222,7 +152,7 @@ class RecordSelect(Method):
         return self
 
 
-class TimeSelect(Method):
+class TimeSelect(Logs):
     """Write a moment and a direction, read a block, ask for the next."""
 
     method: Literal["time_select"]
@@ -237,38 +167,69 @@ class TimeSelect(Method):
     newest_first: bool = False
 
 
-class WindowSession(Method):
-    """Lock a log, move a window over it, read, unlock."""
+class WindowSession(Logs):
+    """Lock a log, move a window over it, read, unlock.
+
+    What is written to `session` has the log's `select` in its high byte and `engage` or
+    `disengage` in its low byte. `control` are three words: records per window (high byte) and
+    `repeat` (low byte), then the wanted index, 32 bits. The first word of the window has its state
+    in the high byte (`ready`, `not_ready`), the low 24 bits of the first two the index of its first
+    record. With `repeat` 1 reading the window's last word moves it on. On engaging, the oldest
+    record becomes index 0. With `filler`, record 0 of a log that never was full is none (all
+    0xFF). A lock ends by itself `unlock_after` the last request.
+    """
 
     method: Literal["window_session"]
     lock: Literal["none", "port", "device", "client"] = "port"
     idempotent: bool = False
     session: Register = Field(description="written to engage and disengage a log")
-    engage: int
-    disengage: int
+    engage: int = Field(ge=0, le=0xFF)
+    disengage: int = Field(ge=0, le=0xFF)
     owner: Register | None = Field(None, description="which port holds the log; 0 free")
+    disabled: int | None = Field(None, description="what `owner` says of a log that is off")
     own_port: Register | None = None
+    unlock_after_ns: Duration | None = Field(None, alias="unlock_after")
     window: Register
-    window_words: int = Field(125, ge=1, le=125)
+    window_words: int = Field(125, ge=3, le=125)
     control: Register = Field(description="records per window, repeat count, index")
+    repeat: int = Field(1, ge=0, le=1)
     status: Mapping[Literal["used", "capacity", "record_bytes", "first", "last"], Register] = {}
+    settings: ColumnMap | None = None
     ready: int = 0
+    not_ready: int = 0xFF
+    filler: bool = False
     record: Record
 
+    @property
+    def discovers(self) -> bool:
+        """Whether the device itself says what it records."""
+        return self.settings is not None
 
-class Enron(Method):
-    """Modified Modbus: the count field is the record's index; events are acknowledged by FC05."""
+
+class Enron(Logs):
+    """Modified Modbus: the count field is the record's index; events are acknowledged by FC05.
+
+    A 32-bit value is one register: `pointer`, read with count 1, is answered with four bytes.
+    Records lie in places 1 to capacity (a log's `depth_records`) and are overwritten in turn.
+    FC03 of `event_register` gives as many unread events as fit, 20 bytes each: u16 bits, u16
+    register, f32 time, f32 date, f32 old, f32 new; FC05 of the same address with FF00 clears them.
+    """
 
     method: Literal["enron"]
     archive: int = Field(ge=0, le=0xFFFF)
     pointer: Register | None = None
+    pointer_is: Literal["newest", "next"] = "newest"
     capacity: int = Field(ge=1, le=65535)
     event_register: int | None = Field(None, ge=0, le=0xFFFF)
     record: Record
 
 
-class Pointer(Method):
-    """The device keeps a read pointer; reading may advance it."""
+class Pointer(Logs):
+    """The device keeps a read pointer; reading may advance it.
+
+    A sequence number that is written to `pointer` and isn't there is refused with `not_there`.
+    `next` has the number that the next record will get (0: the log is empty).
+    """
 
     method: Literal["pointer"]
     idempotent: bool = False
@@ -276,21 +237,33 @@ class Pointer(Method):
     unread: Register | None = None
     oldest: Register | None = None
     newest: Register | None = None
+    next: Register | None = None
     data: Register
     data_words: int = Field(125, ge=1, le=125)
     settable: bool = Field(True, description="the wanted record can be written to the pointer")
+    advances: bool = Field(True, description="reading moves the pointer to the record after")
     modulo: int | None = Field(None, ge=2, description="where the sequence starts again")
+    not_there: tuple[int, ...] = Field((3,), description="exceptions that mean: no such record")
     record: Record
 
 
-class FileRecord(Method):
-    """Function 20: files of records."""
+class FileRecord(Logs):
+    """Function 20: files of records.
+
+    The log with `shift: {file: n}` lies n files further. Records lie in places `first_record` to
+    `first_record + records - 1` and are overwritten in turn; `newest` has the place of the newest.
+    The record number of a request is a place with `unit_is_record`, else the word in the file
+    where the place begins: place times words of a record (Modbus Application Protocol V1.1b3
+    section 6.14).
+    """
 
     method: Literal["file_record"]
     file: int = Field(ge=0, le=0xFFFF)
     first_record: int = Field(0, ge=0, le=0xFFFF)
     records: int = Field(ge=1, le=0x10000)
     unit_is_record: bool = Field(False, description="the length field counts records, not words")
+    newest: Register | None = None
+    not_there: tuple[int, ...] = Field((2, 3), description="exceptions that mean: no such record")
     record: Record
 
 
@@ -332,41 +305,53 @@ METHODS: Final = (
 ADAPTER: Final[TypeAdapter[Windback]] = TypeAdapter(Windback)
 
 
-class Clock(Settings):
-    """How the device's clock is read and, only if asked for, set."""
+_DURATIONS: Final = frozenset(
+    {"resolution", "depth", "slice", "overlap", "unlock_after", "intervals"}
+)
 
-    read: Register
-    zone: str = "utc"
-    resolution_ns: Duration = Field(1_000_000_000, alias="resolution")
-    fraction: Register | None = None
-    set: Literal["never", "on_request"] = "never"
 
-    @model_validator(mode="after")
-    def _formatted(self) -> Clock:
-        if self.read.format is None:
-            raise ValueError("a clock needs `read: {…, format: …}`, such as unix_s")
-        return self
+def _as_said(value: Any, key: str = "") -> Any:
+    """A dumped model as a file would say it: durations with their unit."""
+    if isinstance(value, Mapping):
+        return {k: _as_said(v, key if key in _DURATIONS else str(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_said(item) for item in value]
+    return f"{value // 1000}us" if key in _DURATIONS and isinstance(value, int) else value
+
+
+def overlay(inherited: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a site says of a log, laid over what its profile says; both as in a file.
+
+    Another method than the profile's replaces it; else key by key. `logs:` chooses: each log that
+    the site names gets what the profile says of a log with that id, and the site's words over it.
+    """
+    if said.get("method", inherited.get("method")) != inherited.get("method"):
+        return dict(said)
+    found = {**inherited, **said}
+    logs = said.get("logs")
+    if isinstance(logs, list | tuple):
+        known = {log["id"]: log for log in inherited.get("logs") or ()}
+        found["logs"] = [
+            {**known.get(log.get("id"), {}), **log} if isinstance(log, Mapping) else log
+            for log in logs
+        ]
+    return found
 
 
 def effective(profile: Profile | None, site: Mapping[str, Any] | None) -> Windback | None:
     """The windback of a device: what its site says over what its profile says.
 
-    A site that names another method than the profile replaces it; else its keys are laid over the
-    profile's, one level deep. None: neither says anything. Raises pydantic.ValidationError, and
-    ValueError naming the keys that the site must still give.
+    None: neither says anything. Raises pydantic.ValidationError, and ValueError naming the keys
+    that the site must still give.
     """
     inherited = profile.windback if profile is not None else None
     if site is None:
         chosen = inherited
-    elif inherited is None or site.get("method", inherited.method) != inherited.method:
-        chosen = ADAPTER.validate_python(dict(site))
     else:
         # Only what the profile itself said, by the names a file uses.
-        kept = inherited.model_dump(mode="python", by_alias=True, exclude_unset=True)
-        for key in ("resolution", "depth", "slice", "overlap"):
-            if isinstance(kept.get(key), int):
-                kept[key] = f"{kept[key] // 1000}us"
-        chosen = ADAPTER.validate_python(kept | dict(site))
+        dumped = inherited.model_dump(by_alias=True, exclude_unset=True) if inherited else {}
+        known: dict[str, Any] = _as_said(dumped)
+        chosen = ADAPTER.validate_python(overlay(known, site) if known else dict(site))
     if chosen is not None and chosen.lacking():
         missing = ", ".join(f"`{key}:`" for key in chosen.lacking())
         raise ValueError(f"windback {chosen.method} still needs {missing}")

@@ -13,7 +13,7 @@ from gateway.config.drafts import DeviceDraft, Reading
 from gateway.config.explain import explain
 from gateway.config.found import suggest
 from gateway.model import Settings
-from profiles.windback import Windback
+from profiles.windback import Windback, overlay
 
 
 class _Section(Settings):
@@ -29,7 +29,7 @@ def check_windback(device: DeviceDraft, reading: Reading) -> None:
         return
     inherited = device.profile.windback if device.profile is not None else {}
     said: dict[str, Any] = node.plain()
-    data = {"windback": {**inherited, **said} if _same(inherited, said) else said}
+    data = {"windback": overlay(inherited, said)}
     try:
         method = _Section.model_validate(data).windback
     except ValidationError as error:
@@ -44,8 +44,3 @@ def check_windback(device: DeviceDraft, reading: Reading) -> None:
             remedy = suggest(column.point, device.points, "points")
             place = device.place(("windback", "columns"))
             reading.problem(place, f"`{device.name}` has no point `{column.point}`", remedy)
-
-
-def _same(inherited: dict[str, Any], said: dict[str, Any]) -> bool:
-    """Whether both speak of one method: another method of the site replaces the profile's."""
-    return said.get("method", inherited.get("method")) == inherited.get("method")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from hil.outstation.faults import VALUE_FAULTS, Exchange, Fault, Plan, apply
 from hil.outstation.frames import Asked, Framing
+from hil.outstation.logs import DeviceLogs
 from hil.outstation.polls import Poll, PollLog
 from hil.outstation.unit import Unit, describe
 
@@ -27,6 +28,7 @@ class Outstation:
     powered: bool = True
     fault: Fault | None = None
     latency_ms: float = 0.0
+    logs: DeviceLogs | None = None
 
     def fault_now(self, now_ns: int) -> Fault | None:
         """The fault in force; one whose time ran out ends itself here."""
@@ -48,6 +50,21 @@ class Outstation:
             memory.blank(now_ns, True)
         elif fault is not None and fault.kind == "stuck":
             memory.freeze(now_ns, True)
+        if self.logs is not None:
+            kind = fault.kind if fault is not None and fault.kind in VALUE_FAULTS else None
+            self.logs.held.fault(kind, now_ns)
+
+    def power(self, on: bool, now_ns: int, keep: bool = True) -> None:
+        """Lose the power, or start: written values and faults are forgotten, a log is kept or not.
+
+        A fault of values that lasted ends with the power; the log has nothing of the time between.
+        """
+        self.powered = on
+        if self.logs is not None:
+            self.logs.power(on, now_ns, keep)
+        if on:
+            self.set_fault(None, now_ns)
+            self.unit.memory.reset(now_ns)
 
 
 class Bus:

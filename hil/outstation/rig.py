@@ -15,13 +15,14 @@ from gateway.model import NS_PER_S
 from hil.outstation.bus import Bus, Outstation
 from hil.outstation.faults import KINDS, OPCUA_KINDS, Fault
 from hil.outstation.layout import memory_of
+from hil.outstation.logs import UNDONE, DeviceLogs
 from hil.outstation.opcua import Plc
 from hil.outstation.polls import PollLog
 from hil.outstation.server import Listener, SerialLine, UdpListener
 from hil.outstation.unit import Unit
 from hil.plant import Plant, PlantDevice, PlantLine
 from hil.runs import Happening
-from hil.settings import SiteError
+from hil.settings import LogSettings, SiteError
 
 JOURNAL_KEPT: Final = 10_000
 CONNECTIONS_MAX: Final = 64
@@ -78,15 +79,27 @@ class OutstationRig:
         own = []
         for device in devices:
             fc03 = device.quirks.reads_by_fc03_only
-            unit = Unit(memory_of(device, rig), device.identity, fc03)
+            logs = self._logs_of(device)
+            faces = logs.faces if logs is not None else ()
+            unit = Unit(memory_of(device, rig), device.identity, fc03, faces)
             latency_ms = rig.latency_ms.get(device.name, 0.0)
-            own.append(Outstation(device.name, device.unit_id, unit, latency_ms=latency_ms))
+            station = Outstation(device.name, device.unit_id, unit, True, None, latency_ms, logs)
+            own.append(station)
         self.stations |= {station.name: station for station in own}
         bus = Bus(own, self.log, self._now_ns)
         limits = [rig.max_connections[d.name] for d in devices if d.name in rig.max_connections]
         limit = min(limits, default=CONNECTIONS_MAX)
         evict = any(device.name in rig.evict_oldest for device in devices)
         self.lines[line.name] = self._listeners(line, bus, limit, evict)
+
+    def _logs_of(self, device: PlantDevice) -> DeviceLogs | None:
+        if device.windback is None:
+            return None
+        said = self.plant.rig.logs.get(device.name, LogSettings())
+        try:
+            return DeviceLogs(device, said, self._now_ns())
+        except (SiteError, ValueError) as error:
+            raise SiteError(f"device {device.name}: {error}") from error
 
     def _listeners(self, line: PlantLine, bus: Bus, limit: int, evict: bool) -> list[Port]:
         if line.transport == "rtu":
@@ -218,10 +231,11 @@ class OutstationRig:
         if timer is not None:
             timer.cancel()
 
-    async def power(self, device: str, on: bool) -> None:
+    async def power(self, device: str, on: bool, keep_log: bool = True) -> None:
         """Switch one device off or on. A start forgets written values and faults.
 
-        Its port closes with it, unless other units of the line still have power.
+        Without `keep_log` its own log is empty after the start. Its port closes with it, unless
+        other units of the line still have power.
         """
         self._cancel(device)
         self._note(device, "power on" if on else "power off")
@@ -236,11 +250,42 @@ class OutstationRig:
                 await plc.close()
             return
         station = self._station(device)
-        station.powered = on
-        if on:
-            station.fault = None
-            station.unit.memory.reset(self._now_ns())
+        station.power(on, self._now_ns(), keep_log)
         await self._settle(device)
+
+    def disturb(self, device: str, what: str, options: Mapping[str, Any]) -> None:
+        """Disturb the logs of a device; with `seconds` what lasts ends by itself.
+
+        Raises SiteError, KeyError, TypeError and ValueError for what can't be done.
+        """
+        logs, rest = self._logs(device), dict(options)
+        seconds = rest.pop("seconds", None)
+        logs.disturb(what, rest, self._now_ns())
+        self._note(device, f"log {what}")
+        if seconds is not None and what in UNDONE:
+            key = f"{device} {what}"
+            self._cancel(key)
+            loop = asyncio.get_running_loop()
+            self._timers[key] = loop.call_later(float(seconds), self._undo, device, what)
+
+    def _undo(self, device: str, what: str) -> None:
+        self._timers.pop(f"{device} {what}", None)
+        self.disturb(device, UNDONE[what], {})
+
+    def set_clock(self, device: str, said: Mapping[str, Any]) -> None:
+        """Let the clock of a device with a log run otherwise. Raises SiteError, ValueError."""
+        self._logs(device).set_clock(said, self._now_ns())
+        self._note(device, "clock " + " ".join(f"{key} {value}" for key, value in said.items()))
+
+    def recorded(self, device: str, from_ns: int, to_ns: int, at_ns: int) -> dict[str, Any]:
+        """Truth of the logs of a device: what they held at `at_ns` of [from, to)."""
+        return self._logs(device).recorded(from_ns, to_ns, at_ns)
+
+    def _logs(self, device: str) -> DeviceLogs:
+        logs = self._station(device).logs
+        if logs is None:
+            raise SiteError(f"{device} keeps no log")
+        return logs
 
     async def reset(self, device: str) -> None:
         """Forget what was written to a device and end its fault."""
@@ -299,7 +344,20 @@ class OutstationRig:
             elif "power" in rest:
                 if rest["power"] not in ("on", "off"):
                     raise SiteError("power is on or off")
-                await self.power(str(rest["device"]), rest["power"] == "on")
+                if rest.get("log", "keep") not in ("keep", "lose"):
+                    raise SiteError("a log is kept (`log: keep`) or lost (`log: lose`)")
+                kept = rest.get("log") != "lose"
+                await self.power(str(rest["device"]), rest["power"] == "on", kept)
+            elif "clock" in rest:
+                self.set_clock(str(rest["device"]), rest["clock"])
+            elif "log" in rest:
+                self.disturb(str(rest.pop("device")), str(rest.pop("log")), rest)
+            elif "recorded" in rest:
+                at_ns = int(rest.get("at", self._now_ns()))
+                held = self.recorded(
+                    str(rest["recorded"]), int(rest["from"]), int(rest["to"]), at_ns
+                )
+                return {"ok": True, "logs": held}
             elif "reset" in rest:
                 await self.reset(str(rest["reset"]))
             elif "journal" in rest:
@@ -307,7 +365,9 @@ class OutstationRig:
             elif "status" in rest:
                 return {"ok": True} | self.status()
             else:
-                raise SiteError("say one of fault, clear, power, reset, status, journal")
+                raise SiteError(
+                    "say one of fault, clear, power, clock, log, recorded, reset, status, journal"
+                )
         except (SiteError, KeyError, TypeError, ValueError, OSError) as error:
             said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             return {"ok": False, "error": said}

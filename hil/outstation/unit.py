@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from hil.outstation.faces.face import Face
 from hil.outstation.memory import Memory
 from profiles.schema import Area
 
@@ -61,10 +62,12 @@ class Unit:
         memory: Memory,
         identity: tuple[str, str, str] = ("Hotpair", "outstation", "1"),
         input_by_fc03: bool = False,
+        faces: Sequence[Face] = (),
     ) -> None:
         """`identity` is vendor, product and revision (43/14). With `input_by_fc03` the device
-        shows its input registers by FC03."""
+        shows its input registers by FC03. `faces` answer before the memory does."""
         self.memory = memory
+        self.faces = tuple(faces)
         self.identity = identity
         self._holding = Area.INPUT if input_by_fc03 else Area.HOLDING
         self._functions: dict[int, Callable[[bytes], bytes | int]] = {
@@ -84,6 +87,10 @@ class Unit:
 
     def answer(self, pdu: bytes, time_ns: int) -> bytes:
         """The response PDU to a request PDU that arrived at `time_ns`."""
+        for face in self.faces:
+            found = face.answer(pdu, time_ns)
+            if found is not None:
+                return exception(pdu[0], found) if isinstance(found, int) else found
         handler = self._functions.get(pdu[0])
         if handler is None:
             return exception(pdu[0], ILLEGAL_FUNCTION)

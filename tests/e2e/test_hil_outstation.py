@@ -9,6 +9,7 @@ import ipaddress
 import json
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from hil.outstation.polls import PollLog, read_polls
 from hil.outstation.rig import OutstationRig
 from hil.outstation.server import PENDING_MAX
 from hil.plant import Plant, read_site
-from hil.settings import Rig, SiteError
+from hil.settings import LogSettings, Rig, SiteError
 from profiles.load import load
 from tests.e2e.third_party.rig import need_program
 
@@ -438,13 +439,87 @@ async def test_the_control_socket_takes_commands_and_explains_refusals(tmp_path:
     assert len(list(read_polls(log))) == 1
 
 
+async def test_logs_are_disturbed_and_told_of_through_the_control_socket(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    said: list[dict[str, Any]] = []
+
+    async def play(rig: OutstationRig) -> None:
+        now = time.time_ns()
+        span = {"from": now - 10**12, "to": now + 10**12}
+        messages: tuple[dict[str, Any], ...] = (
+            {"recorded": "plc", **span},
+            {"clock": {"offset": 90}, "device": "plc"},
+            {"log": "stop", "device": "plc", "seconds": 0.02},
+            {"log": "clear", "device": "plc"},
+            {"recorded": "plc", **span, "at": now},
+            {"power": "on", "device": "plc", "log": "lose"},
+            {"recorded": "pump", **span},
+            {"log": "dance", "device": "plc"},
+            {"clock": {"zone": 1}, "device": "plc"},
+            {"power": "on", "device": "plc", "log": "burn"},
+        )
+        said.extend([await send(path, message) for message in messages])
+        async with asyncio.timeout(5):
+            while rig.journal[-1].what != "log go":
+                await asyncio.sleep(0.01)  # paces: the rig's own timer ends what it began
+
+    plant = plant_of(
+        "{}",
+        {
+            "plc": "line: {tcp: {host: 127.0.0.1, port: 0}}, unit_id: 5, "
+            "windback: {method: ring, address: 100, resolution: 100ms, columns: [v]}",
+            "pump": "line: {tcp: {host: 127.0.0.1, port: 0}}, unit_id: 6",
+        },
+        logs={"plc": LogSettings(age_ns=10**10)},
+    )
+    rig = OutstationRig(plant)
+    await run_rig(rig, path, 0, play)
+    assert [answer["ok"] for answer in said] == [True] * 6 + [False] * 4
+    (first, last) = said[0]["logs"]["ring"]["runs"][0]
+    assert 97 <= (last - first) // 10**8 <= 200
+    assert said[0]["logs"]["ring"]["points"] == ["v"]
+    assert said[4]["logs"]["ring"]["runs"] == said[0]["logs"]["ring"]["runs"]
+    assert "pump keeps no log" in said[6]["error"]
+    assert "a log can't dance" in said[7]["error"]
+    told = [item.what for item in rig.journal if item.device == "plc"]
+    assert told == ["clock offset 90", "log stop", "log clear", "power on", "log go"]
+
+
+def test_a_log_that_cannot_be_is_told_with_its_device() -> None:
+    windback = "windback: {method: ring, address: 65000, columns: [v]}"
+    line = "line: {tcp: {host: 127.0.0.1, port: 0}}"
+    with pytest.raises(SiteError, match="device plc: a ring of 1000 records doesn't fit"):
+        OutstationRig(plant_of("{}", {"plc": f"{line}, {windback}"}))
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "told"),
+    [
+        ("generic/plc-ring", "0303e80001", "03025742"),
+        ("schneider/ion-recorder", "030bbb0001", "03020002"),
+        ("cet/pmc-53a", "034e200002", "030400000000"),
+        ("electro-industries/shark-200", "031193 0001", "03020003"),
+        ("cameron/scanner-2000", "0300200001", "0300"),
+        ("satec/pm172", "036e0c0001", "03020001"),
+    ],
+)
+def test_an_outstation_of_a_bare_profile_shows_its_log(profile: str, asked: str, told: str) -> None:
+    plant = profile_plant(load(profile), parse_listen("tcp:127.0.0.1:0"))
+    rig = OutstationRig(plant)
+    unit = rig.stations["device"].unit
+    assert unit.answer(bytes.fromhex(asked), time.time_ns()).hex() == told
+
+
 async def test_the_nemesis_carries_out_its_schedule(tmp_path: Path) -> None:
     path = tmp_path / "control"
     schedule = read_schedule(
         "faults:\n"
         "- {at: 20ms, device: plc, fault: exception, code: 4, for: 10s}\n"
-        "- {at: 0ms, device: pump, power: 'off', for: 40ms}\n"
+        "- {at: 0ms, device: pump, power: 'off', for: 40ms, log: lose}\n"
     )
+    assert [stroke.message.get("log") for stroke in schedule] == ["lose", None, "lose"]
+    (stop,) = read_schedule("faults: [{at: 1s, device: plc, log: stop, for: 2s}]")
+    assert stop.message == {"device": "plc", "log": "stop", "seconds": 2}
     told: list[str] = []
 
     async def play(rig: OutstationRig) -> None:

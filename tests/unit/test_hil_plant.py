@@ -43,6 +43,36 @@ def test_devices_of_one_endpoint_share_its_line() -> None:
     assert plant.devices["b"].line == plant.devices["a"].line
 
 
+def test_a_device_has_the_log_of_its_profile_and_site() -> None:
+    said = "windback: {address: 5, columns: [a]}, points: {a: {address: 0}}"
+    plant = plant_of(
+        f"ring: {{{HEAD}, profile: generic/plc-ring, {said}}}\n"
+        f"bare: {{{HEAD}, profile: generic/plc-ring}}\n"
+        f"none: {{{HEAD}, profile: eastron/sdm120}}\n"
+        f"ion: {{{HEAD}, profile: schneider/ion-recorder, defaults: {{address_base: 0}}}}"
+    )
+    found = plant.devices["ring"].windback
+    assert found is not None
+    assert found.method == "ring"
+    assert plant.devices["bare"].windback is None, "nobody says where it is"
+    assert plant.devices["none"].windback is None
+    assert plant.devices["ion"].clock is not None
+    assert plant.devices["ion"].address_base == 0
+    with pytest.raises(SiteError, match="device ring: windback ring still needs `address:`"):
+        plant_of(f"ring: {{{HEAD}, profile: generic/plc-ring, windback: {{resolution: 1s}}}}")
+
+
+def test_rig_yaml_says_what_logs_are_like() -> None:
+    rig = read_rig("logs: {m: {start: 65530, capacity: 7, age: 1h, clock_offset: -1.5}}")
+    assert rig.logs["m"].start == 65530
+    assert rig.logs["m"].capacity == 7
+    assert rig.logs["m"].age_ns == 3600 * NS_PER_S
+    assert rig.logs["m"].clock_offset_ns == -1_500_000_000
+    assert read_rig("logs: {m: {clock_drift_ppm: 20}}").logs["m"].clock_drift_ppm == 20
+    with pytest.raises(SiteError, match=r"unknown keys \['depth'\]"):
+        read_rig("logs: {m: {depth: 1}}")
+
+
 def test_a_site_changes_adds_and_drops_points_of_a_profile() -> None:
     plant = plant_of(
         f"m: {{{HEAD}, profile: eastron/sdm120, scan: slow, defaults: {{byte_order: CDAB}}, "

@@ -13,10 +13,11 @@ from hil.outstation.bus import Bus, Outstation
 from hil.outstation.faults import KINDS, LINE_FAULTS, REPLY_FAULTS, VALUE_FAULTS, Fault
 from hil.outstation.frames import Asked, Mbap, Rtu, crc16
 from hil.outstation.layout import memory_of
+from hil.outstation.logs import DeviceLogs
 from hil.outstation.polls import Poll, PollLog, read_polls
 from hil.outstation.unit import Unit, describe
 from hil.plant import Plant, PlantDevice, read_site
-from hil.settings import Rig, SiteError
+from hil.settings import LogSettings, Rig, SiteError
 from hil.truth import EPOCH_NS
 from profiles.schema import Area, Profile
 
@@ -469,3 +470,29 @@ def test_polls_are_kept_in_bounds_and_written_to_a_file(tmp_path: Path) -> None:
     log.flush()
     assert list(read_polls(path)) == polls
     assert list(PollLog().polls) == []
+
+
+def test_a_unit_tells_its_log_of_faults_and_power() -> None:
+    plant = plant_of(
+        SITE.replace(
+            "    points:", "    windback: {method: ring, address: 100, columns: [i]}\n    points:"
+        )
+    )
+    device = plant.devices["plc"]
+    logs = DeviceLogs(device, LogSettings(), T0)
+    station = Outstation("plc", 5, Unit(memory_of(device, plant.rig), faces=logs.faces), logs=logs)
+    bus = Bus([station], PollLog(), lambda: T0 + 5 * NS_PER_S)
+    station.set_fault(Fault("nan"), T0 + NS_PER_S)
+    station.set_fault(None, T0 + 2 * NS_PER_S)
+    station.power(False, T0 + 2 * NS_PER_S)
+    station.power(True, T0 + 4 * NS_PER_S)
+    plan = bus.respond(Asked(1, 5, bytes.fromhex("0300700028")), Mbap(), "me")
+    words = struct.unpack(">40H", plan.pieces[0].data[9:])
+    assert [words[at + 1] for at in range(8, 40, 8)] == [1, 2, 3, 4]
+    assert words[14] == held(device, "i", T0) & 0xFFFF
+    assert words[22] == 0x8000
+    times = [words[at + 2] << 16 | words[at + 3] for at in range(8, 40, 8)]
+    assert [time - times[0] for time in times] == [0, 1, 4, 5]
+    station.power(False, T0 + 6 * NS_PER_S)
+    station.power(True, T0 + 7 * NS_PER_S, keep=False)
+    assert logs.books[0].log.span(T0 + 7 * NS_PER_S) == (1, 2)

@@ -28,7 +28,7 @@ from profiles.schema import (
     published_type,
     resolve,
 )
-from profiles.windback import ADAPTER, METHODS, NoLog, RecordSelect, Ring, effective
+from profiles.windback import ADAPTER, METHODS, NoLog, RecordSelect, Ring, WindowSession, effective
 
 SHIPPED = names()
 EXAMPLES = [(name, at) for name in SHIPPED for at in range(len(load(name).examples))]
@@ -38,12 +38,17 @@ def test_the_profiles_that_were_promised_are_shipped() -> None:
     assert set(SHIPPED) >= {
         "abb/b23",
         "carlo-gavazzi/em24-ethernet",
+        "cameron/scanner-2000",
         "carlo-gavazzi/em340",
+        "cet/pmc-53a",
         "eastron/sdm120",
         "eastron/sdm630",
+        "electro-industries/shark-200",
         "generic/plc-ring",
         "janitza/b2x",
+        "satec/pm172",
         "schneider/iem3000",
+        "schneider/ion-recorder",
         "siemens/pac3200",
         "sunspec/inverter",
         "sunspec/meter",
@@ -115,6 +120,7 @@ def test_a_worked_example_comes_out_as_expected(name: str, at: int) -> None:
     profile = load(name)
     example = profile.examples[at]
     assert example.expect or example.records
+    assert example.registers or example.exchanges
     registers = registers_of(example)
     maps = located(profile, registers, set(example.expect))
     found: dict[str, tuple[Any, int]] = {}
@@ -400,6 +406,7 @@ def test_a_scaled_point_is_a_double_unless_said_otherwise(
 # ------------------------------------------------------------------------------------ windback
 
 RECORD = {"time": {"at": 2, "type": "uint32", "format": "unix_s"}}
+ONE = [{"id": "log", "columns": ["level"]}]
 SAID: dict[str, dict[str, Any]] = {
     "none": {},
     "ring": {"address": 1000, "columns": ["level", {"point": "flow", "type": "int16"}]},
@@ -437,28 +444,38 @@ SAID: dict[str, dict[str, Any]] = {
         "next": {"address": 0x8700},
         "data": {"address": 0x8720},
         "record": RECORD,
+        "logs": ONE,
     },
     "window_session": {
         "session": {"address": 0xC34F},
-        "engage": 0x0280,
-        "disengage": 0x0200,
+        "engage": 0x80,
+        "disengage": 0x00,
         "window": {"address": 0xC351},
         "control": {"address": 0xC350},
         "record": {"time": {"at": 0, "format": "bytes_ymdhms"}},
+        "logs": ONE,
     },
     "enron": {
         "archive": 700,
         "capacity": 2304,
         "event_register": 32,
         "record": {"time": {"at": 0, "type": "float32", "format": "float_mmddyy_hhmmss"}},
+        "logs": ONE,
     },
     "pointer": {
         "pointer": {"address": 28166},
         "data": {"address": 29696},
         "modulo": 65536,
         "record": RECORD,
+        "logs": ONE,
     },
-    "file_record": {"file": 1, "records": 1000, "unit_is_record": True, "record": RECORD},
+    "file_record": {
+        "file": 1,
+        "records": 1000,
+        "unit_is_record": True,
+        "record": RECORD,
+        "logs": ONE,
+    },
     "opcua_history": {"page": 500, "slice": "1h", "overlap": "2s"},
 }
 
@@ -507,9 +524,10 @@ def test_a_site_completes_or_replaces_what_its_profile_says() -> None:
         effective(ring, None)
     with pytest.raises(ValueError, match="still needs `columns:`"):
         effective(ring, {"address": 5})
-    done = effective(ring, {"address": 5, "columns": ["level"], "version": 2})
+    said = {"address": 5, "columns": ["level"], "version": 2, "resolution": "200ms"}
+    done = effective(ring, said)
     assert isinstance(done, Ring)
-    assert (done.version, done.magic, done.resolution_ns) == (2, 0x5742, 1_000_000)
+    assert (done.version, done.magic, done.resolution_ns) == (2, 0x5742, 200_000_000)
     assert isinstance(effective(ring, {"method": "none"}), NoLog)
     assert effective(None, None) is None
     history = with_windback(method="opcua_history", slice="30m", depth="2d")
@@ -517,6 +535,26 @@ def test_a_site_completes_or_replaces_what_its_profile_says() -> None:
     assert found is not None
     assert found.model_dump()["slice_ns"] == 1_800_000_000_000
     assert found.depth_ns == 2 * 86_400_000_000_000
+
+
+def test_a_site_chooses_among_the_logs_of_its_profile() -> None:
+    meter = load("electro-industries/shark-200")
+    found = effective(meter, None)
+    assert isinstance(found, WindowSession)
+    assert found.discovers
+    assert [log.id for log in found.logs] == ["historical1", "historical2", "historical3"]
+    third = {"id": "historical3", "resolution": "1m"}
+    chosen = effective(meter, {"logs": [third, {"id": "own", "select": 9}]})
+    assert isinstance(chosen, WindowSession)
+    assert [(log.select, log.resolution_ns) for log in chosen.logs] == [(4, 60 * 10**9), (9, None)]
+    assert chosen.logs[0].shift == {"owner": 32, "status": 32, "settings": 384}
+    assert chosen.unlock_after_ns == 300 * 10**9
+    with pytest.raises(ValueError, match="still needs `logs:`"):
+        effective(load("schneider/ion-recorder"), None)
+    with pytest.raises(ValueError, match="still needs `logs: columns:`"):
+        effective(load("cet/pmc-53a"), None)
+    with pytest.raises(ValidationError, match="dictionary"):
+        effective(meter, {"logs": ["historical1"]})
 
 
 @pytest.mark.parametrize(
@@ -530,6 +568,14 @@ def test_a_site_completes_or_replaces_what_its_profile_says() -> None:
         ),
         ({"method": "time_select", "moment": {"address": "x"}}, "Modicon"),
         ({"address": 1}, "method"),
+        (
+            {
+                **SAID["window_session"],
+                "method": "window_session",
+                "settings": {"address": "x", "words": 9, "identifiers_at": 2},
+            },
+            "Modicon",
+        ),
     ],
 )
 def test_a_windback_that_makes_no_sense_is_refused(said: dict[str, Any], tells: str) -> None:

@@ -1,0 +1,112 @@
+"""The judge of windback: what is missing though the device's log still held it.
+
+Pure. A gap may stay open only for what no log had at the last attempt to read it. The rig knows
+what a log held at any instant (`recorded` on its control socket); the gateway says what it filled
+and when it tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from gateway.model import NS_PER_S, format_time
+
+CLOCK_SLACK_NS: Final = NS_PER_S // 2
+"""How near to the end of a stretch a record may lie and still be on its other side: clocks."""
+
+
+class Unfilled(NamedTuple):
+    """A stretch [from, to) of a device's points that has no values; `attempted_ns` is when its log
+    was last asked for it (None: never)."""
+
+    device: str
+    points: frozenset[str]
+    from_ns: int
+    to_ns: int
+    attempted_ns: int | None
+
+
+class LogHeld(NamedTuple):
+    """What one log held of a stretch: runs of records as (first, last) true instants."""
+
+    log: str
+    points: frozenset[str]
+    resolution_ns: int
+    runs: tuple[tuple[int, int], ...]
+
+    def records(self, from_ns: int, to_ns: int) -> int:
+        """How many records lie in [from, to)."""
+        count = 0
+        for first, last in self.runs:
+            low, high = max(first, from_ns), min(last, to_ns - 1)
+            if low <= high:
+                skipped = -((first - low) // self.resolution_ns)
+                count += max(0, (high - first) // self.resolution_ns - skipped + 1)
+        return count
+
+
+class Missed(NamedTuple):
+    """Records that a log held when it was last asked, and that the history has not."""
+
+    device: str
+    log: str
+    points: tuple[str, ...]
+    from_ns: int
+    to_ns: int
+    records: int
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.device} {self.log}, {format_time(self.from_ns)} to {format_time(self.to_ns)}: "
+            f"{self.records} records of {', '.join(self.points)} {self.why}"
+        )
+
+
+Held = Callable[[str, int, int, int], Sequence[LogHeld]]
+"""(device, from, to, at) to what its logs held at `at` of [from, to)."""
+
+
+def parse_held(answer: Mapping[str, Any]) -> list[LogHeld]:
+    """What the rig answers to `recorded`."""
+    return [
+        LogHeld(
+            name,
+            frozenset(said["points"]),
+            int(said["resolution_ns"]),
+            tuple((int(first), int(last)) for first, last in said["runs"]),
+        )
+        for name, said in answer["logs"].items()
+    ]
+
+
+def missed(
+    unfilled: Sequence[Unfilled], held: Held, now_ns: int, slack_ns: int = CLOCK_SLACK_NS
+) -> list[Missed]:
+    """What the logs could still give, for stretches that stayed empty.
+
+    A stretch that was never asked for is judged by what the log holds now. Records within
+    `slack_ns` of an end of the stretch don't count: by another clock they lie outside.
+    """
+    found: list[Missed] = []
+    for stretch in unfilled:
+        at_ns = now_ns if stretch.attempted_ns is None else stretch.attempted_ns
+        why = "were never asked for" if stretch.attempted_ns is None else "were in the log"
+        low, high = stretch.from_ns + slack_ns, stretch.to_ns - slack_ns
+        for log in held(stretch.device, stretch.from_ns, stretch.to_ns, at_ns):
+            points = tuple(sorted(log.points & stretch.points))
+            records = log.records(low, high) if points else 0
+            if records:
+                found.append(
+                    Missed(
+                        stretch.device,
+                        log.log,
+                        points,
+                        stretch.from_ns,
+                        stretch.to_ns,
+                        records,
+                        why,
+                    )
+                )
+    return found

@@ -1,0 +1,85 @@
+"""The judge of windback: still in the log, yet missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from log_world import Logged
+
+from gateway.model import NS_PER_S
+from hil.judges_windback import LogHeld, Unfilled, missed, parse_held
+from hil.truth import EPOCH_NS
+
+S = NS_PER_S
+T = EPOCH_NS
+
+
+def log(*runs: tuple[float, float], points: str = "ab", resolution_s: float = 1) -> LogHeld:
+    spans = tuple((T + round(a * S), T + round(b * S)) for a, b in runs)
+    return LogHeld("ring", frozenset(points), round(resolution_s * S), spans)
+
+
+@pytest.mark.parametrize(
+    ("runs", "from_s", "to_s", "count"),
+    [
+        ([(0, 9)], 0, 10, 10),
+        ([(0, 9)], 2.5, 4.5, 2),
+        ([(0, 9)], 2, 4, 2),
+        ([(0, 9)], 2.1, 2.9, 0),
+        ([(0, 3), (6, 9)], 3, 7, 2),
+        ([(0, 9)], 20, 30, 0),
+        ([(0.25, 9.25)], 1, 3, 2),
+        ([], 0, 9, 0),
+    ],
+)
+def test_records_in_a_stretch(
+    runs: Sequence[tuple[float, float]], from_s: float, to_s: float, count: int
+) -> None:
+    assert log(*runs).records(T + round(from_s * S), T + round(to_s * S)) == count
+
+
+def stretch(points: str = "ab", attempted_s: int | None = 100) -> Unfilled:
+    at_ns = None if attempted_s is None else T + attempted_s * S
+    return Unfilled("plc1", frozenset(points), T + 10 * S, T + 20 * S, at_ns)
+
+
+def test_what_the_log_held_at_the_last_attempt_is_missed() -> None:
+    asked: list[int] = []
+
+    def held(device: str, from_ns: int, to_ns: int, at_ns: int) -> list[LogHeld]:
+        assert (device, from_ns, to_ns) == ("plc1", T + 10 * S, T + 20 * S)
+        asked.append((at_ns - T) // S)
+        return [log((0, 14)), log((0, 99), points="c")]
+
+    (found,) = missed([stretch("bc")], held, T + 500 * S)[:1]
+    assert (found.log, found.points, found.records) == ("ring", ("b",), 4)
+    assert "4 records of b were in the log" in str(found)
+    assert asked == [100]
+    (first, second) = missed([stretch("bc", None)], held, T + 500 * S)
+    assert first.why == "were never asked for"
+    assert second.points == ("c",)
+    assert asked == [100, 500]
+
+
+def test_what_no_log_held_or_lies_at_an_end_is_not_missed() -> None:
+    def gone(device: str, from_ns: int, to_ns: int, at_ns: int) -> list[LogHeld]:
+        return [log((0, 9), (30, 40)), log((10, 10), (20, 20)), log((0, 99), points="c")]
+
+    assert missed([stretch()], gone, T) == []
+
+
+def test_the_rig_says_what_its_logs_held() -> None:
+    said = {"method": "ring", "address": 100, "columns": ["v"], "resolution": "1s"}
+    logs = Logged(said, {"v": {"address": 0}}, {}).logs
+
+    def held(device: str, from_ns: int, to_ns: int, at_ns: int) -> list[LogHeld]:
+        return parse_held({"ok": True, "logs": logs.recorded(from_ns, to_ns, at_ns)})
+
+    empty = Unfilled("dev", frozenset("v"), T + 20 * S, T + 30 * S, T + 60 * S)
+    (found,) = missed([empty], held, T + 60 * S)
+    assert found.records == 9
+    logs.disturb("clear", {}, T + 61 * S)
+    assert missed([empty._replace(attempted_ns=T + 62 * S)], held, T + 70 * S) == []
+    (again,) = missed([empty], held, T + 70 * S)
+    assert again.records == 9, "it is asked what the log held then, not now"
