@@ -4,15 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from gateway.model import parse_duration
 from profiles.schema import Area
+
+ODD: Final = frozenset(
+    {
+        "cut_off",
+        "empty_pages",
+        "forget_points",
+        "good_without",
+        "newest_first",
+        "outside",
+        "repeat_point",
+        "same_point",
+    }
+)
+"""What a PLC's HistoryRead may do wrong; see DESIGN.md."""
 
 
 class SiteError(ValueError):
     """A site that the rig can't emulate; the message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlcHistory:
+    """What an OPC UA outstation records by itself, and how its server hands it over.
+
+    `depth` is how far back it reaches; `page` the most values of a node in one answer; `points` how
+    many continuation points a session has; `nodes` the most of one call (0: any). Points `without`
+    are not recorded. A `volatile` history is gone after a power cycle. `before` is how long the PLC
+    had been running when the rig began. `clock` is how far its clock is ahead; `slow` how long each
+    HistoryRead takes; `odd` names what the server does wrong.
+    """
+
+    depth_ns: int = parse_duration("1d")
+    page: int = 1_000
+    points: int = 10
+    nodes: int = 0
+    without: frozenset[str] = frozenset()
+    volatile: bool = False
+    before_ns: int = 0
+    clock_ns: int = 0
+    slow_ns: int = 0
+    odd: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +61,7 @@ class Rig:
     `scratch` are registers that exist without a point. `strict` devices refuse every register
     that no point declares; `whole` devices refuse a read that begins or ends inside a value. `tls`
     names the files `cert`, `key` and `ca` that outstations with TLS show and ask for.
+    `opcua_history` are the OPC UA devices that record by themselves.
     """
 
     seed: int = 0
@@ -36,11 +75,34 @@ class Rig:
     max_connections: Mapping[str, int] = field(default_factory=dict)
     evict_oldest: frozenset[str] = frozenset()
     tls: Mapping[str, str] = field(default_factory=dict)
+    opcua_history: Mapping[str, PlcHistory] = field(default_factory=dict)
 
 
 def load_yaml(text: str) -> Any:
     """Plain data of a YAML 1.2 document; raises ruamel's YAMLError."""
     return YAML(typ="safe", pure=True).load(text) or {}
+
+
+def plc_history(device: str, said: Mapping[str, Any]) -> PlcHistory:
+    """The settings under `opcua_history:` of one device. Raises SiteError."""
+    given = dict(said)
+    clock = str(given.pop("clock", "0s"))
+    found = PlcHistory(
+        depth_ns=parse_duration(given.pop("depth", "1d")),
+        page=int(given.pop("page", 1_000)),
+        points=int(given.pop("points", 10)),
+        nodes=int(given.pop("nodes", 0)),
+        without=frozenset(given.pop("without", ())),
+        volatile=bool(given.pop("volatile", False)),
+        before_ns=parse_duration(given.pop("before", "0s")),
+        clock_ns=parse_duration(clock.lstrip("-")) * (-1 if clock.startswith("-") else 1),
+        slow_ns=parse_duration(given.pop("slow", "0s")),
+        odd=frozenset(given.pop("odd", ())),
+    )
+    if given or not found.odd <= ODD:
+        unknown = sorted([*given, *(found.odd - ODD)])
+        raise SiteError(f"rig.yaml: opcua_history of {device}: unknown {unknown}")
+    return found
 
 
 def read_rig(text: str) -> Rig:
@@ -69,6 +131,10 @@ def read_rig(text: str) -> Rig:
         max_connections=data.pop("max_connections", {}),
         evict_oldest=frozenset(data.pop("evict_oldest", ())),
         tls=data.pop("tls", {}),
+        opcua_history={
+            device: plc_history(device, said or {})
+            for device, said in data.pop("opcua_history", {}).items()
+        },
     )
     if data:
         raise SiteError(f"rig.yaml: unknown keys {sorted(data)}")
