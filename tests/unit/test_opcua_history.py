@@ -33,6 +33,7 @@ from drivers.opcua.log.ops import (
     Ask,
     Hands,
     Refusal,
+    Told,
     asked,
     told_time,
 )
@@ -104,10 +105,30 @@ def test_more_values_of_one_time_than_a_page_holds_are_told_as_torn(odd: str) ->
     )
     pages = world.read(FROM, TO, Pace.begin(10, 3600 * S, 5))
     joined(pages, FROM, TO)
-    if odd == "cut_off":
+    if odd == "cut_off":  # and otherwise the server gave ever more of them
         assert lacking(pages) == [(FROM + 5 * S, FROM + 10 * S, TORN, ())]
     assert known(pages, 0, FROM + 4 * S) == (104.0, 0)
     assert known(pages, 0, FROM + 150 * S) == (250.0, 0)
+
+
+def test_a_server_that_goes_on_by_time_can_not_go_past_a_full_page_of_one_time() -> None:
+    """As asyncua's: the continuation point is the time of the first value that was left out."""
+
+    class ByTime(World):
+        def _one(self, ask: Ask, n: int, place: int, point: bytes | None) -> Told:
+            if ask.from_ns is None or ask.to_ns < ask.from_ns:
+                return super()._one(ask, n, place, point)
+            begin_ns = int(point) if point is not None else ask.from_ns
+            times = [(r, r.source_ns or 0) for r in self.held[place]]
+            left = [r for r, at_ns in times if begin_ns <= at_ns <= ask.to_ns][: ask.most]
+            more = b"%d" % (left[10].source_ns or 0) if len(left) > 10 else None
+            return Told(0, left[:10], more)
+
+    equal = [reading(FROM + 5 * S, float(n)) for n in range(35)]
+    world = ByTime({0: [*seconds(0, 105), *equal, *seconds(110, 300)]})
+    pages = world.read(FROM, TO)
+    assert lacking(pages) == [(FROM + 5 * S, FROM + 10 * S, TORN, ())]
+    assert world.requests < 50
 
 
 def test_a_repeated_continuation_point_ends_and_is_told() -> None:
@@ -468,6 +489,13 @@ def test_a_call_that_is_refused_after_it_was_resumed_is_asked_again() -> None:
 
     world = Refusing({0: seconds(0, 500)}, page=100, odd=frozenset({"cut_off"}))
     right(world, world.read(FROM, TO, Pace.begin(100, 3600 * S, 100)))
+
+
+def test_a_node_that_takes_too_many_requests_before_the_slice_begins_is_given_up() -> None:
+    world = World({0: seconds(0, 500)}, page=1, reverse="none")
+    from_ns = START + 450 * S
+    pages = world.read(from_ns, from_ns + 10 * S, overlap_ns=449 * S)
+    assert lacking(pages) == [(from_ns, from_ns + 10 * S, ENDLESS, ())]
 
 
 def test_a_server_that_fills_every_page_with_one_time_comes_to_an_end() -> None:

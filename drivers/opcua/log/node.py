@@ -140,17 +140,17 @@ class NodeRead:
         else:
             self._notice_steps(stamps)
         self._page_ns = min(stamps, default=self._page_ns)
-        new = False
+        brought: dict[int, Reading] = {}
         for reading in reversed(readings) if descending else readings:
             at_ns = reading.source_ns
             if at_ns is None or reading.status & SEVERITY_AND_CODE in _NO_BOUND:
                 continue
-            if not self._wanted(at_ns):
-                continue
-            if self.found.get(at_ns) != reading:
-                new = True
-                self.found[at_ns] = reading
-            self._newest_ns = max(at_ns, self._newest_ns or at_ns)
+            if self._wanted(at_ns):
+                brought[at_ns] = reading
+        new = any(self.found.get(at_ns) != reading for at_ns, reading in brought.items())
+        self.found |= brought
+        if brought:
+            self._newest_ns = max(*brought, self._newest_ns or 0)
         return new
 
     def _notice_steps(self, stamps: Sequence[int]) -> None:
