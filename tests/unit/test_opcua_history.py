@@ -38,7 +38,7 @@ from drivers.opcua.log.ops import (
     told_time,
 )
 from drivers.opcua.log.pages import NOT_HELD, NOT_RUNNING, TORN
-from drivers.opcua.log.slices import OBSERVATIONS_MAX, Pace
+from drivers.opcua.log.slices import OBSERVATIONS_MAX, VALUES_PER_CALL, Pace
 from drivers.opcua.observe import Reading
 from drivers.opcua.settings import OpcUaDevice, review
 from drivers.opcua.values import Builtin
@@ -131,6 +131,14 @@ def test_a_server_that_goes_on_by_time_can_not_go_past_a_full_page_of_one_time()
     assert world.requests < 50
 
 
+def test_what_was_torn_before_a_slice_is_known_again_from_the_next_value_on() -> None:
+    equal = [reading(FROM + 58 * S, float(n)) for n in range(35)]
+    world = World({0: [*seconds(0, 158), *equal, *seconds(159, 300)]}, page=10)
+    world.odd = frozenset({"cut_off"})
+    pages = world.read(FROM, TO, Pace.begin(10, 60 * S, 5))
+    assert lacking(pages) == [(FROM + 58 * S, FROM + 59 * S, TORN, ())]
+
+
 def test_a_repeated_continuation_point_ends_and_is_told() -> None:
     world = World({0: seconds(0, 500)}, page=20, odd=frozenset({"repeat_point"}))
     pace = Pace.begin(20, 3600 * S, 5)
@@ -181,8 +189,9 @@ def test_a_read_that_breaks_off_lacks_the_rest_until_the_next_value() -> None:
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_few_continuation_points_mean_few_nodes_at_once(most: int) -> None:
     held = {place: seconds(place, 500) for place in range(6)}
-    world = World(held, page=40, points_max=most)
-    right(world, world.read(FROM, TO, Pace.begin(40, 3600 * S, 100)))
+    for bounds in (False, True):  # with bounds nothing else told before how many there are
+        world = World(held, page=40, points_max=most)
+        right(world, world.read(FROM, TO, Pace.begin(40, 3600 * S, 100), bounds=bounds))
 
 
 def test_no_continuation_point_at_all_means_slices_that_need_none() -> None:
@@ -201,7 +210,7 @@ def test_too_many_nodes_or_values_are_asked_for_in_smaller_calls() -> None:
     world = World({0: seconds(0, 500)}, refusals=[TOO_MANY] * 4)
     pace = Pace.begin(1_000, 3600 * S, 100)
     right(world, world.read(FROM, TO, pace))
-    assert (pace.nodes, pace.most) == (10, 62)
+    assert (pace.nodes, pace.most) == (20, 3)
     with pytest.raises(LogUnavailable, match="nothing smaller"):
         World({0: seconds(0, 500)}, refusals=[TOO_MANY] * 40).read(FROM, TO)
 
@@ -316,16 +325,16 @@ def test_much_history_is_read_in_slices_that_fit_and_pages_that_fit() -> None:
     assert max(len(page.observations) for page in pages) <= 2_000
     total = sum(len(page.observations) for page in pages)
     assert total == 30 * 1_800
-    assert max(len(ask.places) for ask in world.asks) == 10
-    fetched = len(world.asks) * 10 * 1_000
-    assert OBSERVATIONS_MAX < total < fetched
+    assert max(len(ask.places) for ask in world.asks) == 20
+    assert total > OBSERVATIONS_MAX
+    assert len(world.asks) < 3 * total / VALUES_PER_CALL
 
 
 def test_many_observations_of_one_time_stay_on_one_page() -> None:
     held = {0: [Reading([float(n)] * 2_100, Builtin.DOUBLE, 1, 0, FROM + n * S) for n in range(4)]}
     pages = World(held).read(FROM, FROM + 10 * S, decoders={0: decoder(0, *range(2_100))})
     joined(pages, FROM, FROM + 10 * S)
-    assert [len(page.observations) for page in pages] == [2_100] * 4
+    assert [n for page in pages if (n := len(page.observations))] == [2_100] * 4
 
 
 def test_elements_of_an_array_are_told_when_they_change() -> None:

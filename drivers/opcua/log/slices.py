@@ -32,10 +32,12 @@ from gateway.driver import LogPage
 from gateway.errors import LogUnavailable, Refused, ReplyTimeout
 from gateway.model import NS_PER_S, is_bad
 
-OBSERVATIONS_MAX: Final = 20_000
-"""In one slice, about: ten pages of the journal."""
+OBSERVATIONS_MAX: Final = 4_000
+"""In one slice, about: they are decoded in one go, and live polling waits meanwhile."""
 SLICE_MIN_NS: Final = NS_PER_S
-VALUES_PER_CALL: Final = 10_000
+VALUES_PER_CALL: Final = 1_000
+"""The library decodes an answer in one go, too, at some 40 us a value."""
+NODES_PER_CALL: Final = 20
 MOST_MIN: Final = 2
 """Of one value a page nobody could tell whether it is the last."""
 TIMEOUTS_MAX: Final = 3
@@ -63,8 +65,8 @@ class Pace:
     @staticmethod
     def begin(page: int, slice_ns: int, nodes_max: int) -> Pace:
         """`nodes_max` is what the server grants to one call."""
-        most = max(MOST_MIN, page)
-        nodes = max(1, min(nodes_max, VALUES_PER_CALL // most))
+        nodes = max(1, min(nodes_max, NODES_PER_CALL))
+        most = max(MOST_MIN, min(page, VALUES_PER_CALL // nodes))
         longest_ns = max(slice_ns, SLICE_MIN_NS)
         return Pace(nodes, most, longest_ns, longest_ns)
 
