@@ -267,7 +267,7 @@ class Pager:
         ]
         self._lacks = [
             Lacking(max(a - by_ns, self.from_ns), b - by_ns, why)
-            for a, b, why in self._lacks
+            for a, b, why, _ in self._lacks
             if b - by_ns > self.from_ns
         ]
         if self._last_ns is not None:
