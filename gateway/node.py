@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,13 @@ class NodeView:
         """One screen's worth: the node and its peer, the journal, each device."""
         now_ns, live = self._clock.utc_ns(), self._running.live
         main = self.keeper.is_main
-        through_ns = self._collector.coverage.through_ns if main else self._journal.coverage_end_ns
+        if main:
+            coverage = self._collector.coverage
+            through_ns, complete_ns = coverage.through_ns, coverage.complete_ns
+            behind: Mapping[tuple[str, str], int] = coverage.behind
+        else:
+            through_ns, behind = self._journal.coverage_end_ns, self._journal.behind
+            complete_ns = min((through_ns, *behind.values()))
         pair = self.keeper.machine.status(self._clock.monotonic_ns())
         pair["links_carry"], pair["witness_vote"] = pair.pop("links"), pair.pop("witness")
         since_ns = now_ns - pair["role_age_ms"] * NS_PER_MS
@@ -94,7 +100,9 @@ class NodeView:
             "endpoint_open": self._running.server.is_open,
             "insecure": self._node.opcua.insecure,
             "points": len(live.points),
-            "complete_through": format_time(through_ns),
+            "complete_through": format_time(complete_ns),
+            "claimed_through": format_time(through_ns),
+            "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,
             "conflicts": self._journal.conflicts,
             "revision": self._revisions.status(),

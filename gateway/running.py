@@ -272,7 +272,8 @@ class Running:
         """
         if self.field.polling:
             collector = self.field.collector
-            collector.store_failed(collector.coverage.through_ns if since_ns is None else since_ns)
+            told_ns = collector.coverage.complete_ns
+            collector.store_failed(told_ns if since_ns is None else min(since_ns, told_ns))
 
     def partition_began(self) -> None:
         """A new file stands alone: state all that is in force."""

@@ -172,10 +172,10 @@ class Collector:
         self._claiming = asyncio.create_task(self._claim(), name="coverage")
 
     async def _claim(self) -> None:
-        """Each second, on the second, say what is complete."""
+        """Four times a second, by the clock, say what is complete."""
         clock = self._house.clock
         while True:
-            await asyncio.sleep((NS_PER_S - clock.utc_ns() % NS_PER_S) / NS_PER_S)
+            await asyncio.sleep(self.coverage.wait_ns(clock.utc_ns()) / NS_PER_S)
             self.outcomes.record(clock.utc_ns())
 
     def _took(self, poller: Poller, job: Job, scan: Scan) -> None:
@@ -317,7 +317,7 @@ class Collector:
         if not self.polling:
             return
         now_ns = self._house.clock.utc_ns()
-        self.outcomes.record(now_ns - step_ns)
+        self.outcomes.record(now_ns - step_ns, Cause.CLOCK)
         since_ns = min(now_ns, self.coverage.through_ns)
         self.outcomes.begin(since_ns, 0)
         self.coverage.failed_all(Cause.CLOCK, since_ns)

@@ -26,6 +26,7 @@ STATE_STYLES = {
     "idle": "dim",
 }
 DIFFERENCES_SHOWN = 3
+BEHIND_SHOWN = 3
 SILENT_MS = 1_000
 COLUMN_MIN_WIDTH = 120
 """What a pipe gets: a table is not squeezed because nobody's terminal is there."""
@@ -126,6 +127,15 @@ def draw_pair(found: dict[str, Any]) -> list[str]:
     return lines + [f"  {text}" for text, holds in flags.items() if holds]
 
 
+def but_behind(found: dict[str, Any]) -> str:
+    """The classes that are complete less far than the others."""
+    names = list(found["behind"])
+    more = f" and {len(names) - BEHIND_SHOWN} more" if len(names) > BEHIND_SHOWN else ""
+    if not names:
+        return ""
+    return f" but {', '.join(names[:BEHIND_SHOWN])}{more} (all: {found['complete_through']})"
+
+
 def draw_status(found: dict[str, Any]) -> RenderableType:
     """The one screen of `hotpair status`."""
     insecure = "  INSECURE: open to all on loopback" if found["insecure"] else ""
@@ -137,7 +147,7 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         f" ({found['why']})  term {found['term']}",
         f"{found['endpoint']}{closed}{insecure}",
         f"{found['points']} points, revision {revision['running']}, "
-        f"complete through {found['complete_through']}{storing}",
+        f"complete through {found['claimed_through']}{but_behind(found)}{storing}",
         *draw_pair(found),
         *(text for text in (revision["differs"], revision["not_able"]) if text),
     ]

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.journal.coverage import complete_ns
 from gateway.journal.damage import DamageReports
 from gateway.journal.database import Ballast, is_damage, is_full, probe, size_of
 from gateway.journal.holdings import EMPTY_HOLDING
 from gateway.journal.partition_file import Partition
 from gateway.journal.partitions import HistorySettings
-from gateway.journal.records import EMPTY_DIGEST, Loss
+from gateway.journal.records import EMPTY_DIGEST, Coverage, Loss
 from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import Sinks
 from gateway.journal.state import StateFile
@@ -48,7 +49,7 @@ class StoreCare:
         self.sinks = Sinks(on_event)
         self.store_failed_since_ns: int | None = None
         self.floor_ns: int | None = None
-        self.through_ns: int | None = None
+        self.claim: Coverage | None = None
         self.settings = settings
         self._shelf = shelf
         self._state = state
@@ -91,8 +92,9 @@ class StoreCare:
             self._shed()
             return
         # What was stored after the last claim is claimed by nobody: the failure reaches back to it.
-        oldest_ns = self._pending.oldest_claim_ns(now_ns)
-        self.store_failed_since_ns = min(oldest_ns, self.through_ns or oldest_ns)
+        self.store_failed_since_ns = self._pending.oldest_claim_ns(now_ns)
+        if self.claim is not None:
+            self.store_failed_since_ns = min(self.store_failed_since_ns, complete_ns(self.claim))
         self._failed_reigning = self.reigns
         what = "the disk is full" if is_full(error) else f"the store failed ({error})"
         self._on_event(950, f"{what}: history pauses under a declared gap, live values go on")

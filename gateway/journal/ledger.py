@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.journal.coverage import Except, Lost, Run, cause_of
+from gateway.journal.coverage import Except, Lost, OwnRun, Run, cause_of
+from gateway.journal.database import has_table
 from gateway.journal.history import Files, FileView
 from gateway.journal.records import EMPTY_DIGEST, Event, chain, decode
 from gateway.journal.schema import nonce_text, record_id, split_record_id
@@ -21,7 +22,7 @@ class Declared(NamedTuple):
     """What the records say about a device's coverage."""
 
     scan_classes: list[str]
-    runs: list[Run]
+    runs: list[Run | OwnRun]
     holes: list[Except]
     losses: list[Lost]
 
@@ -31,7 +32,7 @@ def coverage(
 ) -> Declared:
     """What was declared about a device for [from, to)."""
     classes: set[str] = set()
-    runs: list[Run] = []
+    runs: list[Run | OwnRun] = []
     holes: list[Except] = []
     losses: list[Lost] = []
     for view in views:
@@ -49,6 +50,7 @@ def coverage(
                 (from_ns, to_ns),
             ).fetchall():
                 runs.append(Run(files.term(view, term_id), revision, since_ns, through_ns))
+            runs += _own_runs(files, view, connection, device, from_ns, to_ns)
             for term_id, scan_class, cause, start_ns, end_ns in connection.execute(
                 "SELECT term_id, scan_class, cause, from_ns, to_ns FROM hole"
                 " WHERE device = ? AND to_ns > ? AND from_ns < ?",
@@ -66,6 +68,27 @@ def coverage(
         except (sqlite3.Error, ValueError) as error:
             files.broken(view, str(error))
     return Declared(sorted(classes), runs, holes, losses)
+
+
+def _own_runs(
+    files: Files,
+    view: FileView,
+    connection: sqlite3.Connection,
+    device: str,
+    from_ns: int,
+    to_ns: int,
+) -> list[OwnRun]:
+    """Of a device, in one file; a file that an earlier version sealed has no such table."""
+    if not has_table(connection, "own_run"):
+        return []
+    return [
+        OwnRun(files.term(view, term_id), revision, device, *rest)
+        for term_id, revision, *rest in connection.execute(
+            "SELECT term_id, revision, scan_class, from_ns, to_ns, since_ns, through_ns"
+            " FROM own_run WHERE device = ? AND to_ns > ? AND min(since_ns, from_ns) < ?",
+            (device, from_ns, to_ns),
+        ).fetchall()
+    ]
 
 
 def events(

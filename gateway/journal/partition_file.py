@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.journal.columns import Columns, pack
-from gateway.journal.database import Database, connect_reader, execute
+from gateway.journal.database import Database, connect_reader, execute, has_table
 from gateway.journal.holdings import Holdings, Stretch, without
 from gateway.journal.partitions import PartitionKey
 from gateway.journal.records import EMPTY_DIGEST
@@ -128,14 +128,7 @@ class Flush:
             for term in self.flushed.terms:
                 self._number(terms, term)
             self._held = partition.held
-        self.state = PartitionState(
-            terms,
-            partition.state.runs,
-            partition.state.holes,
-            partition.state.scans,
-            partition.state.next_run,
-            partition.state.next_hole,
-        )
+        self.state = replace(partition.state, terms=terms)
         self._meta = self._meta_rows(terms) if last else []
 
     def _number(self, terms: dict[Term, int], term: Term) -> int:
@@ -239,8 +232,12 @@ def _state(connection: sqlite3.Connection) -> PartitionState:
     }
     (runs,) = connection.execute("SELECT coalesce(max(run_id), 0) FROM run").fetchone()
     (holes,) = connection.execute("SELECT coalesce(max(hole_id), 0) FROM hole").fetchone()
+    own_runs = 0
+    if has_table(connection, "own_run"):
+        found = connection.execute("SELECT coalesce(max(own_run_id), 0) FROM own_run")
+        (own_runs,) = found.fetchone()
     scans = frozenset(connection.execute("SELECT device, scan_class FROM scan").fetchall())
-    return PartitionState(terms, {}, {}, scans, runs + 1, holes + 1)
+    return PartitionState(terms, {}, {}, {}, scans, runs + 1, holes + 1, own_runs + 1)
 
 
 def _read_stretches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal import history, ledger
-from gateway.journal.coverage import Lost, Ruled
+from gateway.journal.coverage import Lost, Ruled, lagging
 from gateway.journal.coverage import gaps as gaps_of
 from gateway.journal.kept import Head
 from gateway.journal.opening import Parts
@@ -21,6 +21,8 @@ from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Positio
 
 _HORIZON_NS: Final = 5 * NS_PER_S
 _RECORDS_MAX: Final = 10_000
+Key = tuple[str, str]
+"""(device, scan class)."""
 T = TypeVar("T")
 
 
@@ -147,15 +149,18 @@ class JournalReading:
             )
         )
         now_ns = self._clock.utc_ns()
-        horizon_ns = self._horizon_ns(now_ns)
+        horizon_ns, behind = self._horizon(now_ns)
         losses = list(found.losses)
         failed_ns = self._writer.store_failed_since_ns
         if failed_ns is not None and self._writer.reigns:
-            horizon_ns = now_ns
+            horizon_ns, behind = now_ns, {}
             losses.append(Lost(Cause.STORE, failed_ns, now_ns))
         born_ns = self._kept.born_ns
         begin_ns = from_ns if born_ns is None else max(from_ns, born_ns)
-        window = (begin_ns, max(begin_ns, min(to_ns, horizon_ns)))
+
+        def window(scan_class: str) -> tuple[int, int]:
+            end_ns = min(to_ns, behind.get((device, scan_class), horizon_ns))
+            return begin_ns, max(begin_ns, end_ns)
 
         def configured(term: Term, revision: int) -> bool:
             return self._kept.has_device(revision, term, device)
@@ -166,7 +171,7 @@ class JournalReading:
             for gap in gaps_of(
                 device,
                 scan_class,
-                window,
+                window(scan_class),
                 found.runs,
                 found.holes,
                 losses,
@@ -176,15 +181,22 @@ class JournalReading:
             )
         ]
 
-    def _horizon_ns(self, now_ns: int) -> int:
-        """Up to when coverage can be expected to be here."""
-        writer = self._writer
+    def _horizon(self, now_ns: int) -> tuple[int, Mapping[Key, int]]:
+        """Up to when coverage can be expected to be here, and for which classes only up to when."""
+        writer, behind = self._writer, self.behind
         if writer.reigns:
-            return max(writer.through_ns or self._term_opened_ns, now_ns - _HORIZON_NS)
-        heard_ns = writer.adopted_coverage_ns
-        if heard_ns is not None and abs(now_ns - heard_ns) < _HORIZON_NS:
-            return writer.coverage_end_ns
-        return max(writer.coverage_end_ns, now_ns - _HORIZON_NS)
+            end_ns = self._term_opened_ns if writer.claim is None else writer.claim.through_ns
+            fresh = end_ns > now_ns - _HORIZON_NS
+        else:
+            end_ns, heard_ns = writer.coverage_end_ns, writer.adopted_coverage_ns
+            fresh = heard_ns is not None and abs(now_ns - heard_ns) < _HORIZON_NS
+        return (end_ns, behind) if fresh else (max(end_ns, now_ns - _HORIZON_NS), {})
+
+    @property
+    def behind(self) -> Mapping[Key, int]:
+        """The classes that the newest coverage record claims less far than others: how far."""
+        claim = self._writer.claim or self._writer.newest_claim
+        return {} if claim is None else lagging(claim)
 
     async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point that has any: what the live table starts from."""

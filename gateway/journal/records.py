@@ -59,13 +59,29 @@ class Hole(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cause: str
 
 
+class Behind(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A class that its coverage record claims in [since, through) of its own, for it lags.
+
+    Or it did in the record before: `since_ns` is how far the records before this one claimed.
+    """
+
+    device: str
+    scan_class: str
+    since_ns: Int64
+    through_ns: Int64
+
+
 class Coverage(msgspec.Struct, tag="c", array_like=True, frozen=True, gc=False):
-    """All classes of all devices of `revision` are complete in [since, through) except holes."""
+    """All classes of all devices of `revision` are complete in [since, through) except holes.
+
+    Those in `behind` are complete in a stretch of their own instead, except holes.
+    """
 
     revision: Int64
     since_ns: Int64
     through_ns: Int64
     holes: tuple[Hole, ...] = ()
+    behind: tuple[Behind, ...] = ()
 
 
 class Role(msgspec.Struct, tag="r", array_like=True, frozen=True, gc=False):

@@ -50,6 +50,7 @@ from gateway.journal.records import Loss, Record
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_SCAN,
+    PARTITION_ADDED,
     PARTITION_TABLES,
     PartitionState,
     Statement,
@@ -117,6 +118,8 @@ class Shelf(Views):
             loaded = await asyncio.to_thread(load_sealed, path)
             if loaded is None:
                 database = await open_writer(path, PARTITION_TABLES, "NORMAL")
+                added: list[Statement] = [(sql, [()]) for sql in PARTITION_ADDED]
+                await database.run(partial(execute, statements=added))
                 loaded = await database.run(load)
         except (sqlite3.DatabaseError, *UNDECODABLE) as error:
             if database is not None:

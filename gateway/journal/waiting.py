@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import JournalError, StoreFull
+from gateway.journal.coverage import oldest_ns
 from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Record, encode
 from gateway.model import Position, Term
 
@@ -108,7 +109,7 @@ class WaitingLine:
             if isinstance(waiting.body, Batch):
                 times.append(waiting.body.requested_ns)
             elif isinstance(waiting.body, Coverage):
-                times.append(waiting.body.since_ns)
+                times.append(oldest_ns(waiting.body))
         return min(times)
 
     def shed(self, term: Term) -> list[Record]:

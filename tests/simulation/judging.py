@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.acquisition.schedule import next_instant, phase_of
-from gateway.journal.coverage import Except, Intervals, Lost, Run, cause_of, gaps, streams
+from gateway.journal.coverage import Except, Intervals, Lost, OwnRun, Run, cause_of, gaps, streams
 from gateway.journal.reconstruct import Reconstruction, reading_order
 from gateway.journal.records import Batch
 from gateway.model import (
@@ -40,7 +40,7 @@ TOLD_MAX = 5
 class Told(NamedTuple):
     """What one node's files say of the whole run."""
 
-    runs: list[Run]
+    runs: list[Run | OwnRun]
     holes: list[Except]
     losses: list[Lost]
     rows: dict[str, list[HistoryRow]]
@@ -77,10 +77,17 @@ def read(process: Process) -> Told:
         term_id: Term(number, node, int(nonce, 16))
         for term_id, number, node, nonce in database.execute("SELECT * FROM term")
     }
-    runs = [
+    runs: list[Run | OwnRun] = [
         Run(terms[term_id], revision, since_ns, through_ns)
         for term_id, revision, since_ns, through_ns in database.execute(
             "SELECT term_id, revision, since_ns, through_ns FROM run"
+        )
+    ]
+    runs += [
+        OwnRun(terms[term_id], revision, device, scan_class, *stretches)
+        for term_id, revision, device, scan_class, *stretches in database.execute(
+            "SELECT term_id, revision, device, scan_class, from_ns, to_ns, since_ns, through_ns"
+            " FROM own_run"
         )
     ]
     holes = [

@@ -55,8 +55,8 @@ class Plant:
         self.truth: dict[int, int] = {}
 
     def _store(self, since_ns: int | None) -> None:
-        back_ns = self.collector.coverage.through_ns
-        self.collector.store_failed(back_ns if since_ns is None else since_ns)
+        told_ns = self.collector.coverage.complete_ns
+        self.collector.store_failed(told_ns if since_ns is None else min(since_ns, told_ns))
 
     def append(self, body: Body) -> asyncio.Future[Any]:
         self.waiting.append(self.journal.append(body))
