@@ -111,7 +111,7 @@ class StoreCare:
         await self._shelf.replace_damaged(partition, why, now_ns, self.reigns)
         self._declare_losses()
         if in_use:
-            self._pending.refuse_coverage()
+            self._pending.refuse_claims()
             self._resumed_ns = now_ns
             self.sinks.store_changed(None)
             self.sinks.partition_began()

@@ -11,11 +11,13 @@ from typing import Any, Final, TypeVar
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal import history, ledger
-from gateway.journal.coverage import Lost, Ruled, lagging
+from gateway.journal.coverage import Lost, Ruled, lagging, withdrawn
 from gateway.journal.coverage import gaps as gaps_of
+from gateway.journal.fills import Written, states
+from gateway.journal.history import FileView
 from gateway.journal.kept import Head
 from gateway.journal.opening import Parts
-from gateway.journal.records import Adopted, Audit, Event, Maintenance, Revision, Role
+from gateway.journal.records import Adopted, Audit, Event, Fill, Maintenance, Revision, Role
 from gateway.journal.state import kept_records, kept_summary, newest_kept
 from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
 
@@ -68,7 +70,7 @@ class JournalReading:
         return self._kept.diverged
 
     @property
-    def floor_ns(self) -> int:
+    def begins_ns(self) -> int:
         """History begins here: what was before retention let go of, or before there was a site."""
         born_ns = self._kept.born_ns
         return max(self._writer.floor_ns or 0, self._clock.utc_ns() if born_ns is None else born_ns)
@@ -140,14 +142,16 @@ class JournalReading:
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The stretches of [from, to) that coverage does not cover, by scan class, in order.
 
-        What is yet to be declared (the newest seconds; on a Standby, what its Main has yet to
-        send) is not a gap, nor is the time before the site's first revision.
+        Each with its cause, and with what windback made of it (`fills.states`). What is yet to be
+        declared (the newest seconds; on a Standby, what its Main has yet to send) is not a gap, nor
+        is the time before the site's first revision.
         """
-        found = await self._ask(
-            lambda: partial(
-                ledger.coverage, self._reader, self._shelf.files(), device, from_ns, to_ns
-            )
-        )
+
+        def told(files: Sequence[FileView]) -> tuple[ledger.Declared, list[Written]]:
+            asked = (self._reader, files, device, from_ns, to_ns)
+            return ledger.coverage(*asked), ledger.fills(*asked)
+
+        found, fills = await self._ask(lambda: partial(told, self._shelf.files()))
         now_ns = self._clock.utc_ns()
         horizon_ns, behind = self._horizon(now_ns)
         losses = list(found.losses)
@@ -165,7 +169,7 @@ class JournalReading:
         def configured(term: Term, revision: int) -> bool:
             return self._kept.has_device(revision, term, device)
 
-        return [
+        missing = [
             gap
             for scan_class in found.scan_classes
             for gap in gaps_of(
@@ -180,6 +184,17 @@ class JournalReading:
                 rulings=self._kept.rulings,
             )
         ]
+        return states(missing, fills, withdrawn(self._kept.rulings))
+
+    async def fills(self, device: str, from_ns: int, to_ns: int) -> list[Fill]:
+        """What was judged of a device's log for [from, to), in the order of term and seq.
+
+        Of two that speak of the same the later one in the list was written later.
+        """
+        found = await self._ask(
+            lambda: partial(ledger.fills, self._reader, self._shelf.files(), device, from_ns, to_ns)
+        )
+        return [written.fill for written in found]
 
     def _horizon(self, now_ns: int) -> tuple[int, Mapping[Key, int]]:
         """Up to when coverage can be expected to be here, and for which classes only up to when."""
