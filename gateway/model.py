@@ -255,6 +255,7 @@ class Gap(NamedTuple):
 
     `state` is that of its worst point (open, lost, coarse, filled, in this order); `points` names
     the device's points in that state where others of the class are better off, and `why` says why.
+    `resolution_ns` is that of the log where any point of the class is coarse.
     """
 
     device: str
@@ -265,6 +266,7 @@ class Gap(NamedTuple):
     state: GapState = GapState.OPEN
     why: str = ""
     points: tuple[str, ...] = ()
+    resolution_ns: int = 0
 
 
 # ------------------------------------------------------------------ quantities as people write them

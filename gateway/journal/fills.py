@@ -44,6 +44,7 @@ class Judged(NamedTuple):
     state: GapState
     term: Term
     why: str
+    resolution_ns: int
 
 
 def kind_of(text: str) -> GapState:
@@ -90,8 +91,9 @@ class _Part(NamedTuple):
     from_ns: int
     to_ns: int
     state: GapState
-    points: tuple[str, ...]
     why: str
+    points: tuple[str, ...]
+    resolution_ns: int
 
 
 def _cut(gap: Gap, parts: Sequence[_Part]) -> Iterator[Gap]:
@@ -106,8 +108,14 @@ def _cut(gap: Gap, parts: Sequence[_Part]) -> Iterator[Gap]:
         start_ns, end_ns = max(part.from_ns, at_ns), min(part.to_ns, gap.to_ns)
         if at_ns < start_ns:
             yield gap._replace(from_ns=at_ns, to_ns=start_ns)
+        _, _, state, why, points, resolution_ns = part
         yield gap._replace(
-            from_ns=start_ns, to_ns=end_ns, state=part.state, why=part.why, points=part.points
+            from_ns=start_ns,
+            to_ns=end_ns,
+            state=state,
+            why=why,
+            points=points,
+            resolution_ns=resolution_ns,
         )
         at_ns = end_ns
     if at_ns < gap.to_ns:
@@ -174,12 +182,14 @@ def _worst(start_ns: int, end_ns: int, here: Sequence[tuple[tuple[str, ...], Jud
     worst = [(points, part) for points, part in here if part.state is state]
     whys = sorted({part.why for _, part in worst if part.why})
     names = sorted(point for points, _ in worst for point in points)
+    coarse = [part.resolution_ns for _, part in here if part.state is GapState.COARSE]
     return _Part(
         start_ns,
         end_ns,
         state,
-        () if len(worst) == len(here) else tuple(names),
         "; ".join(whys),
+        () if len(worst) == len(here) else tuple(names),
+        max(coarse, default=0),
     )
 
 
@@ -192,6 +202,7 @@ class _Layer(NamedTuple):
     state: GapState
     term: Term
     why: str
+    resolution_ns: int
 
 
 def _layers(written: Written, withdrawn: Mapping[Term, Intervals]) -> Iterator[_Layer]:
@@ -202,7 +213,7 @@ def _layers(written: Written, withdrawn: Mapping[Term, Intervals]) -> Iterator[_
         [(fill.from_ns, fill.to_ns)] if fill.from_ns < fill.to_ns else [],
         withdrawn.get(position.term, ()),
     ):
-        yield _Layer(start_ns, end_ns, key, state, position.term, fill.why)
+        yield _Layer(start_ns, end_ns, key, state, position.term, fill.why, fill.resolution_ns)
 
 
 def _topmost(layers: Iterable[_Layer]) -> list[Judged]:
@@ -219,7 +230,7 @@ def _topmost(layers: Iterable[_Layer]) -> list[Judged]:
             heapq.heappush(active, (tuple(-part for part in layer.key), layer))
         top = active[0][1]
         end_ns = min(top.to_ns, waiting[-1].from_ns) if waiting else top.to_ns
-        part = Judged(at_ns, end_ns, top.state, top.term, top.why)
+        part = Judged(at_ns, end_ns, *top[3:])
         if found and found[-1].to_ns == at_ns and found[-1][2:] == part[2:]:
             found[-1] = found[-1]._replace(to_ns=end_ns)
         else:

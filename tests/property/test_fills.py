@@ -29,6 +29,7 @@ class Told(NamedTuple):
     kind: str
     points: tuple[str, ...]
     why: str
+    resolution: int
 
 
 told = st.lists(
@@ -41,6 +42,7 @@ told = st.lists(
         st.sampled_from(["open", "lost", "coarse", "filled", "filled"]),
         st.sampled_from([("flow",), ("flow", "level"), ("level", "temp"), tuple(POINTS)]),
         st.sampled_from(["", "overwritten", "cleared"]),
+        st.integers(0, 2),
     ),
     max_size=8,
 )
@@ -65,7 +67,7 @@ def written(items: list[Told]) -> list[Written]:
     return [
         Written(
             Position(t.term, seq),
-            Fill("plc1", t.scan_class, "log", t.from_ns, t.to_ns, t.kind, t.points, 0, t.why),
+            Fill("plc1", t.scan_class, "log", *t[2:6], 0, t.why, t.resolution),
         )
         for seq, t in enumerate(items, 1)
     ]
@@ -73,10 +75,18 @@ def written(items: list[Told]) -> list[Written]:
 
 def dumb(
     fills: list[Written], point: str, at: int, out: dict[Term, Any]
-) -> tuple[GapState, Term, str] | None:
+) -> tuple[GapState, Term, str, int] | None:
     """What counts of one point at one instant, by looking at everything."""
     told = [
-        (BEST.index(GapState(f.kind)), p.term.number, p.term.nonce, p.seq, f.why, p.term)
+        (
+            BEST.index(GapState(f.kind)),
+            p.term.number,
+            p.term.nonce,
+            p.seq,
+            f.why,
+            p.term,
+            f.resolution_ns,
+        )
         for p, f in fills
         if point in f.points
         and f.from_ns <= at < f.to_ns
@@ -84,8 +94,8 @@ def dumb(
     ]
     if not told:
         return None
-    kind, *_, why, term = max(told)
-    return BEST[kind], term, why
+    kind, *_, why, term, resolution = max(told)
+    return BEST[kind], term, why, resolution
 
 
 def disjoint(gap_list: list[Gap]) -> list[Gap]:
@@ -122,6 +132,8 @@ def test_a_gap_is_as_bad_as_its_worst_point_whatever_the_order_of_arrival(
                 worst = [p for p, d in by_point.items() if d[0] is state]
                 assert gap.state is state
                 assert gap.points == (() if len(worst) == len(by_point) else tuple(worst))
+                coarse = [d[3] for d in by_point.values() if d[0] is GapState.COARSE]
+                assert gap.resolution_ns == max(coarse, default=0)
                 assert gap.why == "; ".join(sorted({by_point[p][2] for p in worst} - {""}))
     for one, other in pairwise(found):
         same = one.to_ns == other.from_ns and one[4:] == other[4:]
@@ -137,11 +149,7 @@ def test_of_one_point_the_best_kind_counts_and_then_the_higher_term(
     fills, out = written(items), withdrawn(ruling_list)
     for point in POINTS:
         found = judged(fills, point, out)
-        at_each = {
-            t: (part.state, part.term, part.why)
-            for part in found
-            for t in range(part.from_ns, part.to_ns)
-        }
+        at_each = {t: part[2:] for part in found for t in range(part.from_ns, part.to_ns)}
         assert at_each == {
             t: d for t in range(END + 1) if (d := dumb(fills, point, t, out)) is not None
         }
@@ -158,20 +166,37 @@ def test_where_fills_of_several_terms_overlap_the_best_kind_then_the_higher_term
     fills = [
         Written(Position(low, 7), Fill("d", "c", "log", 0, 20, "filled", ("p",), 1)),
         Written(Position(high, 3), Fill("d", "c", "log", 5, 10, "filled", ("p",), 2)),
-        Written(Position(high, 4), Fill("d", "c", "log", 15, 30, "coarse", ("p",), 2, "60 s")),
+        Written(Position(high, 4), Fill("d", "c", "log", 15, 30, "coarse", ("p",), 2, "60 s", 60)),
     ]
     assert judged(fills, "p") == [
-        Judged(0, 5, GapState.FILLED, low, ""),
-        Judged(5, 10, GapState.FILLED, high, ""),
-        Judged(10, 20, GapState.FILLED, low, ""),
-        Judged(20, 30, GapState.COARSE, high, "60 s"),
+        Judged(0, 5, GapState.FILLED, low, "", 0),
+        Judged(5, 10, GapState.FILLED, high, "", 0),
+        Judged(10, 20, GapState.FILLED, low, "", 0),
+        Judged(20, 30, GapState.COARSE, high, "60 s", 60),
     ]
     assert judged(fills, "q") == []
     gap = Gap("d", "c", 2, 40, Cause.LINK)
     assert states([gap], fills) == [
         gap._replace(to_ns=20, state=GapState.FILLED),
-        gap._replace(from_ns=20, to_ns=30, state=GapState.COARSE, why="60 s"),
+        gap._replace(from_ns=20, to_ns=30, state=GapState.COARSE, why="60 s", resolution_ns=60),
         gap._replace(from_ns=30),
+    ]
+
+
+def test_what_nothing_was_judged_of_is_open_before_between_and_after() -> None:
+    term = TERMS[0]
+    fills = [
+        Written(Position(term, seq), Fill("d", "c", "log", start, start + 5, "filled", ("p",), 1))
+        for seq, start in ((1, 10), (2, 20))
+    ]
+    gap = Gap("d", "c", 2, 40, Cause.LINK)
+    found = [(piece.from_ns, piece.to_ns, piece.state.value) for piece in states([gap], fills)]
+    assert found == [
+        (2, 10, "open"),
+        (10, 15, "filled"),
+        (15, 20, "open"),
+        (20, 25, "filled"),
+        (25, 40, "open"),
     ]
 
 
