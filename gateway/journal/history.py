@@ -1,4 +1,4 @@
-"""Reading history: plain functions over read-only connections, run in a reader's thread.
+"""Reading what is stored: plain functions over read-only connections, run in a reader's thread.
 
 A page merges the segments of all partitions with the tails, in the order (time, term, seq, index).
 Segments come in the order of their first sample, and reading stops as soon as no later segment can
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from gateway.journal.columns import Columns, rows, unpack
-from gateway.journal.coverage import Intervals, is_in
+from gateway.journal.coverage import Interval, Intervals, Ruled, is_in
+from gateway.journal.cursor import after as cursor_after
+from gateway.journal.cursor import beyond
 from gateway.journal.reconstruct import reading_order
+from gateway.journal.schema import named as named_term
 from gateway.model import HistoryPage, HistoryRow, Origin, Term
 
 PAGE_MAX: Final = 20_000
@@ -30,15 +33,46 @@ class FileView(NamedTuple):
     span: tuple[int, int] | None
 
 
+class Stream(NamedTuple):
+    """What one term observed; with None, what was wound back in whichever term."""
+
+    term: Term | None
+
+    def has(self, term: Term, origin: Origin) -> bool:
+        """Whether samples of a term and an origin are of it."""
+        if self.term is None:
+            return origin is Origin.WINDBACK
+        return term == self.term and origin is not Origin.WINDBACK
+
+
 class View(NamedTuple):
     """All that is known of one point, at one moment.
 
     `withdrawn` is what a ruling took out of the view: times of a term's samples (rules.md 7).
+    `contested` is where more than one stream may have samples, and `rulings` say who speaks there.
+    With `only` nothing is seen but one stream.
     """
 
     files: list[FileView]
     tails: list[tuple[Term, Origin, Columns]]
     withdrawn: Mapping[Term, Intervals]
+    contested: Sequence[Interval] = ()
+    rulings: Sequence[Ruled] = ()
+    only: Stream | None = None
+
+    def of(self, term: Term | None) -> View:
+        """The same of one stream alone."""
+        stream = Stream(term)
+        tails = [tail for tail in self.tails if stream.has(tail[0], tail[1])]
+        return self._replace(tails=tails, only=stream)
+
+
+class Segment(NamedTuple):
+    """Stored samples of one point, of one term and origin."""
+
+    term: Term
+    origin: Origin
+    columns: Columns
 
 
 class Files(Protocol):
@@ -49,6 +83,9 @@ class Files(Protocol):
 
     def term(self, view: FileView, term_id: int) -> Term:
         """The term that a file calls by this number."""
+
+    def segment(self, view: FileView, segment_id: int) -> Segment:
+        """A segment, as `read_segment` reads it; it may be remembered: it never changes."""
 
     def broken(self, view: FileView, why: str) -> None:
         """A file can't be read."""
@@ -79,10 +116,7 @@ def page(
     cursor: tuple[int, ...] | None,
     reverse: bool,
 ) -> HistoryPage:
-    """The samples in [from, to), at most `limit`; damaged files are reported and passed over.
-
-    The cursor is (time, term number, nonce, seq, index) of the last row given.
-    """
+    """The stored samples in [from, to), at most `limit`; damaged files are passed over."""
     limit = max(1, min(limit, PAGE_MAX))
     if cursor is not None:
         if reverse:
@@ -103,14 +137,16 @@ def page(
             if key_ns > (-edge_ns if reverse else edge_ns):
                 break
         if isinstance(block, FileView):
-            for number, part_block in enumerate(_segments(files, block, point, from_ns, to_ns)):
+            for number, part_block in enumerate(
+                _segments(files, view, block, point, from_ns, to_ns)
+            ):
                 _push(queue, part_block, reverse, number)
             continue
         part = _left(_load(files, block, from_ns, to_ns), view.withdrawn)
         if reverse:
             part.reverse()
         if cursor is not None and part:
-            part = _beyond(part, cursor, reverse)
+            part = beyond(part, cursor, reverse, reading_order)
         if found and part:
             last_ns, next_ns = found[-1].time_ns, part[0].time_ns
             in_order = in_order and (last_ns > next_ns if reverse else last_ns < next_ns)
@@ -120,7 +156,7 @@ def page(
     if len(found) < wanted:
         return HistoryPage(found, None)
     del found[limit:]
-    return HistoryPage(found, _cursor(found, cursor))
+    return HistoryPage(found, cursor_after(found, cursor, reading_order))
 
 
 def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
@@ -232,13 +268,32 @@ def _left(part: list[HistoryRow], withdrawn: Mapping[Term, Intervals]) -> list[H
     return [row for row in part if not is_in(intervals, row.time_ns)]
 
 
-def _segments(files: Files, file: FileView, point: str, from_ns: int, to_ns: int) -> list[_Block]:
-    """The segments of a point that overlap [from, to)."""
-    return _where(files, file, point, "last_ns >= :time AND first_ns < :to", from_ns, to_ns)
+def _segments(
+    files: Files, view: View, file: FileView, point: str, from_ns: int, to_ns: int
+) -> list[_Block]:
+    """The segments of a point that overlap [from, to), of the stream that the view shows."""
+    condition = "last_ns >= :time AND first_ns < :to"
+    named: dict[str, int | str] = {}
+    if view.only is not None and view.only.term is None:
+        condition += f" AND origin = {int(Origin.WINDBACK)}"
+    elif view.only is not None and view.only.term is not None:
+        term = view.only.term
+        condition += (
+            f" AND origin <> {int(Origin.WINDBACK)} AND term_id = (SELECT term_id FROM term"
+            " WHERE number = :number AND node = :node AND nonce = :nonce)"
+        )
+        named = named_term(term)
+    return _where(files, file, point, condition, from_ns, to_ns, named)
 
 
 def _where(
-    files: Files, file: FileView, point: str, condition: str, time_ns: int, to_ns: int = 0
+    files: Files,
+    file: FileView,
+    point: str,
+    condition: str,
+    time_ns: int,
+    to_ns: int = 0,
+    named: Mapping[str, int | str] = {},
 ) -> list[_Block]:
     """The segments of a point that fulfil a condition; none of a file that can't be read."""
     try:
@@ -249,7 +304,7 @@ def _where(
         described = connection.execute(
             "SELECT first_ns, last_ns, segment_id FROM segment INDEXED BY segment_by_point"
             f" WHERE point_id = :point AND segment_id <= :segments AND {condition}",
-            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns},
+            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns, **named},
         ).fetchall()
     except sqlite3.Error as error:
         files.broken(file, str(error))
@@ -266,47 +321,18 @@ def _load(files: Files, block: _Block, from_ns: int, to_ns: int) -> list[History
         return rows(block.columns, block.term, block.origin, from_ns, to_ns)
     assert block.file is not None
     try:
-        found = (
-            files.open(block.file)
-            .execute(
-                "SELECT term_id, origin, columns FROM segment WHERE segment_id = ?",
-                (block.segment_id,),
-            )
-            .fetchone()
-        )
-        term_id, origin, packed = found
-        term = files.term(block.file, term_id)
-        return rows(unpack(packed), term, Origin(origin), from_ns, to_ns)
+        segment = files.segment(block.file, block.segment_id)
     except (sqlite3.Error, ValueError, TypeError) as error:
         files.broken(block.file, str(error))
         return []
+    return rows(segment.columns, segment.term, segment.origin, from_ns, to_ns)
 
 
-def _beyond(part: list[HistoryRow], cursor: tuple[int, ...], reverse: bool) -> list[HistoryRow]:
-    """Without the rows that were given already; those of the cursor's own key are counted."""
-    key, given = cursor[:4], cursor[4]
-    kept: list[HistoryRow] = []
-    for index, row in enumerate(part):
-        if row.time_ns != cursor[0]:
-            return kept + part[index:]
-        own = reading_order(row)
-        if own == key:
-            given -= 1
-            if given < 0:
-                kept.append(row)
-        elif (own < key) if reverse else (own > key):
-            kept.append(row)
-    return kept
-
-
-def _cursor(given: list[HistoryRow], before: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Where the next page goes on: the last row's key, and how many of that key were given."""
-    key = reading_order(given[-1])
-    count = 0
-    for row in reversed(given):
-        if reading_order(row) != key:
-            break
-        count += 1
-    if count == len(given) and before is not None and before[:4] == key:
-        count += before[4]
-    return (*key, count)
+def read_segment(files: Files, view: FileView, segment_id: int) -> Segment:
+    """Read a segment of a file. Raises sqlite3.Error, ValueError, TypeError."""
+    term_id, origin, packed = (
+        files.open(view)
+        .execute("SELECT term_id, origin, columns FROM segment WHERE segment_id = ?", (segment_id,))
+        .fetchone()
+    )
+    return Segment(files.term(view, term_id), Origin(origin), unpack(packed))

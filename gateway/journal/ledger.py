@@ -13,8 +13,8 @@ from gateway.journal.database import has_table
 from gateway.journal.fills import Written
 from gateway.journal.history import Files, FileView
 from gateway.journal.kept import rank
-from gateway.journal.records import EMPTY_DIGEST, Event, Fill, chain, decode
-from gateway.journal.schema import nonce_text, record_id, split_record_id
+from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fill, chain, decode
+from gateway.journal.schema import SEQ_BITS, named, nonce_text, record_id, split_record_id
 from gateway.model import Position, Term
 
 _CHUNK: Final = 2_000
@@ -166,6 +166,27 @@ def events(
             files.broken(view, str(error))
     found.sort(key=lambda row: row[0])
     return [body for _, wire in found[:limit] if isinstance(body := decode(wire), Event)]
+
+
+def batch_at(files: Files, views: Sequence[FileView], position: Position) -> Batch | None:
+    """The batch at a position; None where it isn't (damage took it, its sample was saved)."""
+    for view in views:
+        try:
+            row = (
+                files.open(view)
+                .execute(
+                    "SELECT r.wire FROM term t JOIN record r ON r.record_id = (t.term_id << :bits)"
+                    " | :seq WHERE t.number = :number AND t.node = :node AND t.nonce = :nonce",
+                    {"bits": SEQ_BITS, "seq": position.seq} | named(position.term),
+                )
+                .fetchone()
+            )
+            if row is not None:
+                body = decode(row[0])
+                return body if isinstance(body, Batch) else None
+        except (sqlite3.Error, *UNDECODABLE) as error:
+            files.broken(view, str(error))
+    return None
 
 
 Piece = tuple[FileView, int, int]

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import JournalError
-from gateway.journal import history, ledger
+from gateway.journal import history, ledger, raw
 from gateway.journal.coverage import Lost, Ruled, lagging, withdrawn
 from gateway.journal.coverage import gaps as gaps_of
 from gateway.journal.fills import Written, states
@@ -116,27 +116,26 @@ class JournalReading:
         cursor: tuple[int, ...] | None = None,
         reverse: bool = False,
     ) -> HistoryPage:
-        """The samples in [from, to), oldest first, or newest first with `reverse`.
+        """The rows in [from, to), oldest first, or newest first with `reverse`.
 
-        A page holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
+        Every observation, and where streams meet the value that holds restated (`raw`). A page
+        holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
         """
         span = (from_ns, to_ns, limit, cursor, reverse)
         return await self._ask(
-            lambda: partial(history.page, self._reader, self._shelf.view(point), point, *span)
+            lambda: partial(raw.page, self._reader, self._shelf.view(point), point, *span)
         )
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
-        """The last sample at or before an instant, or None."""
+        """The last row at or before an instant, or None."""
         return await self._ask(
-            lambda: partial(
-                history.at_or_before, self._reader, self._shelf.view(point), point, time_ns
-            )
+            lambda: partial(raw.at_or_before, self._reader, self._shelf.view(point), point, time_ns)
         )
 
     async def after(self, point: str, time_ns: int) -> HistoryRow | None:
-        """The first sample after an instant, or None."""
+        """The first row after an instant, or None."""
         return await self._ask(
-            lambda: partial(history.after, self._reader, self._shelf.view(point), point, time_ns)
+            lambda: partial(raw.after, self._reader, self._shelf.view(point), point, time_ns)
         )
 
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:

@@ -5,16 +5,24 @@ coverage intervals the value in force is its newest sample, and the first poll o
 every point anew. So at each instant exactly one stream speaks: of those that cover it the winner
 of the arbitration between them, else the one of the higher term; and where none does, what was
 wound back.
+
+A raw read gives every observation of every stream, in order of time. Where several streams have
+something to say, one that does not speak (a node without its field that says Bad, an interval that
+ended) would hide the value that holds, if rows are read as steps; so that value is *restated*.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.journal.coverage import Interval, Ruled, is_in, union
+from gateway.journal.cursor import Key
 from gateway.model import HistoryRow, Origin, Term
+
+_AFTER_ALL = 2**63 - 1
+"""Above every term's number."""
 
 
 class Held(NamedTuple):
@@ -22,6 +30,13 @@ class Held(NamedTuple):
 
     row: HistoryRow
     wound_back: bool
+
+
+class Shown(NamedTuple):
+    """A row of a raw read: as it was observed, or restated at the time that it has here."""
+
+    row: HistoryRow
+    restated: bool
 
 
 class Reconstruction:
@@ -51,6 +66,10 @@ class Reconstruction:
                 self._polled[row.position.term].append(row)
         covered = union(i for parts in self._by_term.values() for i in parts)
         self._covered_ends = [end for _, end in covered]
+        edges = {edge for parts in self._by_term.values() for part in parts for edge in part}
+        edges |= {edge for ruled in rulings for edge in (ruled.from_ns, ruled.to_ns)}
+        self._edges = sorted(edges)
+        self._speakers: dict[int, Term | None] = {}
 
     def at(self, time_ns: int) -> Held | None:
         """What the device held at an instant, or None where only a gap can be declared."""
@@ -63,36 +82,52 @@ class Reconstruction:
 
     def speaker(self, time_ns: int) -> Term | None:
         """The term whose stream speaks at an instant, or None where nobody covers it."""
+        part = bisect_right(self._edges, time_ns)
+        if part not in self._speakers:
+            self._speakers[part] = self._speaker(time_ns)
+        return self._speakers[part]
+
+    def _speaker(self, time_ns: int) -> Term | None:
         covering = [t for t, parts in self._by_term.items() if is_in(parts, time_ns)]
         ruled = [r for r in self._rulings if r.from_ns <= time_ns < r.to_ns]
         beaten = {r.loser for r in ruled if r.winner in covering}
         return next((t for t in covering if t not in beaten), next(iter(covering), None))
 
-    def raw_view(self, from_ns: int, to_ns: int) -> list[HistoryRow]:
-        """Every observation in [from, to), and the other stream's value where a stream ends.
+    def raw_view(self, from_ns: int, to_ns: int) -> list[Shown]:
+        """Every observation in [from, to), and what holds restated where they would hide it.
 
-        The restated row has the time of the end; its receipt and position stay those of the sample.
+        Read as steps, the rows say what `at` says at every instant from its row's time on: behind
+        a sample of a stream that does not speak, and where another stream begins to speak, the
+        value in force follows with that time; its receipt, origin and position stay those of the
+        sample. What was wound back is left out where somebody polled. A part of the view does not
+        depend on where it was cut.
         """
-        result = [row for row in self._rows if from_ns <= row.time_ns < to_ns]
-        for end, speaker in self._ends():
-            if not from_ns <= end < to_ns:
-                continue
-            held = self.at(end)
-            if held is None or held.wound_back:
-                continue
-            if held.row.position.term != speaker and held.row.time_ns < end:
-                result.append(held.row._replace(time_ns=end))
-        result.sort(key=reading_order)
+        low, high = (bisect_left(self._rows, t, key=time_of) for t in (from_ns, to_ns))
+        edges = self._edges[bisect_left(self._edges, from_ns) : bisect_left(self._edges, to_ns)]
+        result: list[Shown] = []
+        index = low
+        for at_ns in sorted({*edges, *map(time_of, self._rows[low:high])}):
+            last: HistoryRow | None = None
+            while index < high and (row := self._rows[index]).time_ns == at_ns:
+                index += 1
+                if row.origin is not Origin.WINDBACK or self.speaker(at_ns) is None:
+                    result.append(Shown(row, False))
+                    last = row
+            if (held := self._hidden(at_ns, last)) is not None:
+                result.append(Shown(held._replace(time_ns=at_ns), True))
         return result
 
-    def _ends(self) -> list[tuple[int, Term]]:
-        """Where the stream that speaks stops, and which it was."""
-        return [
-            (end, term)
-            for term, parts in self._by_term.items()
-            for _, end in parts
-            if self.speaker(end - 1) == term
-        ]
+    def _hidden(self, at_ns: int, last: HistoryRow | None) -> HistoryRow | None:
+        """The row in force at an instant, if steps up to `last` (or to before it) say otherwise."""
+        held = self.at(at_ns)
+        if held is None or held.row.time_ns > at_ns:
+            return None
+        if last is None:
+            before = self.at(at_ns - 1)
+            if before is None or before.row.time_ns >= at_ns:
+                return held.row
+            last = before.row
+        return None if _says_the_same(last, held.row) else held.row
 
     def _interval(self, term: Term, time_ns: int) -> Interval:
         return self._by_term[term][bisect_right(self._starts[term], time_ns) - 1]
@@ -105,7 +140,7 @@ class Reconstruction:
         device held it between request and reply (rules.md 1).
         """
         rows = self._polled[term]
-        index = bisect_right(rows, time_ns, key=lambda row: row.time_ns)
+        index = bisect_right(rows, time_ns, key=time_of)
         for row in reversed(rows[:index]):
             if row.received_ns >= interval[0]:
                 return row
@@ -118,7 +153,7 @@ class Reconstruction:
 
     def _wound_back(self, time_ns: int) -> HistoryRow | None:
         """The newest wound-back row of the same uncovered stretch."""
-        index = bisect_right(self._wound, time_ns, key=lambda row: row.time_ns) - 1
+        index = bisect_right(self._wound, time_ns, key=time_of) - 1
         if index < 0:
             return None
         row = self._wound[index]
@@ -128,10 +163,30 @@ class Reconstruction:
         return row
 
 
+def time_of(row: HistoryRow) -> int:
+    """The source time of a row."""
+    return row.time_ns
+
+
+def _says_the_same(one: HistoryRow, other: HistoryRow) -> bool:
+    return one is other or (
+        one.status == other.status
+        and type(one.value) is type(other.value)
+        and one.value == other.value
+    )
+
+
 def _rank(term: Term) -> tuple[int, int, str]:
     return term.number, term.nonce, term.node
 
 
-def reading_order(row: HistoryRow) -> tuple[int, int, int, int]:
+def reading_order(row: HistoryRow) -> Key:
     term = row.position.term
     return row.time_ns, term.number, term.nonce, row.position.seq
+
+
+def shown_order(shown: Shown) -> Key:
+    """The order of a raw read: what is restated comes last at its time."""
+    if shown.restated:
+        return shown.row.time_ns, _AFTER_ALL, 0, 0
+    return reading_order(shown.row)

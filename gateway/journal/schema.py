@@ -194,6 +194,11 @@ def nonce_text(term: Term) -> str:
     return f"{term.nonce:016x}"
 
 
+def named(term: Term) -> dict[str, int | str]:
+    """A term as the parameters of a statement: number, node, nonce."""
+    return {"number": term.number, "node": term.node, "nonce": nonce_text(term)}
+
+
 def transaction(
     records: Sequence[Record], at_ns: int, state: PartitionState
 ) -> tuple[list[Statement], PartitionState]:

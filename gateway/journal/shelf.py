@@ -147,6 +147,7 @@ class Shelf(Views):
             )
         )
         self._hold_again(self.partitions[-1], loaded.held.terms)
+        self.claims.take_all(loaded.claims)
 
     def _hold_again(self, partition: Partition, terms: Iterable[Term]) -> None:
         for term in terms:
@@ -182,7 +183,9 @@ class Shelf(Views):
         current = self.current
         if current.database is not None:
             known = current.held
-            current.state, current.held = await current.database.run(partial(reread, known))
+            work = partial(reread, known)
+            current.state, current.held, claims = await current.database.run(work)
+            self.claims.take_all(claims)
             self._hold_again(current, current.held.terms)
             await self.dealer.replay(current)
 
@@ -203,6 +206,7 @@ class Shelf(Views):
             current.held.note(position, digest)
             self.holdings.note(position, digest)
             self.dealer.deal_out(current, position, body)
+            self.claims.hear(position.term, body)
 
     # ------------------------------------------------------------------ rolling and flushing
 

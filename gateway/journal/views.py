@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from gateway.journal.columns import Columns
+from gateway.journal.contested import Claims
 from gateway.journal.coverage import withdrawn
 from gateway.journal.history import FileView, View
 from gateway.journal.kept import KeptState
@@ -22,6 +23,7 @@ class Views:
     def __init__(self, kept: KeptState) -> None:
         self._kept = kept
         self.partitions: list[Partition] = []
+        self.claims = Claims()
 
     @property
     def current(self) -> Partition:
@@ -34,7 +36,8 @@ class Views:
             if partition.frozen is not None:
                 tails += partition.frozen.columns_of(point)
             tails += partition.live.columns_of(point)
-        return View(self.files(), tails, withdrawn(self._kept.rulings))
+        rulings = self._kept.rulings
+        return View(self.files(), tails, withdrawn(rulings), self.claims.contested, rulings)
 
     def last_in_memory(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point among those that are still in memory."""

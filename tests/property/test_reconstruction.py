@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.journal.coverage import Interval, Ruled, union
-from gateway.journal.reconstruct import Reconstruction, reading_order
-from gateway.model import HistoryRow, Origin, Position, Term
+from gateway.journal.reconstruct import Reconstruction, Shown, reading_order, shown_order
+from gateway.model import HistoryRow, Origin, Position, Status, Term
 
 END = 24
 TERMS = [Term(1, "a", 1), Term(2, "a", 9), Term(2, "b", 5)]
@@ -94,22 +94,53 @@ def test_the_value_in_force_is_that_of_the_one_covering_stream(
 
 
 @given(rows, cover, rulings, instants, instants)
-def test_the_raw_view_holds_every_observation_and_restates_only_what_still_holds(
-    given_rows: list[HistoryRow], by_term: Cover, ruled: list[Ruled], start: int, end: int
+def test_the_raw_view_holds_every_observation_and_read_as_steps_says_what_held(
+    given_rows: list[HistoryRow], by_term: Cover, ruled: list[Ruled], start: int, cut: int
 ) -> None:
     reconstruction = Reconstruction(given_rows, by_term, ruled)
-    view = reconstruction.raw_view(start, end)
-    assert [reading_order(r) for r in view] == sorted(reading_order(r) for r in view)
-    observed = [r for r in given_rows if start <= r.time_ns < end]
-    restated = list(view)
-    for r in observed:
-        restated.remove(r)
-    ends = {e for parts in by_term.values() for _, e in parts}
-    for r in restated:
-        assert r.time_ns in ends
-        held = reconstruction.at(r.time_ns)
-        assert held is not None
-        assert (held.row.value, held.row.position) == (r.value, r.position)
+    view = reconstruction.raw_view(-1, END + 3)
+    assert view == sorted(view, key=shown_order)
+    assert [shown.row for shown in view if not shown.restated] == [
+        r
+        for r in given_rows
+        if r.origin is not Origin.WINDBACK or reconstruction.speaker(r.time_ns) is None
+    ]
+    for t in range(-1, END + 3):
+        held = reconstruction.at(t)
+        if held is not None and held.row.time_ns <= t:
+            step = [shown.row for shown in view if shown.row.time_ns <= t][-1]
+            assert (step.value, step.status) == (held.row.value, held.row.status)
+    for shown in view:
+        if shown.restated:
+            held = reconstruction.at(shown.row.time_ns)
+            assert held is not None
+            assert shown.row == held.row._replace(time_ns=shown.row.time_ns)
+    low, high = sorted((start, cut))
+    parts = [(-1, low), (low, high), (high, END + 3)]
+    assert [s for part in parts for s in reconstruction.raw_view(*part)] == view
+
+
+def shown_values(reconstruction: Reconstruction, from_ns: int, to_ns: int) -> list[tuple[int, Any]]:
+    return [(s.row.time_ns, s.row.value) for s in reconstruction.raw_view(from_ns, to_ns)]
+
+
+@given(rows, st.lists(st.tuples(instants, instants), max_size=4).map(union))
+def test_one_stream_alone_is_shown_as_it_is(
+    given_rows: list[HistoryRow], covered: list[Interval]
+) -> None:
+    """As it is journalled: each interval begins with a sample of its own, and order is kept."""
+    term = TERMS[0]
+    alone = [
+        r._replace(position=Position(term, n), received_ns=r.time_ns, origin=Origin.POLL)
+        for n, r in enumerate(given_rows)
+    ]
+    begun = [
+        HistoryRow(s, 7, 0, s, Origin.POLL, Position(term, 100 + n))
+        for n, (s, _) in enumerate(covered)
+    ]
+    whole = sorted([*alone, *begun], key=reading_order)
+    view = Reconstruction(whole, {term: covered}).raw_view(-1, END + 3)
+    assert view == [Shown(r, False) for r in whole]
 
 
 def test_where_the_higher_stream_ends_the_other_is_restated() -> None:
@@ -119,12 +150,20 @@ def test_where_the_higher_stream_ends_the_other_is_restated() -> None:
         HistoryRow(3, 20, 0, 3, Origin.POLL, Position(high, 1)),
     ]
     reconstruction = Reconstruction(history, {low: [(0, 10)], high: [(3, 6)]})
-    assert [(r.time_ns, r.value) for r in reconstruction.raw_view(0, 10)] == [
-        (1, 10),
-        (3, 20),
-        (6, 10),
-    ]
+    assert shown_values(reconstruction, 0, 10) == [(1, 10), (3, 20), (6, 10)]
     assert len(reconstruction.raw_view(0, 20)) == 3, "where all end, nothing is restated"
+
+
+def test_a_node_without_its_field_hides_nothing_of_the_other() -> None:
+    low, high = TERMS[0], TERMS[1]
+    bad = HistoryRow(3, None, Status.BAD_NO_COMMUNICATION, 3, Origin.POLL, Position(high, 1))
+    history = [HistoryRow(1, 10, 0, 1, Origin.POLL, Position(low, 1)), bad]
+    reconstruction = Reconstruction(history, {low: [(0, 10)]})
+    assert shown_values(reconstruction, 0, 10) == [(1, 10), (3, None), (3, 10)]
+    shown = reconstruction.raw_view(0, 10)[-1]
+    assert shown == Shown(history[0]._replace(time_ns=3), True), "with its own receipt and position"
+    same = Reconstruction([history[0], bad._replace(value=10, status=0)], {low: [(0, 10)]})
+    assert shown_values(same, 0, 10) == [(1, 10), (3, 10)], "who says the same hides nothing"
 
 
 def test_an_interval_speaks_only_by_what_was_learned_since_it_began() -> None:
@@ -153,11 +192,12 @@ def test_where_both_streams_cover_the_winner_speaks_though_its_term_is_lower() -
     reconstruction = Reconstruction(history, cover, ruled)
     spoken = [held.row.value for t in range(12) if (held := reconstruction.at(t)) is not None]
     assert spoken == [10, 10, 10, 20, 10, 10, 10, 10, 20, 20, 20, 20]
-    assert [(r.time_ns, r.value) for r in reconstruction.raw_view(0, 20)] == [
+    assert shown_values(reconstruction, 0, 20) == [
         (1, 10),
         (3, 20),
+        (4, 10),
         (8, 20),
-    ], "where the winner's stream ends the other is restated"
+    ], "where the ruling begins, and where the winner's stream ends, the other is restated"
     both = [Ruled(low, high, 0, 20, False), Ruled(high, low, 0, 20, False)]
     contradicted = Reconstruction(history, cover, both).at(5)
     assert contradicted is not None

@@ -190,9 +190,10 @@ async def test_after_a_split_the_winners_branch_holds_on_both_nodes(
             assert {r.who for _, r in await journal.revisions()} == {"test", "a", "b"}
             assert journal.rulings == (Ruled(low, high, AT[10], AT[20], False),)
             assert values(await all_rows(journal, "plc2/count")) == [5]
-            level = values(await all_rows(journal, "plc1/level"))
-            assert len(level) == 31
-            assert level[-1] == 21.0
+            level = await all_rows(journal, "plc1/level")
+            assert [row.value for row in level if row.time_ns == AT[12]] == [12.0, 112.0, 12.0]
+            assert len(level) == 41, "every observation, and the winner's after each of the loser's"
+            assert level[-1].value == 21.0
             assert await journal.gaps("plc1", T0, AT[20]) == []
 
 
