@@ -76,6 +76,8 @@ class Origin(IntEnum):
     WINDBACK = 2
     WRITE = 3
     SUBSTITUTE = 4
+    GAP = 5
+    """No sample: a row of a raw read that says that nothing is known from its time on."""
 
 
 class Cause(StrEnum):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from gateway.journal.coverage import Intervals, subtract
+from gateway.journal.coverage import Interval, Intervals, subtract
 from gateway.journal.kept import rank
 from gateway.journal.records import Fill
 from gateway.model import Cause, Gap, GapState, Position, Term
@@ -26,6 +26,8 @@ _KINDS: Final = {
     GapState.FILLED: 3,
 }
 """How good a kind is; a gap is as bad as its worst point."""
+SPOKEN: Final = frozenset({GapState.FILLED, GapState.COARSE})
+"""States in which wound-back samples speak."""
 DROPPED: Final = "history of that time is kept no more"
 
 
@@ -45,6 +47,15 @@ class Judged(NamedTuple):
     term: Term
     why: str
     resolution_ns: int
+
+
+class Missing(NamedTuple):
+    """What nobody polled in [from, to), for one point: where it is filled `term` speaks."""
+
+    from_ns: int
+    to_ns: int
+    state: GapState
+    term: Term | None = None
 
 
 def kind_of(text: str) -> GapState:
@@ -69,6 +80,30 @@ def judged(
         if point in written.fill.points
         for layer in _layers(written, withdrawn)
     )
+
+
+def missing(stretches: Sequence[Interval], told: Sequence[Judged]) -> list[Missing]:
+    """What became of the stretches that nobody polled, for the point of which this was judged."""
+    found: list[Missing] = []
+
+    def add(start_ns: int, end_ns: int, state: GapState, term: Term | None) -> None:
+        term = term if state in SPOKEN else None
+        last = found[-1] if found else None
+        if last is not None and last.to_ns == start_ns and last[2:] == (state, term):
+            found[-1] = last._replace(to_ns=end_ns)
+        elif start_ns < end_ns:
+            found.append(Missing(start_ns, end_ns, state, term))
+
+    for start_ns, end_ns in stretches:
+        first = bisect_right(told, start_ns, key=lambda part: part.to_ns)
+        last = bisect_left(told, end_ns, key=lambda part: part.from_ns)
+        for part in told[first:last]:
+            add(start_ns, max(start_ns, part.from_ns), GapState.OPEN, None)
+            start_ns = max(start_ns, part.from_ns)
+            add(start_ns, min(end_ns, part.to_ns), part.state, part.term)
+            start_ns = min(end_ns, part.to_ns)
+        add(start_ns, end_ns, GapState.OPEN, None)
+    return found
 
 
 def states(

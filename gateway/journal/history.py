@@ -33,38 +33,65 @@ class FileView(NamedTuple):
     span: tuple[int, int] | None
 
 
-class Stream(NamedTuple):
-    """What one term observed; with None, what was wound back in whichever term."""
+class Seen(NamedTuple):
+    """Which samples are looked at: of one term or of all, polled or wound back or both (None)."""
 
-    term: Term | None
+    term: Term | None = None
+    wound: bool | None = False
 
     def has(self, term: Term, origin: Origin) -> bool:
-        """Whether samples of a term and an origin are of it."""
-        if self.term is None:
-            return origin is Origin.WINDBACK
-        return term == self.term and origin is not Origin.WINDBACK
+        """Whether samples of a term and an origin are."""
+        return (self.term is None or term == self.term) and (
+            self.wound is None or self.wound is (origin is Origin.WINDBACK)
+        )
+
+    @property
+    def condition(self) -> str:
+        """The same of a segment, in SQL; `named` are its parameters."""
+        found = ""
+        if self.wound is not None:
+            found = f" AND origin {'=' if self.wound else '<>'} {int(Origin.WINDBACK)}"
+        if self.term is not None:
+            found += (
+                " AND term_id = (SELECT term_id FROM term"
+                " WHERE number = :number AND node = :node AND nonce = :nonce)"
+            )
+        return found
+
+    @property
+    def named(self) -> dict[str, int | str]:
+        """The parameters of the condition."""
+        return {} if self.term is None else named_term(self.term)
 
 
 class View(NamedTuple):
     """All that is known of one point, at one moment.
 
     `withdrawn` is what a ruling took out of the view: times of a term's samples (rules.md 7).
-    `contested` is where more than one stream may have samples, and `rulings` say who speaks there.
-    With `only` nothing is seen but one stream.
+    `weighed` is where more than one stream may have samples or where there may be a gap, and
+    `rulings` say who speaks there. Gaps are looked for in `window`, and for classes in `behind` up
+    to when they are claimed; only revisions in `having` have the point's device. What was wound
+    back is not `seen` unless it is asked for: outside of gaps it has nothing to say.
     """
 
     files: list[FileView]
     tails: list[tuple[Term, Origin, Columns]]
     withdrawn: Mapping[Term, Intervals]
-    contested: Sequence[Interval] = ()
+    weighed: Sequence[Interval] = ()
     rulings: Sequence[Ruled] = ()
-    only: Stream | None = None
+    window: Interval = (0, 0)
+    behind: Mapping[str, int] = {}
+    having: frozenset[tuple[Term, int]] = frozenset()
+    seen: Seen = Seen()
 
-    def of(self, term: Term | None) -> View:
-        """The same of one stream alone."""
-        stream = Stream(term)
-        tails = [tail for tail in self.tails if stream.has(tail[0], tail[1])]
-        return self._replace(tails=tails, only=stream)
+    def of(self, term: Term | None = None, wound: bool | None = None) -> View:
+        """The same with other samples seen: of one term or all, polled or wound back or both."""
+        return self._replace(seen=Seen(term, wound))
+
+    @property
+    def tails_seen(self) -> list[tuple[Term, Origin, Columns]]:
+        """The tails that are looked at."""
+        return [tail for tail in self.tails if self.seen.has(tail[0], tail[1])]
 
 
 class Segment(NamedTuple):
@@ -165,7 +192,7 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
         newest = page(files, view, point, -_FOREVER, time_ns + 1, 1, None, True).rows
         return newest[0] if newest else None
     found: list[HistoryRow] = []
-    for term, origin, columns in view.tails:
+    for term, origin, columns in view.tails_seen:
         found += rows(columns, term, origin, -_FOREVER, time_ns + 1)[-1:]
     spans = sorted(
         ((min(file.span[1], time_ns), n) for n, file in enumerate(view.files) if file.span),
@@ -177,11 +204,11 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
             break
         file = view.files[number]
         for condition in (
-            "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point"
-            " AND last_ns <= :time AND segment_id <= :segments)",
+            "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point AND"
+            f" last_ns <= :time AND segment_id <= :segments{view.seen.condition})",
             "last_ns > :time AND first_ns <= :time",
         ):
-            for block in _where(files, file, point, condition, time_ns):
+            for block in _where(files, view, file, point, condition, time_ns):
                 last = _load(files, block, -_FOREVER, time_ns + 1)[-1:]
                 best = max([*last, best] if best else last, key=reading_order, default=None)
     return best
@@ -193,7 +220,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
         first_row = page(files, view, point, time_ns + 1, _FOREVER, 1, None, False).rows
         return first_row[0] if first_row else None
     found: list[HistoryRow] = []
-    for term, origin, columns in view.tails:
+    for term, origin, columns in view.tails_seen:
         found += rows(columns, term, origin, time_ns + 1, _FOREVER)[:1]
     spans = sorted(
         (max(file.span[0], time_ns), n) for n, file in enumerate(view.files) if file.span
@@ -202,7 +229,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
     for reach_ns, number in spans:
         if best is not None and reach_ns > best.time_ns:
             break
-        blocks = _where(files, view.files[number], point, "last_ns > :time", time_ns)
+        blocks = _where(files, view, view.files[number], point, "last_ns > :time", time_ns)
         for block in sorted(blocks, key=lambda b: b.first_ns):
             if best is not None and block.first_ns > best.time_ns:
                 break
@@ -223,7 +250,9 @@ def last_values(
             if both:
                 found[point] = max(both, key=reading_order)
         return found
-    condition = "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point)"
+    condition = (
+        f"last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point{view.seen.condition})"
+    )
     for file in reversed(view.files):
         if file.span is None:
             continue
@@ -233,7 +262,7 @@ def last_values(
             if known is not None and known.time_ns >= file.span[1]:
                 continue
             newest = [row for row in (known,) if row is not None]
-            for block in _where(files, file, point, condition, 0):
+            for block in _where(files, view, file, point, condition, 0):
                 newest += _load(files, block, -_FOREVER, _FOREVER)[-1:]
             if newest:
                 found[point] = max(newest, key=reading_order)
@@ -243,7 +272,7 @@ def last_values(
 def _queue(view: View, from_ns: int, to_ns: int, reverse: bool) -> _Queue:
     """What may hold samples of [from, to), ordered by where its samples begin (or end)."""
     queue: _Queue = []
-    for number, (term, origin, columns) in enumerate(view.tails):
+    for number, (term, origin, columns) in enumerate(view.tails_seen):
         if columns.times and columns.first_ns < to_ns and columns.last_ns >= from_ns:
             first, last = columns.first_ns, columns.last_ns
             _push(queue, _Block(first, last, None, 0, term, origin, columns), reverse, number)
@@ -273,29 +302,19 @@ def _segments(
 ) -> list[_Block]:
     """The segments of a point that overlap [from, to), of the stream that the view shows."""
     condition = "last_ns >= :time AND first_ns < :to"
-    named: dict[str, int | str] = {}
-    if view.only is not None and view.only.term is None:
-        condition += f" AND origin = {int(Origin.WINDBACK)}"
-    elif view.only is not None and view.only.term is not None:
-        term = view.only.term
-        condition += (
-            f" AND origin <> {int(Origin.WINDBACK)} AND term_id = (SELECT term_id FROM term"
-            " WHERE number = :number AND node = :node AND nonce = :nonce)"
-        )
-        named = named_term(term)
-    return _where(files, file, point, condition, from_ns, to_ns, named)
+    return _where(files, view, file, point, condition, from_ns, to_ns)
 
 
 def _where(
     files: Files,
+    view: View,
     file: FileView,
     point: str,
     condition: str,
     time_ns: int,
     to_ns: int = 0,
-    named: Mapping[str, int | str] = {},
 ) -> list[_Block]:
-    """The segments of a point that fulfil a condition; none of a file that can't be read."""
+    """The segments of a point that are seen and fulfil a condition; none of a broken file."""
     try:
         connection = files.open(file)
         row = connection.execute("SELECT point_id FROM point WHERE name = ?", (point,)).fetchone()
@@ -303,8 +322,10 @@ def _where(
             return []
         described = connection.execute(
             "SELECT first_ns, last_ns, segment_id FROM segment INDEXED BY segment_by_point"
-            f" WHERE point_id = :point AND segment_id <= :segments AND {condition}",
-            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns, **named},
+            " WHERE point_id = :point AND segment_id <= :segments"
+            f" AND {condition}{view.seen.condition}",
+            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns}
+            | view.seen.named,
         ).fetchall()
     except sqlite3.Error as error:
         files.broken(file, str(error))

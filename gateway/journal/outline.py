@@ -7,7 +7,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.journal.coverage import Interval, Intervals, Ruled, intersect, subtract, union
@@ -85,11 +85,15 @@ class Outline:
             stretch = (own.through_ns, body.through_ns)
             self.lagged(term, own.device, own.scan_class, own.since_ns, stretch)
 
-    def doubts(self, device: str) -> list[Interval]:
-        """Where a run does not hold for all classes of a device."""
+    def doubts(self, device: str, behind: Mapping[str, int] = {}) -> list[Interval]:
+        """Where a run does not hold for all classes of a device.
+
+        A class that is `behind` now is merely late after the instant up to which it is claimed.
+        """
+        waiting = self._behind.get(device, {})
         return [
             *self._excepted.get(device, {}).values(),
-            *self._behind.get(device, {}).values(),
+            *(part for key, part in waiting.items() if behind.get(key[1]) != part[0]),
         ]
 
 
@@ -104,11 +108,12 @@ class Unsettled:
         device: str,
         outlines: Sequence[Outline],
         window: Interval,
+        behind: Mapping[str, int],
         has_device: Callable[[Key], bool],
         learned: int,
         rulings: Sequence[Ruled] = (),
-    ) -> Intervals:
-        """Where in the window a device may have a gap.
+    ) -> tuple[Intervals, frozenset[Key]]:
+        """Where in the window a device may have a gap, and the claims that hold for it.
 
         `has_device` says whether a term's revision has it; `learned` changes when that may change.
         """
@@ -120,8 +125,8 @@ class Unsettled:
         _, between, keys = known
         ends = (o.runs[key][-1][1] for o in outlines for key in o.runs if key in keys)
         found = [*between, (max(ends, default=-FOREVER), FOREVER)]
-        found += [stretch for outline in outlines for stretch in outline.doubts(device)]
-        return intersect(union(found), union([window]))
+        found += [part for outline in outlines for part in outline.doubts(device, behind)]
+        return intersect(union(found), union([window])), keys
 
 
 def _between(

@@ -1,21 +1,23 @@
 """Raw reads: every observation in order of time, and the value that holds restated beside it.
 
 Where one stream alone has samples, which is nearly always, they are given as they are stored. Where
-several have (`View.contested`), `Reconstruction` weighs them; a page does so for its own rows, so
-that it costs what it returns there, too. Run in a reader's thread.
+several have, or where there may be a gap (`View.weighed`), `Reconstruction` weighs them; a page
+does so for its own rows, so that it costs what it returns there, too. Run in a reader's thread.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
-from gateway.journal import history, ledger
+from gateway.journal import history
 from gateway.journal.contested import MARGIN_NS
-from gateway.journal.coverage import Interval, Intervals, Run, streams, union
+from gateway.journal.coverage import Interval
 from gateway.journal.cursor import Cursor, beyond
 from gateway.journal.cursor import after as cursor_after
+from gateway.journal.declared import Declared, look_up
 from gateway.journal.history import PAGE_MAX, Files, View
 from gateway.journal.reconstruct import (
     Reconstruction,
@@ -24,13 +26,10 @@ from gateway.journal.reconstruct import (
     shown_order,
     time_of,
 )
-from gateway.model import NS_PER_S, HistoryPage, HistoryRow, Origin, Term
+from gateway.model import HistoryPage, HistoryRow, Origin, Term, is_bad
 
 _FOREVER: Final = 2**63 - 1
-_REACH_NS: Final = 86_400 * NS_PER_S
-"""How far before a contested stretch what was declared can matter: each day is restated."""
 _LOOK_BACK_ROWS: Final = 16
-_CLASS_TRIES_MAX: Final = 32
 
 
 def page(
@@ -49,7 +48,7 @@ def page(
     stands behind every observation of its time.
     """
     found = history.page(files, view, point, from_ns, to_ns, limit, cursor, reverse)
-    if not view.contested:
+    if not view.weighed:
         return found
     if cursor is not None and reverse:
         to_ns = min(to_ns, cursor[0] + 1)
@@ -60,7 +59,7 @@ def page(
         seen_from_ns = found.rows[-1].time_ns
     elif found.cursor is not None:
         seen_to_ns = found.rows[-1].time_ns + 1
-    if not _meets(view.contested, seen_from_ns, seen_to_ns):
+    if not _meets(view.weighed, seen_from_ns, seen_to_ns):
         return found
     loom = _Loom(files, view, point)
     return loom.page(from_ns, to_ns, max(1, min(limit, PAGE_MAX)), cursor, reverse)
@@ -69,7 +68,8 @@ def page(
 def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
     """The last row at or before an instant, as the last of a page up to it."""
     found = history.at_or_before(files, view, point, time_ns)
-    if found is None or not _meets(view.contested, found.time_ns, time_ns + 1):
+    begin_ns = -_FOREVER if found is None else found.time_ns
+    if not _meets(view.weighed, begin_ns, time_ns + 1):
         return found
     rows = page(files, view, point, -_FOREVER, time_ns + 1, 1, None, True).rows
     return rows[0] if rows else None
@@ -79,7 +79,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
     """The first row after an instant, as the first of a page from it."""
     found = history.after(files, view, point, time_ns)
     end_ns = _FOREVER if found is None else found.time_ns + 1
-    if not _meets(view.contested, time_ns + 1, end_ns):
+    if not _meets(view.weighed, time_ns + 1, end_ns):
         return found
     rows = page(files, view, point, time_ns + 1, _FOREVER, 1, None, False).rows
     return rows[0] if rows else None
@@ -94,8 +94,10 @@ class _Loom:
 
     def __init__(self, files: Files, view: View, point: str) -> None:
         self._files = files
-        self._view = view
+        self._view = view.of()
         self._point = point
+        self._known: Declared | None = None
+        self._began_ns: int | None = None
 
     def page(
         self, from_ns: int, to_ns: int, limit: int, cursor: Cursor | None, reverse: bool
@@ -142,57 +144,90 @@ class _Loom:
     def _woven(self, rows: Sequence[HistoryRow], from_ns: int, to_ns: int) -> list[Shown]:
         """All rows of [from, to) as a raw read gives them; `rows` are those stored."""
         found: list[Shown] = []
+        stretches = [s for s in self._view.weighed if s[0] < to_ns and s[1] > from_ns]
         at = 0
-        for stretch in self._view.contested:
+        for stretch in stretches:
             start_ns, end_ns = max(stretch[0], from_ns), min(stretch[1], to_ns)
-            if start_ns < end_ns:
-                begin = bisect_left(rows, start_ns, key=time_of)
-                end = bisect_left(rows, end_ns, key=time_of)
-                found += [Shown(row, False) for row in rows[at:begin]]
-                found += self._weighed(rows[begin:end], start_ns, end_ns, stretch)
-                at = end
-        return found + [Shown(row, False) for row in rows[at:]]
+            begin = bisect_left(rows, start_ns, key=time_of)
+            end = bisect_left(rows, end_ns, key=time_of)
+            declared = self._look_up((stretches[0][0], stretches[-1][1]))
+            found += _plain(rows[at:begin])
+            found += self._weighed(rows[begin:end], start_ns, end_ns, declared)
+            at = end
+        return found + _plain(rows[at:])
+
+    def _look_up(self, reach: Interval) -> Declared:
+        """What was declared around a stretch; looked up once for a page."""
+        known = self._known
+        if known is None or reach[0] < known.reach[0] or reach[1] > known.reach[1]:
+            known = self._known = look_up(self._files, self._view, self._point, reach)
+        return known
 
     def _weighed(
-        self, own: Sequence[HistoryRow], from_ns: int, to_ns: int, stretch: Interval
+        self, own: Sequence[HistoryRow], from_ns: int, to_ns: int, declared: Declared
     ) -> list[Shown]:
-        by_term = self._streams(stretch)
-        before = self._before(from_ns, by_term)
-        whole = Reconstruction([*before, *own], by_term, self._view.rulings)
+        before = self._before(from_ns, declared)
+        whole = Reconstruction(
+            [*before, *own],
+            declared.by_term,
+            self._view.rulings,
+            declared.missing,
+            self._began(),
+            declared.until_ns,
+        )
         return whole.raw_view(from_ns, to_ns)
 
-    def _before(self, at_ns: int, by_term: Mapping[Term, Intervals]) -> list[HistoryRow]:
+    def _began(self) -> int:
+        """When the point was heard of first."""
+        if self._began_ns is None:
+            first = history.after(self._files, self._view, self._point, -_FOREVER)
+            self._began_ns = _FOREVER if first is None else first.time_ns
+        return self._began_ns
+
+    def _before(self, at_ns: int, declared: Declared) -> list[HistoryRow]:
         """The rows before an instant that may be in force at it, or just before it."""
         near_ns = at_ns - MARGIN_NS
         rows = self._rows(near_ns, at_ns)
-        open_ = [
-            (term, start_ns)
-            for term, intervals in by_term.items()
-            for start_ns, end_ns in intervals
-            if start_ns <= at_ns <= end_ns
-        ]
-        for term, start_ns in open_:
+        for term, start_ns in declared.covering(at_ns - 1, at_ns):
             mine = [row for row in rows if row.position.term == term]
             if not any(
                 row.received_ns >= start_ns and row.origin is not Origin.WINDBACK for row in mine
             ):
                 rows += self._back(term, start_ns, near_ns)
-        if not open_:
-            covered = union(interval for intervals in by_term.values() for interval in intervals)
-            ended_ns = max((end for _, end in covered if end <= at_ns), default=-_FOREVER)
-            rows += self._back(None, ended_ns, near_ns)
-        return sorted(rows, key=reading_order)
+        return sorted([*rows, *self._back_in_fills(at_ns - 1, declared)], key=reading_order)
 
-    def _back(self, term: Term | None, start_ns: int, before_ns: int) -> list[HistoryRow]:
+    def _back(self, term: Term, start_ns: int, before_ns: int) -> list[HistoryRow]:
         """A stream's rows back from an instant to the one that was learned after its start."""
-        view, rows = self._view.of(term), list[HistoryRow]()
+        view = self._view.of(term, wound=False)
+        return self._read_back(
+            view, start_ns - MARGIN_NS, before_ns, lambda row: row.received_ns >= start_ns
+        )
+
+    def _back_in_fills(self, time_ns: int, declared: Declared) -> list[HistoryRow]:
+        """What is in force in a filled stretch: its newest row, or else what was before it."""
+        rows: list[HistoryRow] = []
+        while (part := declared.part(time_ns)) is not None and part.term is not None:
+            seen = partial(_speaks, part.term)
+            rows += self._read_back(self._view, part.from_ns, time_ns + 1, seen)
+            if any(seen(row) and row.time_ns >= part.from_ns for row in rows):
+                return rows
+            time_ns = part.from_ns - 1
+            for term, start_ns in declared.covering(time_ns, time_ns):
+                rows += self._back(term, start_ns, time_ns + 1)
+        return rows
+
+    def _read_back(
+        self, view: View, from_ns: int, before_ns: int, enough: Callable[[HistoryRow], bool]
+    ) -> list[HistoryRow]:
+        """The rows of [from, before), newest first, up to one that is enough."""
+        rows: list[HistoryRow] = []
         cursor: Cursor | None = None
         while True:
             found = history.page(
                 self._files,
                 view,
                 self._point,
-                start_ns if term is None else start_ns - MARGIN_NS,
+                from_ns,
                 before_ns,
                 _LOOK_BACK_ROWS,
                 cursor,
@@ -200,59 +235,17 @@ class _Loom:
             )
             rows += found.rows
             cursor = found.cursor
-            if cursor is None or any(row.received_ns >= start_ns for row in found.rows):
+            if cursor is None or any(enough(row) for row in found.rows):
                 return rows
 
-    # ------------------------------------------------------------------ what was declared
 
-    def _streams(self, stretch: Interval) -> dict[Term, Intervals]:
-        """What each term covered of the point around a contested stretch."""
-        device = self._point.partition("/")[0]
-        reach = (stretch[0] - _REACH_NS, stretch[1])
-        declared = ledger.coverage(self._files, self._view.files, device, *reach)
-        by_class: dict[str, list[Run]] = {}
-        for scan_class, run in self._classed(declared.runs):
-            by_class.setdefault(scan_class, []).append(run)
-        found: dict[Term, Intervals] = {}
-        for scan_class, runs in by_class.items():
-            rulings = self._view.rulings
-            covered = streams(runs, declared.holes, device, scan_class, rulings=rulings)
-            for term, intervals in covered.items():
-                found[term] = union([*found.get(term, ()), *intervals])
-        return found
+def _speaks(term: Term, row: HistoryRow) -> bool:
+    """Whether a row may be in force where a term's fill speaks."""
+    if row.origin is Origin.WINDBACK:
+        return row.position.term == term
+    return not is_bad(row.status)
 
-    def _classed(self, runs: Iterable[Run]) -> list[tuple[str, Run]]:
-        """The scan class that the point was read in, for each run of a term that read it.
 
-        Of a run that has no sample of its own the class of the run before it is taken.
-        """
-        by_term: dict[Term, list[Run]] = {}
-        for run in sorted(runs, key=lambda run: run.since_ns):
-            by_term.setdefault(run.term, []).append(run)
-        found: list[tuple[str, Run]] = []
-        for own in by_term.values():
-            classes = [self._class_of(run) for run in own]
-            last = next((known for known in classes if known is not None), None)
-            for run, known in zip(own, classes, strict=True):
-                last = known or last
-                if last is not None:
-                    found.append((last, run))
-        return found
-
-    def _class_of(self, run: Run) -> str | None:
-        """The scan class that the first batches of a run name; None if only faults speak in it."""
-        rows = history.page(
-            self._files,
-            self._view.of(run.term),
-            self._point,
-            run.since_ns,
-            run.through_ns,
-            _CLASS_TRIES_MAX,
-            None,
-            False,
-        ).rows
-        for row in rows:
-            batch = ledger.batch_at(self._files, self._view.files, row.position)
-            if batch is not None and batch.scan_class and batch.revision == run.revision:
-                return batch.scan_class
-        return None
+def _plain(rows: Sequence[HistoryRow]) -> list[Shown]:
+    """Rows where one stream alone was polled: as they are."""
+    return [Shown(row, False) for row in rows if row.origin is not Origin.WINDBACK]

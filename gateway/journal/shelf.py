@@ -144,6 +144,7 @@ class Shelf(Views):
                 loaded.span,
                 begun_ns,
                 begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
+                loaded.outline,
             )
         )
         self._hold_again(self.partitions[-1], loaded.held.terms)
@@ -184,7 +185,7 @@ class Shelf(Views):
         if current.database is not None:
             known = current.held
             work = partial(reread, known)
-            current.state, current.held, claims = await current.database.run(work)
+            current.state, current.held, claims, current.outline = await current.database.run(work)
             self.claims.take_all(claims)
             self._hold_again(current, current.held.terms)
             await self.dealer.replay(current)
@@ -207,6 +208,7 @@ class Shelf(Views):
             self.holdings.note(position, digest)
             self.dealer.deal_out(current, position, body)
             self.claims.hear(position.term, body)
+            current.outline.hear(position.term, body)
 
     # ------------------------------------------------------------------ rolling and flushing
 

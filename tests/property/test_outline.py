@@ -94,8 +94,8 @@ def test_every_gap_is_in_doubt_whatever_the_order_of_records_and_files(
     for term, r in told:
         rng.choice(outlines).hear(term, r)
         # What was put together before must not be taken for what is known now.
-        unsettled.of("plc1", outlines, window, has_device, 1, ruling_list)
-    doubts = unsettled.of("plc1", outlines, window, has_device, 1, ruling_list)
+        unsettled.of("plc1", outlines, window, {}, has_device, 1, ruling_list)
+    doubts, _ = unsettled.of("plc1", outlines, window, {}, has_device, 1, ruling_list)
     assert doubts == union(doubts)
     assert all(start <= a < b <= end for a, b in doubts)
     for scan_class in ("fast", "slow"):
@@ -118,7 +118,7 @@ def test_where_records_except_nothing_only_gaps_are_in_doubt(
     outline, unsettled = Outline(), Unsettled()
     for term, since, through in told:
         outline.hear(term, Coverage(1, since, through))
-    doubts = unsettled.of("plc1", [outline], (0, END), has_device, 1)
+    doubts, _ = unsettled.of("plc1", [outline], (0, END), {}, has_device, 1)
     covered = union((since, through) for _, since, through in told)
     assert doubts == subtract([(0, END)], covered)
 
@@ -128,13 +128,13 @@ def test_a_run_that_grows_leaves_what_was_known_and_its_end_counts() -> None:
     outline.hear(term, Coverage(1, 0, 10))
     outline.hear(term, Coverage(1, 20, 30))
     version = outline.version
-    assert unsettled.of("plc1", [outline], (0, 50), has_device, 1) == [(10, 20), (30, 50)]
+    assert unsettled.of("plc1", [outline], (0, 50), {}, has_device, 1)[0] == [(10, 20), (30, 50)]
     outline.hear(term, Coverage(1, 30, 40))
     outline.hear(term, Batch("plc1", "fast", 1, 0, 40, 40, ()))
     assert outline.version == version
-    assert unsettled.of("plc1", [outline], (0, 50), has_device, 1) == [(10, 20), (40, 50)]
-    assert unsettled.of("plc1", [outline], (0, 40), has_device, 1) == [(10, 20)]
-    lacks = unsettled.of("plc1", [outline], (0, 50), lambda key: False, 2)
+    assert unsettled.of("plc1", [outline], (0, 50), {}, has_device, 1)[0] == [(10, 20), (40, 50)]
+    assert unsettled.of("plc1", [outline], (0, 40), {}, has_device, 1)[0] == [(10, 20)]
+    lacks, _ = unsettled.of("plc1", [outline], (0, 50), {}, lambda key: False, 2)
     assert lacks == [(0, 50)], "another revision came to be known"
 
 
@@ -144,10 +144,11 @@ def test_who_is_behind_and_catches_up_leaves_no_doubt() -> None:
     def told(since: int, through: int, own_since: int, own_through: int) -> list[tuple[int, int]]:
         own = Behind("plc1", "fast", own_since, own_through)
         outline.hear(term, Coverage(1, since, through, (), (own,)))
-        return unsettled.of("plc1", [outline], (0, through), has_device, 1)
+        return unsettled.of("plc1", [outline], (0, through), {}, has_device, 1)[0]
 
     assert told(0, 10, 0, 4) == [(4, 10)]
     assert told(10, 20, 4, 6) == [(6, 20)]
+    assert outline.doubts("plc1", {"fast": 6}) == [], "it is merely late"
     assert told(20, 30, 6, 30) == []
     assert told(30, 40, 30, 35) == [(35, 40)]
     assert told(40, 50, 45, 50) == [(35, 45)], "nobody says what it was in the meantime"

@@ -1,4 +1,4 @@
-"""Raw reads of streams that meet: whatever the page, one view, and as steps it says what held.
+"""Raw reads of streams and fills that meet: whatever the page, one view that says what held.
 
 The records lie in two files and in memory, as a journal's do; the tables are real, in memory.
 """
@@ -17,11 +17,24 @@ from hypothesis import strategies as st
 from gateway.journal import raw
 from gateway.journal.columns import pack
 from gateway.journal.contested import Claims
-from gateway.journal.coverage import Except, Interval, Ruled, Run, is_in, streams, union, withdrawn
+from gateway.journal.coverage import (
+    Except,
+    Interval,
+    Ruled,
+    Run,
+    is_in,
+    streams,
+    subtract,
+    union,
+    withdrawn,
+)
 from gateway.journal.database import execute
+from gateway.journal.fills import Written as JudgedAt
+from gateway.journal.fills import judged, missing
 from gateway.journal.history import FileView, Segment, View, read_segment
+from gateway.journal.outline import Outline, Unsettled
 from gateway.journal.reconstruct import Reconstruction, reading_order
-from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Hole, Record, seal
+from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Fill, Hole, Record, seal
 from gateway.journal.schema import (
     INSERT_POINT,
     INSERT_SEGMENT,
@@ -31,15 +44,25 @@ from gateway.journal.schema import (
     transaction,
 )
 from gateway.journal.tail import TailSet
-from gateway.model import NS_PER_S, Cause, HistoryRow, Origin, Status, Term
+from gateway.model import NS_PER_S, Cause, HistoryRow, Origin, Status, Term, is_bad
 
 POINT, NAMES = "plc1/level", ("plc1/level",)
 STEP_NS = 10 * NS_PER_S
 """Beyond what is always read: only what is sought further back is found."""
 END = 10
+WINDOW = (STEP_NS, (END - 1) * STEP_NS)
+"""Where gaps are looked for."""
 TERMS = [Term(1, "a", 1), Term(2, "a", 9), Term(2, "b", 5)]
 ticks = st.integers(0, END)
 spans = st.tuples(ticks, ticks).map(sorted).map(tuple).filter(lambda span: span[0] < span[1])
+
+
+class Wound(NamedTuple):
+    """A stretch that a term judged against the device's log, and what that held at which tick."""
+
+    span: Interval
+    kind: str
+    held: dict[int, int]
 
 
 class Stream(NamedTuple):
@@ -50,6 +73,7 @@ class Stream(NamedTuple):
     holes: list[Interval]
     good: dict[int, int]
     bad: list[int]
+    wound: list[Wound]
 
 
 class Written(NamedTuple):
@@ -60,6 +84,12 @@ class Written(NamedTuple):
     flushed: bool
 
 
+wound_stretches = st.builds(
+    Wound,
+    spans,
+    st.sampled_from(["filled", "filled", "coarse", "lost"]),
+    st.dictionaries(ticks, st.integers(10, 13), max_size=4),
+)
 streams_of_terms = st.lists(
     st.builds(
         Stream,
@@ -68,6 +98,7 @@ streams_of_terms = st.lists(
         st.lists(spans, max_size=2).map(union),
         st.dictionaries(ticks, st.integers(0, 3), max_size=6),
         st.lists(ticks, max_size=3),
+        st.lists(wound_stretches, max_size=3),
     ),
     max_size=3,
     unique_by=lambda stream: stream.term,
@@ -107,6 +138,12 @@ def bodies(stream: Stream) -> list[Body]:
         for s, e in parts
     ]
     found.append(Coverage(1, begin * STEP_NS, end * STEP_NS, tuple(excepted)))
+    for (first, last), kind, held in stream.wound:
+        samples = tuple((0, t * STEP_NS, v, 0) for t, v in held.items() if first <= t < last)
+        now_ns = (END + 1) * STEP_NS
+        found.append(Batch("plc1", "", 1, Origin.WINDBACK, now_ns, now_ns, samples))
+        times = (first * STEP_NS, last * STEP_NS)
+        found.append(Fill("plc1", "normal", "log", *times, kind, ("level",), now_ns, span=1))
     return found
 
 
@@ -117,7 +154,7 @@ class Store:
         self.connections = [sqlite3.connect(":memory:") for _ in range(2)]
         self.states: list[PartitionState] = []
         claims = Claims()
-        files, tails = [], []
+        files, tails, outlines = [], [], []
         for number, connection in enumerate(self.connections):
             for sql in PARTITION_TABLES:
                 connection.execute(sql)
@@ -126,14 +163,19 @@ class Store:
             execute(connection, statements)
             self.states.append(state)
             live, flushed = TailSet(), TailSet()
+            outline = Outline()
+            outlines.append(outline)
             for record, _, in_segment in own:
                 claims.hear(record.position.term, record.body)
+                outline.hear(record.position.term, record.body)
                 if isinstance(record.body, Batch):
                     tail = flushed if in_segment else live
                     tail.ingest(record.position.term, record.position.seq, record.body, NAMES)
             tails += live.columns_of(POINT)
             files.append(self._flush(number, flushed))
-        self.view = View(files, tails, withdrawn(rulings), claims.contested, rulings)
+        doubts, having = Unsettled().of("plc1", outlines, WINDOW, {}, lambda key: True, 1, rulings)
+        weighed = union([*claims.contested, *doubts])
+        self.view = View(files, tails, withdrawn(rulings), weighed, rulings, WINDOW, having=having)
 
     def _flush(self, number: int, tail: TailSet) -> FileView:
         pieces = tail.pieces(100)
@@ -177,7 +219,7 @@ def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[R
     """The reconstruction that knows everything."""
     gone = withdrawn(ruled)
     rows = [
-        HistoryRow(time_ns, value, status, body.received_ns, Origin.POLL, record.position)
+        HistoryRow(time_ns, value, status, body.received_ns, Origin(body.origin), record.position)
         for record, _, _ in written
         if isinstance(body := record.body, Batch)
         for _, time_ns, value, status in body.samples
@@ -190,7 +232,14 @@ def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[R
         for b, e in s.holes
     ]
     by_term = streams(runs, holes, "plc1", "normal", rulings=ruled)
-    return Reconstruction(sorted(rows, key=reading_order), by_term, ruled)
+    rows.sort(key=reading_order)
+    fills = [JudgedAt(r.position, r.body) for r, _, _ in written if isinstance(r.body, Fill)]
+    covered = union(part for parts in by_term.values() for part in parts)
+    parts = missing(subtract([WINDOW], covered), judged(fills, "level", gone))
+    if not fills and all(is_bad(row.status) for row in rows):
+        parts = []  # nobody knows which class the point is of
+    began_ns = rows[0].time_ns if rows else END * STEP_NS
+    return Reconstruction(rows, by_term, ruled, parts, began_ns, WINDOW[1])
 
 
 @settings(deadline=None, max_examples=60)

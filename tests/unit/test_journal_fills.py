@@ -12,8 +12,10 @@ from test_journal import (
     NS_PER_DAY,
     T0,
     World,
+    all_rows,
     batch,
     covered,
+    flushed,
     hole_times,
     limit_pages,
     revision,
@@ -23,8 +25,9 @@ from test_journal import (
 from gateway.errors import JournalError, StoreFull
 from gateway.journal.fills import DROPPED
 from gateway.journal.journal import HistorySettings
-from gateway.journal.records import Fill, Hole
-from gateway.model import NS_PER_S, Cause, Gap, GapState, Origin
+from gateway.journal.records import Batch, Fill, Hole
+from gateway.journal.renamed import RenamedHistory
+from gateway.model import NS_PER_S, Cause, Gap, GapState, HistoryRow, Origin, Status
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def fill(first: int, end: int, kind: str = "filled", span: int = 1, **more: obje
     return Fill("plc1", "normal", "log", *times, kind, at_ns=T0, span=span, **more)  # type: ignore[arg-type]
 
 
-def wound(second: int, value: float, point: int = 0) -> object:
+def wound(second: int, value: object, point: int = 0) -> Batch:
     return batch(second, value, point, Origin.WINDBACK)
 
 
@@ -197,3 +200,130 @@ async def test_a_pull_gives_the_peer_the_same_states(tmp_path: Path) -> None:
         await asyncio.gather(pull(main, standby, 3))
         found = await standby.gaps("plc1", *SPAN)
         assert found == [missing(2, 10, GapState.FILLED)] == await main.gaps("plc1", *SPAN)
+
+
+def shown(rows: list[HistoryRow]) -> list[tuple[int, object, str]]:
+    return [((row.time_ns - T0) // NS_PER_S, row.value, row.origin.name.lower()) for row in rows]
+
+
+def lost(second: int) -> Batch:
+    """What is polled of a device that does not answer."""
+    time_ns = T0 + second * NS_PER_S
+    row = (0, time_ns, None, Status.BAD_TIMEOUT)
+    return Batch("plc1", "", 1, Origin.POLL, time_ns, time_ns, (row,))
+
+
+LEVEL = "plc1/level"
+
+
+async def test_what_was_wound_back_is_read_where_it_fills_a_gap_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    one, two = Side(tmp_path, "a"), Side(tmp_path, "b")
+    async with one.journal(reigns=True) as main, two.journal() as standby:
+        main.append(revision())
+        main.append(batch(0, 1.0))
+        main.append(lost(3))
+        main.append(covered(0, 10, hole(2, 10)))
+        main.append(batch(10, 9.0))
+        await main.append(covered(10, 20))
+        one.clock.now_ns = two.clock.now_ns = T0 + 20 * NS_PER_S
+        polled = [(0, 1.0, "poll"), (2, None, "gap"), (3, None, "poll"), (10, 9.0, "poll")]
+        assert shown(await all_rows(main, LEVEL)) == polled
+        for second, value in ((1, 5.0), (4, 6.0), (6, 7.0), (12, 8.0)):
+            main.append(wound(second, value))
+        await main.append(lost(7))
+        assert shown(await all_rows(main, LEVEL)) == [*polled[:3], (7, None, "poll"), polled[3]]
+        main.append(fill(2, 5, span=5))
+        await main.append(fill(8, 9, "lost", 0))
+        await pull(main, standby)
+        expected = [
+            (0, 1.0, "poll"),
+            (4, 6.0, "windback"),
+            (5, None, "gap"),
+            (7, None, "poll"),
+            (8, None, "gap"),
+            (9, None, "gap"),
+            (10, 9.0, "poll"),
+        ]
+        for journal in (main, standby):
+            for place in ("memory", "segments"):
+                rows = await all_rows(journal, LEVEL, limit=2)
+                assert shown(rows) == expected, place
+                assert [row.status for row in rows if row.origin is Origin.GAP] == [
+                    Status.BAD_DATA_UNAVAILABLE,
+                    Status.BAD_DATA_LOST,
+                    Status.BAD_DATA_UNAVAILABLE,
+                ]
+                assert rows[1].received_ns == T0 + 4 * NS_PER_S, "when it was learned"
+                back = (await journal.read(LEVEL, 0, 2**62, 99, None, True)).rows
+                assert back == rows[::-1]
+                for at, row in enumerate(rows):
+                    assert await journal.at_or_before(LEVEL, row.time_ns) == row
+                    assert await journal.after(LEVEL, row.time_ns - 1) == row
+                    assert at == 0 or await journal.after(LEVEL, rows[at - 1].time_ns) == row
+                newest = await journal.last_values([LEVEL])
+                assert newest[LEVEL].value == 9.0, "never a wound-back one as live value"
+                await flushed(journal)
+
+
+async def test_a_gap_that_goes_on_says_that_there_is_no_communication(world: World) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        journal.append(batch(0, 1.0))
+        await journal.append(covered(0, 10, hole(2, 10)))
+        world.clock.now_ns = T0 + 10 * NS_PER_S
+        mark = (await all_rows(journal, LEVEL))[1]
+        assert (mark.time_ns, mark.status) == (T0 + 2 * NS_PER_S, Status.BAD_NO_COMMUNICATION)
+        assert await journal.at_or_before(LEVEL, T0 + 9 * NS_PER_S) == mark
+        assert await journal.after(LEVEL, T0) == mark
+        assert await all_rows(journal, "plc1/run") == [], "a point that was never heard of"
+        journal.append(batch(11, 2.0))
+        await journal.append(covered(10, 12, hole(10, 11)))
+        mark = (await all_rows(journal, LEVEL))[1]
+        assert (mark.time_ns, mark.status) == (T0 + 2 * NS_PER_S, Status.BAD_DATA_UNAVAILABLE)
+
+
+async def test_the_fill_of_the_higher_term_speaks_and_a_point_never_polled_has_its_log(
+    world: World,
+) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        journal.append(batch(0, 1.0))
+        journal.append(covered(0, 20, hole(2, 10)))
+        journal.append(wound(3, 2.0))
+        journal.append(wound(5, 3.0))
+        journal.append(wound(5, True, 1))
+        await journal.append(fill(2, 10, span=3))
+        await journal.begin_term()
+        journal.append(wound(3, 20.0))
+        await journal.append(fill(2, 4))
+        world.clock.now_ns = T0 + 20 * NS_PER_S
+        expected = [(0, 1.0, "poll"), (3, 20.0, "windback"), (5, 3.0, "windback")]
+        assert shown(await all_rows(journal, LEVEL)) == expected
+        assert shown(await all_rows(journal, "plc1/run")) == [(5, True, "windback")]
+        names = {"plc1/new": "plc1/run"}
+        renamed = RenamedHistory(journal, names)
+        assert shown((await renamed.read("plc1/new", 0, 2**62, 9)).rows) == [(5, True, "windback")]
+
+
+async def test_a_stretch_with_no_record_of_its_own_holds_what_was_before_it_far_back(
+    world: World,
+) -> None:
+    """The row in force is found though pages begin long after it."""
+    async with world.journal() as journal:
+        journal.append(revision())
+        journal.append(batch(0, 1.0))
+        journal.append(covered(0, 4000, hole(100, 3000)))
+        journal.append(wound(200, 2.0))
+        journal.append(fill(100, 1000))
+        journal.append(fill(1000, 2000, span=0))
+        await journal.append(batch(3000, 3.0))
+        world.clock.now_ns = T0 + 4000 * NS_PER_S
+        for _ in range(2):
+            assert await journal.after(LEVEL, T0 + 300 * NS_PER_S) is not None
+            page = await journal.read(LEVEL, *hole_times(1500, 2500), 9)
+            assert shown(page.rows) == [(2000, None, "gap")]
+            row = await journal.at_or_before(LEVEL, T0 + 1900 * NS_PER_S)
+            assert row is not None and row.value == 2.0
+            await flushed(journal)
