@@ -19,6 +19,7 @@ from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, HistoryReader, Value, format_time, status_name
+from gateway.open_gaps import Open, OpenGaps
 from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
@@ -47,6 +48,9 @@ class NodeView:
         self._clock = clock
         self._started_ns = clock.utc_ns()
         self._paced = (clock.monotonic_ns(), 0)
+        self._open_gaps = OpenGaps(
+            journal.gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
+        )
 
     @property
     def _collector(self) -> Collector:
@@ -71,6 +75,10 @@ class NodeView:
         return found
 
     # ------------------------------------------------------------------------------ looking
+
+    async def gaps_counted(self) -> None:
+        """Wait until the open gaps were counted once."""
+        await self._open_gaps.counted()
 
     def status(self) -> dict[str, Any]:
         """One screen's worth: the node and its peer, the journal, each device."""
@@ -121,6 +129,7 @@ class NodeView:
         counters = self._collector.line_of(name).diagnostics(name)
         disabled = name in self._collector.maintenance.disabled
         fault = state.fault
+        gaps = self._open_gaps.known.get(name, Open())
         word = "disabled" if disabled else "down" if fault else "up" if state.scans else "starting"
         if not disabled and not self.keeper.is_main:
             word = "idle"
@@ -135,6 +144,8 @@ class NodeView:
             "last_scan_age_ms": (now_ns - state.last_scan_ns) // 1_000_000
             if state.last_scan_ns
             else None,
+            "open_gaps": gaps.number,
+            "open_gaps_ms": gaps.length_ns / 1e6,
             "down_since": format_time(state.down_since_ns) if state.down_since_ns else None,
             "why": fault.detail if fault else "",
             "status": status_name(fault.status) if fault else "Good",
@@ -194,7 +205,7 @@ class NodeView:
             "StartTime": self._started_ns,
             "JournalOk": self._journal.store_failed_since_ns is None,
             "SamplesPerSecond": self._pace(),
-            "OpenGaps": sum(holes.values()),
+            "OpenGaps": sum(gaps.number for gaps in self._open_gaps.known.values()),
         }
         return shown
 

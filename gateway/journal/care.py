@@ -112,7 +112,7 @@ class StoreCare:
         await self._shelf.replace_damaged(partition, why, now_ns, self.reigns)
         self._declare_losses()
         if in_use:
-            self._pending.refuse_coverage()
+            self._pending.refuse_claims()
             self._resumed_ns = now_ns
             self.sinks.store_changed(None)
             self.sinks.partition_began()
@@ -148,7 +148,7 @@ class StoreCare:
             except (sqlite3.Error, OSError):
                 return  # it was loud when it began; it stays so by `store_failed_since_ns`
             return
-        self._pending.refuse_coverage()  # said while room was being made: of what was not kept
+        self._pending.refuse_claims()  # said while room was being made: of what was not kept
         now_ns = self._clock.utc_ns()
         if self.store_failed_since_ns is not None and self._failed_reigning:
             loss = Loss(self.store_failed_since_ns, now_ns, Cause.STORE, "the store took nothing")

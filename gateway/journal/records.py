@@ -182,9 +182,10 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     `kind` holds for `points`, names of the device's points: `filled`, `coarse` (the log is slower
     than the scan), `lost`, or `open` (another log has them, and was not read yet); of several
     kinds for one point the best counts. A judged stretch names every point of its class. The
-    samples are in batches of the same term with origin windback. `next_record` is where reading
-    goes on at `to_ns`; -1: unknown. The device's clock was `offset_ns` ahead, give or take
-    `uncertainty_ns` (-1: it can't be read). `why` says what is lost and how.
+    samples are in batches of the same term with origin windback, among the `span` records before
+    this one: it holds only where all of these are held. `next_record` is where reading goes on at
+    `to_ns`; -1: unknown. The device's clock was `offset_ns` ahead, give or take `uncertainty_ns`
+    (-1: it can't be read). `why` says what is lost and how.
     """
 
     device: str
@@ -201,6 +202,7 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     next_record: Int64 = -1
     offset_ns: Int64 = 0
     uncertainty_ns: Int64 = -1
+    span: Natural = 0
 
 
 Body = (

@@ -43,6 +43,10 @@ PARTITION_ADDED: Final = (
     " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, since_ns INTEGER NOT NULL,"
     " through_ns INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS own_run_by_device ON own_run(device, to_ns)",
+    # What was judged against a device's log; the samples are in the `span` records before it.
+    "CREATE TABLE IF NOT EXISTS fill(record_id INTEGER PRIMARY KEY, device TEXT NOT NULL,"
+    " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, span INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS fill_by_device ON fill(device, to_ns)",
 )
 """Tables of a partition that earlier versions did not have; sealed ones of theirs lack them."""
 PARTITION_TABLES: Final = (
@@ -120,6 +124,7 @@ _INSERT_HOLE: Final = "INSERT OR REPLACE INTO hole VALUES(?,?,?,?,?,?,?)"
 _INSERT_OWN_RUN: Final = "INSERT OR REPLACE INTO own_run VALUES(?,?,?,?,?,?,?,?,?)"
 INSERT_SCAN: Final = "INSERT OR IGNORE INTO scan VALUES(?,?)"
 _INSERT_LOSS: Final = "INSERT INTO loss VALUES(?,?,?,?)"
+_INSERT_FILL: Final = "INSERT INTO fill VALUES(?,?,?,?,?)"
 INSERT_TERM: Final = "INSERT INTO term VALUES(?,?,?,?)"
 
 
@@ -187,6 +192,11 @@ def split_record_id(row: int) -> tuple[int, int]:
 def nonce_text(term: Term) -> str:
     """A nonce as text: it has 64 bits, and SQLite's integers have a sign."""
     return f"{term.nonce:016x}"
+
+
+def named(term: Term) -> dict[str, int | str]:
+    """A term as the parameters of a statement: number, node, nonce."""
+    return {"number": term.number, "node": term.node, "nonce": nonce_text(term)}
 
 
 def transaction(
@@ -264,6 +274,10 @@ class _Work:
             if isinstance(body, Loss):
                 row = (row_id, body.from_ns, body.to_ns, body.cause)
                 self._rows.setdefault(_INSERT_LOSS, []).append(row)
+            elif isinstance(body, Fill):
+                self._see(body.device, body.scan_class)
+                told = (row_id, body.device, body.from_ns, body.to_ns, body.span)
+                self._rows.setdefault(_INSERT_FILL, []).append(told)
 
     def _see(self, device: str, scan_class: str) -> None:
         if (device, scan_class) not in self._old.scans:

@@ -144,9 +144,11 @@ class Shelf(Views):
                 loaded.span,
                 begun_ns,
                 begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
+                loaded.outline,
             )
         )
         self._hold_again(self.partitions[-1], loaded.held.terms)
+        self.claims.take_all(loaded.claims)
 
     def _hold_again(self, partition: Partition, terms: Iterable[Term]) -> None:
         for term in terms:
@@ -182,7 +184,9 @@ class Shelf(Views):
         current = self.current
         if current.database is not None:
             known = current.held
-            current.state, current.held = await current.database.run(partial(reread, known))
+            work = partial(reread, known)
+            current.state, current.held, claims, current.outline = await current.database.run(work)
+            self.claims.take_all(claims)
             self._hold_again(current, current.held.terms)
             await self.dealer.replay(current)
 
@@ -203,6 +207,8 @@ class Shelf(Views):
             current.held.note(position, digest)
             self.holdings.note(position, digest)
             self.dealer.deal_out(current, position, body)
+            self.claims.hear(position.term, body)
+            current.outline.hear(position.term, body)
 
     # ------------------------------------------------------------------ rolling and flushing
 

@@ -29,6 +29,7 @@ from gateway.journal.records import (
     Batch,
     Body,
     Coverage,
+    Fill,
     Loss,
     Record,
     chain,
@@ -86,7 +87,7 @@ class Writer(StoreCare):
     def append(self, body: Body) -> asyncio.Future[Record]:
         """Queue a body. Raises JournalError when closed or the queue is full; TypeError if bad."""
         self._refuse_when_closed()
-        if isinstance(body, Batch | Coverage) and (not self.reigns or self._resting):
+        if isinstance(body, Batch | Coverage | Fill) and (not self.reigns or self._resting):
             raise JournalError("a node that does not reign collects nothing", "Begin a term first")
         if isinstance(body, Coverage):
             body = cut(body, self._resumed_ns)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.driver.log import Lacking, LogPage, LogSpec
 from gateway.driver.spec import DeviceSpec
 from gateway.journal.coverage import Interval, Intervals, intersect, is_in, union
@@ -100,7 +102,8 @@ def fill(target: Target, page: LogPage, now_ns: int) -> Filled:
         for event in page.events
     ]
     for name, stretches in parts.items():
-        bodies += _judge(target, page, name, stretches, now_ns)
+        for judged in _judge(target, page, name, stretches, now_ns):
+            bodies.append(replace(judged, span=len(bodies)))
     return Filled(bodies, len(rows))
 
 
