@@ -22,16 +22,17 @@ from gateway.clock import SystemClock
 from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
-from gateway.errors import ControlError
+from gateway.errors import ControlError, HotpairError
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
-from gateway.model import NS_PER_S
+from gateway.model import NS_PER_S, Position
 from gateway.node import NodeView
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
 from gateway.pair.machine import Machine
+from gateway.pair.roles import PeerView
 from gateway.pair.words import TAKEOVER_AFTER_MAX_NS, Identity, Timing
 from gateway.reign import Deeds
 from gateway.revisions import Revisions
@@ -46,6 +47,8 @@ __all__ = ["App", "schemas"]
 log = logging.getLogger("hotpair")
 
 SOCKET_NAME: Final = "control.sock"
+DURABLE_S: Final = 10.0
+"""How long the other node may take to bring a record to its disk."""
 STOP_S: Final = 10.0
 """A stop ends after this long, whatever hangs."""
 
@@ -124,7 +127,16 @@ class App:
         journal.apply(settings_of(site))
         journal.set_durable(node.link is not None and site.pair.replication == "sync")
         running = self._running = Running(
-            node, site, settled.number, clock, doors, journal, self._may_send, self._is_main
+            node,
+            site,
+            settled.number,
+            clock,
+            doors,
+            journal,
+            self._may_send,
+            self._is_main,
+            self._may_consume,
+            self._safe,
         )
         view = NodeView(node, running, journal, revisions, clock)
         await running.build(view.diagnostics, self._may_write, self._reached)
@@ -242,6 +254,7 @@ class App:
         if self._node.link is None:
             self._journal.on_commit(self._running.committed)
         self._journal.on_commit(lambda records, stored: revisions.noted(records))
+        self._journal.on_commit(self._running.wound)
         self._journal.on_store(store_changed)
         self._journal.on_partition(self._running.partition_began)
 
@@ -265,6 +278,26 @@ class App:
             return "the node starts"
         return self._keeper.machine.writes_proven(self._clock.monotonic_ns(), alone)
 
+    def _may_consume(self) -> str | None:
+        """Why no log may be read that changes by reading: the other node could read it, too."""
+        if self._keeper is None:
+            return "the node starts"
+        machine, now_ns = self._keeper.machine, self._clock.monotonic_ns()
+        if machine.view(now_ns) is PeerView.DEAD:
+            return None
+        return machine.writes_proven(now_ns, False)
+
+    async def _safe(self, position: Position, both: bool) -> bool:
+        """Whether a record, and all before it, outlives a loss of power here, or on both nodes."""
+        try:
+            await self._journal.make_durable()
+            if both and self._node.link is not None:
+                return bool(await self._ask("durable", list(position), DURABLE_S))
+        except (HotpairError, OSError) as error:
+            log.info("%s is not durable yet: %s", position, error)
+            return False
+        return True
+
     def _reached(self, reached: bool) -> None:
         self._feed(ev.FieldSeen(reached))
 
@@ -282,7 +315,7 @@ class App:
         roles, told = self._tasks[0], False
         try:
             while True:
-                vital = [*self._tasks, *self._running.field.tasks, self._journal.task]
+                vital = self._vital()
                 lanes = [lane.task for lane in self._deeds.lanes if lane.task is not None]
                 waits: set[asyncio.Future[Any]] = {
                     *vital,
@@ -296,7 +329,7 @@ class App:
                     self._feed(ev.Stop())
                 if roles.done() and not roles.cancelled() and roles.exception() is None:
                     return 0
-                current = [*self._tasks, *self._running.field.tasks, self._journal.task]
+                current = self._vital()
                 failed = [task for task in vital if task in current and _has_ended(task)]
                 failed += [task for task in lanes if task.done() and task.exception()]
                 if failed:
@@ -309,11 +342,17 @@ class App:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
 
+    def _vital(self) -> list[asyncio.Task[None]]:
+        """The tasks without which this is no node."""
+        running = self._running
+        return [*self._tasks, *running.field.tasks, *running.windback.tasks, self._journal.task]
+
     async def _close(self) -> None:
         """The way back: polling ends first, then the last claim, then what the lanes have left."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._running.windback.end(STOP_S)
         self._running.field.halt()
         await asyncio.wait(
             {asyncio.ensure_future(lane.idle()) for lane in self._deeds.lanes}, timeout=STOP_S

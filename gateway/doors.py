@@ -48,7 +48,7 @@ class Doors:
         """Have `lost(since_ns)` called when a batch finds no place in the journal."""
         self._lost = lost
 
-    def append(self, body: Body) -> Awaitable[object]:
+    def append(self, body: Body) -> Awaitable[Record]:
         """The door for who can't wait."""
         assert self._journal is not None, "the doors are opened after the journal"
         try:
@@ -57,7 +57,7 @@ class Doors:
             self.tell("journal", 800, f"a {type(body).__name__} was not journalled: {error}")
             if isinstance(body, Batch):
                 self._lost(body.requested_ns)
-            refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            refused: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
             refused.exception()  # seen: few callers ask
             return refused

@@ -76,6 +76,8 @@ class Origin(IntEnum):
     WINDBACK = 2
     WRITE = 3
     SUBSTITUTE = 4
+    GAP = 5
+    """No sample: a row of a raw read that says that nothing is known from its time on."""
 
 
 class Cause(StrEnum):
@@ -91,6 +93,16 @@ class Cause(StrEnum):
     RETENTION = "beyond_retention"
     OTHER_MASTER = "other_master"
     STARTING = "starting"
+
+
+class GapState(StrEnum):
+    """What became of a gap, by what the device's own log could give (rules.md 3)."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+    COARSE = "coarse"
+    LOST = "lost"
 
 
 class Status:
@@ -241,13 +253,22 @@ class HistoryReader(Protocol):
 
 
 class Gap(NamedTuple):
-    """A stretch of one device and scan class that coverage does not cover: [from, to)."""
+    """A stretch of one device and scan class that coverage does not cover: [from, to).
+
+    `state` is that of its worst point (open, lost, coarse, filled, in this order); `points` names
+    the device's points in that state where others of the class are better off, and `why` says why.
+    `resolution_ns` is that of the log where any point of the class is coarse.
+    """
 
     device: str
     scan_class: str
     from_ns: int
     to_ns: int
     cause: Cause
+    state: GapState = GapState.OPEN
+    why: str = ""
+    points: tuple[str, ...] = ()
+    resolution_ns: int = 0
 
 
 # ------------------------------------------------------------------ quantities as people write them

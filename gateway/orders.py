@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from gateway.acquisition.maintenance import coerce
-from gateway.driver import Rehearsal, WriteOutcome
+from gateway.driver import LogSpec, Rehearsal, WriteOutcome
 from gateway.errors import ControlError, HotpairError
 from gateway.journal.records import Audit
-from gateway.model import Value
+from gateway.model import Value, format_time
 from gateway.node import NodeView
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
 from gateway.pair.roles import PeerView
 from gateway.running import Running
+from gateway.windback.verify import verify
 
 Ask = Callable[[str, Any, float], Awaitable[Any]]
 FORWARDED_S: Final = 20.0
@@ -42,6 +43,8 @@ class Orders:
             "resume": lambda body: self._pause(False, body["who"]),
             "write": lambda body: self._write(body["who"], body["point"], body["value"]),
             "maintenance": lambda body: self._maintain(**body),
+            "windback": lambda body: self._windback(**body),
+            "verify": lambda body: self._verify(**body),
         }
 
     @property
@@ -85,6 +88,21 @@ class Orders:
         """Disable, enable, substitute or release, on the Main."""
         body = {"action": action, "target": target, "value": value, "who": who, "why": why}
         await self._carried("maintenance", body)
+
+    async def windback(self, who: str, device: str, from_ns: int, to_ns: int) -> str:
+        """Have the Main read a device's log for a stretch, lost and disabled gaps included."""
+        body = {"who": who, "device": device, "from_ns": from_ns, "to_ns": to_ns}
+        return str(await self._carried("windback", body))
+
+    async def verify(
+        self, who: str, device: str, log: str, from_ns: int, to_ns: int
+    ) -> dict[str, Any]:
+        """Have the Main compare a device's log with history."""
+        span = {"from_ns": from_ns, "to_ns": to_ns}
+        found: dict[str, Any] = await self._carried(
+            "verify", {"who": who, "device": device, "log": log, **span}
+        )
+        return found
 
     # ------------------------------------------------------------------------------- inside
 
@@ -148,3 +166,46 @@ class Orders:
 
     async def _maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
         await self._view.maintain(action, target, value, who, why)
+
+    def _keeps_log(self, device: str, log: str = "") -> LogSpec:
+        """A device's log by name, or its first. Raises ControlError."""
+        devices = self._running.field.collector.devices
+        if device not in devices:
+            known = ", ".join(sorted(devices))
+            raise ControlError(f"there is no device {device!r}", f"Known are: {known}")
+        logs = self._running.field.logs(device)
+        if not logs:
+            raise ControlError(
+                f"{device} keeps no log that can be read", "See `windback:` in site.yaml"
+            )
+        found = next((spec for spec in logs if log in ("", spec.name)), None)
+        if found is None:
+            names = ", ".join(spec.name for spec in logs)
+            raise ControlError(f"{device} has no log {log!r}", f"Its logs are: {names}")
+        return found
+
+    async def _windback(self, who: str, device: str, from_ns: int, to_ns: int) -> str:
+        self._keeps_log(device)
+        if from_ns >= to_ns:
+            raise ControlError("the stretch ends before it begins", "Write --from before --to")
+        self._running.windback.asked(device, from_ns, to_ns)
+        text = f"{format_time(from_ns)} to {format_time(to_ns)} of {device} will be read"
+        await self._audit(f"windback {device}", who, text)
+        return text
+
+    async def _verify(
+        self, who: str, device: str, log: str, from_ns: int, to_ns: int
+    ) -> dict[str, Any]:
+        spec = self._keeps_log(device, log)
+        running = self._running
+        known = running.field.collector.devices[device]
+        found = await verify(running.windback, running.history, known, spec, from_ns, to_ns)
+        told = [
+            [d.point, d.time_ns, _plain(d.logged), [_plain(value) for value in d.history]]
+            for d in found.differences
+        ]
+        return found._asdict() | {"log": spec.name, "differences": told}
+
+
+def _plain(value: Value) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

@@ -158,12 +158,14 @@ class Deeds:
             return  # The reign ended while the field was being closed.
         if running.field.polling:
             running.field.open(begin)
+            running.windback.begin()
             return
         self.began()
         if begin.granted_through_ns is None:
             running.doubt()
         running.renew_maintenance()
         running.field.open(begin)
+        running.windback.begin()
         running.field.writer.tell_unfinished(running.facts)
 
     def _begin(self, next_due: tuple[Due, ...]) -> Begin:
@@ -194,7 +196,9 @@ class Deeds:
         # Twice the patience is the most that a drain takes, and twice takeover_after the machine's.
         stopping, timing = self.keeper.machine.stopping, self.keeper.machine.timing
         patience_s = min(DRAIN_MAX_S, 0.9 * timing.takeover_after_ns / NS_PER_S)
-        draining = asyncio.ensure_future(self._running.field.drain(patience_s))
+        # A lock of a device's log is given back while this node may still speak.
+        released = asyncio.ensure_future(self._running.windback.end(patience_s))
+        draining = asyncio.ensure_future(self._drain_field(released, patience_s))
         done, _ = await asyncio.wait({draining}, timeout=STOP_DRAIN_S if stopping else None)
         if not done:
             return ()
@@ -204,8 +208,14 @@ class Deeds:
         holes = [(f"{d}/{c}", through_ns) for d, c in coverage.classes if coverage.in_hole((d, c))]
         return ((GRANTED, through_ns), *holes) if len(holes) < DUES_MAX else ()
 
+    async def _drain_field(self, released: asyncio.Future[None], patience_s: float) -> int:
+        through_ns = await self._running.field.drain(patience_s)
+        await released
+        return through_ns
+
     def close_field(self) -> None:
         """Send nothing more, at once; close what is open in the background."""
+        self._running.windback.halt()
         self._running.field.halt()
         self.ended()
         self._field.put(self._close_field)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -31,10 +31,12 @@ from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
 from gateway.journal.renamed import RenamedHistory, former_id
-from gateway.model import HistoryReader, Origin, Status, Term, Value, is_good
+from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings, Role, User
+from gateway.windback.forgetting import ForgetPorts, Forgetting
+from gateway.windback.runner import Ports, Runner
 
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Measured: a full collection over an address space stalls the loop for a quarter of a second."""
@@ -61,6 +63,7 @@ class Running:
     field: Field
     live: LiveTable
     server: OpcUaServer
+    windback: Runner
     history: HistoryReader
     points: dict[str, PointSpec]
 
@@ -74,6 +77,8 @@ class Running:
         journal: Journal,
         may_send: Callable[[], bool],
         is_main: Callable[[], bool],
+        may_consume: Callable[[], str | None],
+        safe: Callable[[Position, bool], Awaitable[bool]],
     ) -> None:
         self.site = site
         self.number = number
@@ -85,6 +90,8 @@ class Running:
         self._journal = journal
         self._may_send = may_send
         self._is_main = is_main
+        self._may_consume = may_consume
+        self._safe = safe
         self._seen: dict[str, tuple[int, int]] = {}
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
         self._translations: dict[tuple[int, Term], list[int | None]] = {}
@@ -108,6 +115,7 @@ class Running:
         self.field = Field(opens, self.house, may_write, reached)
         self._prepare()
         await self.field.readied()
+        self.windback = self._make_windback()
         self.server = self._make_server(supply)
         try:
             await self.server.build()
@@ -117,6 +125,37 @@ class Running:
                 "Look for room on the disk and for the rights of the folder",
             ) from error
         settle_memory()
+
+    def _make_windback(self) -> Runner:
+        journal, doors, field = self._journal, self._doors, self.field
+        forgetting = Forgetting(
+            ForgetPorts(
+                clock=self._clock,
+                node=self._node.node,
+                safe=self._safe,
+                commit=doors.commit,
+                acknowledge=field.acknowledge,
+                alarm=doors.alarm,
+            )
+        )
+        return Runner(
+            Ports(
+                clock=self._clock,
+                devices=lambda: self.field.collector.devices,
+                revision=lambda: self.field.collector.outcomes.revision,
+                answers=field.answers,
+                logs=field.logs,
+                read_log=field.read_log,
+                gaps=journal.gaps,
+                fills=journal.fills,
+                floor_ns=lambda: journal.begins_ns,
+                append=doors.append,
+                room=doors.room,
+                alarm=doors.alarm,
+                refused=self._may_consume,
+            ),
+            forgetting,
+        )
 
     def _prepare(self) -> None:
         site, state = self.site, replay(self._journal.maintenance)
@@ -203,6 +242,8 @@ class Running:
         self.points = {p.id: p for p in live.points}
         self.server.swap(staged, history, users_of(site))
         self._prepare()
+        if self.field.polling:
+            self.windback.begin()
         gc.freeze()
         self._doors.alarm("", 300, f"revision {number} runs")
 
@@ -239,13 +280,9 @@ class Running:
     # -------------------------------------------------------------------------------- sinks
 
     def lost(self, since_ns: int | None) -> None:
-        """The store lost what came since, or it is back (None).
-
-        Changes were dropped: nothing holds from the last claim on until the next good scan.
-        """
+        """The store lost what came since, or it is back (None)."""
         if self.field.polling:
-            collector = self.field.collector
-            collector.store_failed(collector.coverage.through_ns if since_ns is None else since_ns)
+            self.field.collector.store_failed(since_ns)
 
     def partition_began(self) -> None:
         """A new file stands alone: state all that is in force."""
@@ -260,6 +297,8 @@ class Running:
         for record in records:
             body = record.body
             if isinstance(body, Batch):
+                if body.origin == Origin.WINDBACK:
+                    continue  # a live value never goes back
                 mine = not stored or record.position.term in own
                 if mine or (not main and self._is_news(record, body)):
                     dirty += self._show(record, body)
@@ -270,6 +309,11 @@ class Running:
                 self.renew_maintenance()
         if dirty:
             self.server.publish(dirty)
+
+    def wound(self, records: Sequence[Record], stored: bool) -> None:
+        """Tell windback what was committed: gaps are judged by records only."""
+        term = self._journal.term
+        self.windback.committed(records, lambda record: record.position.term == term)
 
     def _know(self, body: Fact, facts: Mapping[tuple[str, str], Any]) -> None:
         key = (body.device, body.key)
@@ -287,8 +331,6 @@ class Running:
         return True
 
     def _show(self, record: Record, body: Batch) -> list[int]:
-        if body.origin == Origin.WINDBACK:
-            return []
         samples = body.samples
         if body.revision != self.number:
             samples = self._renumbered(record.position.term, body)

@@ -17,6 +17,7 @@ from gateway.doors import Doors
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Record
+from gateway.model import Position, Term
 from gateway.pair import events as ev
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.hello import LinkIdentity
@@ -58,6 +59,7 @@ class Peering:
     ) -> None:
         self._clock = clock
         self._doors = doors
+        self._journal = journal
         self._keeper = keeper
         self._revisions = revisions
         self._orders = orders
@@ -217,9 +219,23 @@ class Peering:
     async def _answer(self, what: str, body: Any) -> Any:
         if what in self._orders:
             return await self._answer_order(what, body)
+        if what == "durable":
+            return await self._durable(body)
         if what in ("validate", "apply", "rollback"):
             return await self._revisions.answer(what, body)
         raise ControlError(f"this version knows no {what!r}", "Run the same version on both nodes")
+
+    async def _durable(self, body: Any) -> bool:
+        """Whether this node has a record of the peer's for good."""
+        try:
+            (number, node, nonce), seq = body
+            position = Position(Term(number, node, nonce), seq)
+        except (TypeError, ValueError) as error:
+            raise ControlError(f"{body!r} is no position", "Run one version") from error
+        if not self._journal.holdings.holds(position):
+            return False
+        await self._journal.make_durable()
+        return True
 
 
 async def look_at_field(keeper: Keeper, running: Running, doors: Doors) -> None:

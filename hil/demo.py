@@ -261,7 +261,8 @@ def tell(found: Findings, console: Console) -> None:
         length_ms = (gap.to_ns - gap.from_ns) // NS_PER_MS
         where = f"{gap.device} ({gap.scan_class})"
         console.print(
-            f"gap {format_time(gap.from_ns)[11:23]} {length_ms} ms: {where} {gap.cause.value}"
+            f"gap {format_time(gap.from_ns)[11:23]} {length_ms} ms: {where} {gap.cause.value}, "
+            f"{gap.state.value}"
         )
     more = len(found.gaps) - GAPS_SHOWN
     if more > 0:

@@ -164,6 +164,7 @@ class Method(Settings):
     depth_records: int | None = Field(None, ge=1)
     depth_ns: Duration | None = Field(None, alias="depth")
     ack: Literal["both", "local", "never"] = "both"
+    order: Literal["newest", "oldest"] = Field("newest", description="which gaps come first")
     budget_percent: int = Field(20, ge=1, le=80, description="share of the device's polling time")
     logs: tuple[Log, ...] = ()
 

@@ -253,7 +253,8 @@ class FileRecord(Logs):
     The log with `shift: {file: n}` lies n files further. Records lie in places `first_record` to
     `first_record + records - 1` and are overwritten in turn; `newest` has the place of the newest.
     The record number of a request is a place with `unit_is_record`, else the word in the file
-    where the place begins (Modbus Application Protocol V1.1b3 section 6.14).
+    where the place begins: place times words of a record (Modbus Application Protocol V1.1b3
+    section 6.14).
     """
 
     method: Literal["file_record"]

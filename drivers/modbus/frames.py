@@ -22,6 +22,7 @@ WRITE_COIL: Final = 5
 WRITE_REGISTER: Final = 6
 WRITE_COILS: Final = 15
 WRITE_REGISTERS: Final = 16
+READ_FILE: Final = 20
 MASK_WRITE: Final = 22
 
 READ_FUNCTION: Final[dict[Area, int]] = {
@@ -39,6 +40,7 @@ FUNCTION_NAMES: Final[dict[int, str]] = {
     6: "write register",
     15: "write coils",
     16: "write registers",
+    20: "read file record",
     22: "mask write register",
 }
 EXCEPTION_NAMES: Final[dict[int, str]] = {
@@ -159,6 +161,9 @@ def describe_request(unit: int, function: int, payload: bytes) -> str:
     if len(payload) < 4:
         return f"unit {unit} {name}"
     address, second = struct.unpack_from(">HH", payload)
+    if function == READ_FILE and len(payload) == 8:
+        file, record, length = struct.unpack_from(">HHH", payload, 2)
+        return f"unit {unit} {name} {record} of file {file} x {length}"
     if function in (WRITE_COIL, WRITE_REGISTER):
         return f"unit {unit} {name} {address} = {second}"
     if function == MASK_WRITE:

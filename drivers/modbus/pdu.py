@@ -35,6 +35,13 @@ class RawRequest(ModbusPDU):  # type: ignore[misc]
         return int.from_bytes(self.payload[:2], "big"), int.from_bytes(self.payload[2:4], "big")
 
 
+class RawCall(RawRequest):
+    """A request of no ordinary form: its reply is neither registers asked for nor an echo.
+
+    Its size counts all that follows the function code of the reply.
+    """
+
+
 class RawReply(ModbusPDU):  # type: ignore[misc]
     """A reply as function code (with 0x80 for an exception) and the bytes after it."""
 
@@ -54,6 +61,11 @@ class RawDecoder(DecodePDU):  # type: ignore[misc]
 
     def decode(self, frame: bytes) -> RawReply:
         return RawReply(frame[0], frame[1:])
+
+
+def byte_count(request: RawRequest, size: int | None) -> int | None:
+    """What the reply's byte count must say; None: anything, or it has none."""
+    return size - 1 if isinstance(request, RawCall) and size is not None else size
 
 
 class SocketFramer(FramerSocket):  # type: ignore[misc]
@@ -100,7 +112,7 @@ class RtuFramer(FramerRTU):  # type: ignore[misc]
         self.rejected = ""
         self._unit = request.dev_id
         self._function = request.function_code
-        self._size = size
+        self._size = byte_count(request, size)
 
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
         for start in range(len(data) - self.MIN_SIZE + 1):
@@ -134,7 +146,8 @@ def reply_of(answer: Any) -> RawReply:
 def data_of(request: RawRequest, size: int | None, reply: RawReply) -> bytes:
     """The data of a reply; `size` is what a read must bring, None for a write.
 
-    Raises Refused for an exception, InvalidReply for nonsense.
+    For a RawCall it is all that follows the function code, `size` bytes unless None. Raises Refused
+    for an exception, InvalidReply for nonsense.
     """
     if reply.function_code & 0x80:
         if len(reply.data) != 1:
@@ -144,6 +157,10 @@ def data_of(request: RawRequest, size: int | None, reply: RawReply) -> bytes:
         function = frames.FUNCTION_NAMES.get(request.function_code, "request")
         text = f"{function} was refused: {frames.exception_name(code)}"
         raise Refused(text, code, status=status)
+    if isinstance(request, RawCall):
+        if size is not None and len(reply.data) != size:
+            raise InvalidReply(f"a reply of {len(reply.data)} bytes where {size} were expected")
+        return reply.data
     if size is not None:
         return frames.read_data(request.function_code, size, reply.data)
     frames.check_echo(request.function_code, request.payload, reply.data)

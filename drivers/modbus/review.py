@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from drivers.modbus.log.check import check
 from drivers.modbus.plan import unreadable
 from drivers.modbus.settings import Effective, ModbusDevice, ModbusLine, effective
 from drivers.modbus.write import is_register_bit
@@ -107,6 +108,8 @@ def _device(line: LineSpec, device: DeviceSpec) -> Iterator[Finding]:
         except ValueError as error:
             yield device.name, spec.name, "address", str(error), "Correct the point"
     yield from _points(device, holds, resolved)
+    for key, message, remedy in check(device):
+        yield device.name, "", key, message, remedy
 
 
 def _points(

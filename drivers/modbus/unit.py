@@ -60,6 +60,8 @@ class Unit:
         self.fault: Fault | None = None
         self.write_lock = asyncio.Lock()
         self.anchor: tuple[int, int, int] | None = None
+        self.asked_ns = self.answered_ns = 0
+        """When the last request was sent and its answer was there, ns UTC."""
         self._context = context
         self._exchange = exchange
         self._shared = shared
@@ -111,7 +113,7 @@ class Unit:
         """Observe every point again at the next scan."""
         self.layout.forget()
 
-    async def read(self, raw: RawRequest, size: int) -> bytes:
+    async def read(self, raw: RawRequest, size: int | None) -> bytes:
         """Ask, and ask again as far as the device's `retries` and its busy rules allow.
 
         On a shared line a unit that let a time-out pass isn't asked again before the others were.
@@ -138,6 +140,10 @@ class Unit:
     async def send(self, raw: RawRequest) -> None:
         """Send a write once and check its echo. Raises DeviceError."""
         await self._exchange(self, raw, None)
+
+    async def once(self, raw: RawRequest, size: int | None) -> bytes:
+        """Ask once, whatever comes of it. Raises DeviceError."""
+        return await self._exchange(self, raw, size)
 
     async def read_words(self, area: Area, address: int, count: int) -> list[int]:
         """Read registers, or bits as 0 and 1. Raises DeviceError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -22,7 +22,15 @@ from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.rehearsal import probe, rehearse
 from gateway.acquisition.writes import HANDS_OVER, Writer
-from gateway.driver import DeviceSpec, Line, LineSpec, Rehearsal
+from gateway.driver import (
+    DeviceSpec,
+    Line,
+    LineSpec,
+    LogPage,
+    LogSpec,
+    LogWanted,
+    Rehearsal,
+)
 
 __all__ = ["Begin", "Field"]
 
@@ -330,6 +338,29 @@ class Field:
         """
         log.info("every stream begins anew: %s", why)
         self.collector.turn()
+
+    # ------------------------------------------------------------------------------ windback
+
+    def answers(self, device: str) -> bool:
+        """Whether a device is polled by this node now, and answers."""
+        state = self.collector.states.get(device)
+        in_service = device not in self.collector.maintenance.disabled
+        return self.polling and in_service and state is not None and state.answers
+
+    def logs(self, device: str) -> Sequence[LogSpec]:
+        """The logs that a device keeps by itself."""
+        return self.collector.line_of(device).logs(device)
+
+    def read_log(
+        self, device: str, wanted: LogWanted, share: float
+    ) -> AsyncGenerator[LogPage, None]:
+        """Read a stretch of a device's own log, between its scans. Raises DeviceError."""
+        poller = self.collector.poller_of(device)
+        return poller.line.read_log(device, wanted, lambda ns: poller.turn(ns, share))
+
+    async def acknowledge(self, device: str, page: LogPage) -> None:
+        """Let a device forget what a page of its log holds. Raises DeviceError."""
+        await self.collector.line_of(device).acknowledge(device, page)
 
     # ------------------------------------------------------------------------------ knocking
 

@@ -58,3 +58,8 @@ class DeviceState:
     samples: int = 0
     told_overrun_ns: int = 0
     days: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answered, and has not failed since."""
+        return self.scans > 0 and self.fault is None

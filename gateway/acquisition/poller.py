@@ -32,6 +32,7 @@ class Poller:
         self._house = house
         self._take = take
         self._wake = asyncio.Event()
+        self._scanned = asyncio.Event()
         self._through_ns: int | None = None
         self._running: Job | None = None
         self._finishing = False
@@ -44,11 +45,41 @@ class Poller:
         """Look at the schedule again: something in it changed."""
         self._wake.set()
 
+    # ---------------------------------------------------------------------------- beside it
+
+    async def turn(self, expected_ns: int, share: float) -> None:
+        """Wait until a request that takes `expected_ns` comes between no scan and its instant.
+
+        Where scans leave no such room the request goes all the same as soon as it has waited so
+        long that it takes no more than `share` (0 to 1) of the line's time.
+        """
+        clock = self._house.clock
+        due_ns = clock.monotonic_ns() + round(expected_ns * (1 - share) / share)
+        while not self._leaves(expected_ns):
+            patience_ns = due_ns - clock.monotonic_ns()
+            if patience_ns <= 0 and not self._ending:
+                return
+            self._scanned.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if self._ending else patience_ns / NS_PER_S):
+                    await self._scanned.wait()
+
+    @property
+    def _ending(self) -> bool:
+        return self._finishing or self._through_ns is not None
+
+    def _leaves(self, expected_ns: int) -> bool:
+        """Whether no scan runs, and none is due before the request is answered."""
+        if self._running is not None or self._ending:
+            return False
+        job = self.schedule.first()
+        return job is None or job.due_ns - self._house.clock.utc_ns() > expected_ns
+
+    # ---------------------------------------------------------------------------- ending
+
     def disown(self) -> None:
         """What the scan under way brings is not wanted: its time or its reign is over."""
         self._running = None
-
-    # ---------------------------------------------------------------------------- ending
 
     def settle(self, through_ns: int) -> None:
         """Answer for the instants up to `through_ns`, and begin no scan of a later one."""
@@ -64,6 +95,7 @@ class Poller:
         """Go on after `settle`."""
         self._through_ns = None
         self._wake.set()
+        self._scanned.set()
 
     def halt(self) -> None:
         """Ask nothing more, at once.
@@ -106,6 +138,7 @@ class Poller:
                 continue
             self._running = job
             scan = await self._scan(job)
+            self._scanned.set()
             if self._running is not job:
                 self.line.forget(job.device)
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ app.add_typer(changing.app)
 
 NEGATIVE = {"ignore_unknown_options": True}
 """So that `-5` is a value, not an option."""
+GapChoice = Literal["open", "lost", "coarse", "filled"]
 
 
 def version(shown: bool) -> None:
@@ -120,13 +121,43 @@ def gaps(
     device: Annotated[str, typer.Argument(help="one device, or all")] = "",
     start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1d",
     end: Annotated[str, typer.Option("--to")] = "0s",
+    state: Annotated[GapChoice | None, typer.Option(help="only those in this state")] = None,
     node: NodeFile = DEFAULT_NODE,
     json: Json = False,
 ) -> None:
-    """List the stretches that history does not cover, with their causes."""
+    """List the stretches that were not polled: why, and what windback made of them."""
     from gateway.cli.look import gaps as show
 
-    show(node, device, start, end, json)
+    show(node, device, start, end, state or "", json)
+
+
+@app.command()
+def windback(
+    device: Annotated[str, typer.Argument(help="whose log to read; none: show all")] = "",
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1d",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Fill a device's gaps from its own log, lost ones again; without a device: what is read."""
+    from gateway.cli.windback import windback as ask
+
+    ask(node, device, start, end, json)
+
+
+@app.command()
+def verify(
+    device: Annotated[str, typer.Argument(help="a device that keeps a log")],
+    log: Annotated[str, typer.Option(help="which of its logs; the first when absent")] = "",
+    start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "10m",
+    end: Annotated[str, typer.Option("--to")] = "0s",
+    node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
+) -> None:
+    """Hold a device's own log against history and list every difference."""
+    from gateway.cli.windback import verify as compare
+
+    raise typer.Exit(compare(node, device, log, start, end, json))
 
 
 @app.command()

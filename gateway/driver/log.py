@@ -29,7 +29,8 @@ class LogSpec:
     (a pointer, a lock), so one reader at a time, and nothing is repeated blindly. `destructive`:
     the device forgets what is acknowledged. `share`: the part of the line's time (0 to 1) that it
     gets though live polling leaves none. `ack` is where records must be durable before they are
-    acknowledged: both, local or never (rules.md 8).
+    acknowledged: both, local or never (rules.md 8). `order`: newest or oldest gaps first.
+    `events`: it holds events instead of values, and is read whenever a gap was.
     """
 
     name: str
@@ -42,6 +43,8 @@ class LogSpec:
     destructive: bool = False
     ack: str = "both"
     share: float = 0.2
+    order: str = "newest"
+    events: bool = False
 
 
 class LogWanted(NamedTuple):
@@ -61,11 +64,15 @@ class ClockReading(NamedTuple):
 
 
 class Lacking(NamedTuple):
-    """A stretch [from, to) that the log doesn't hold, and why (overwritten, cleared, damaged)."""
+    """A stretch [from, to) that the log doesn't hold, and why (overwritten, cleared, damaged).
+
+    `points` are the names of those it lacks where it holds others; (): it lacks all of the log's.
+    """
 
     from_ns: int
     to_ns: int
     why: str
+    points: tuple[str, ...] = ()
 
 
 class DeviceEvent(NamedTuple):
@@ -87,6 +94,7 @@ class LogPage:
     the device's clock can't be read: then times are as trustworthy as the device. `oldest_ns` is
     the oldest record that the log still holds. Records are numbered as the device numbers them,
     unwrapped; None where it doesn't. `acknowledge`: what `Line.acknowledge` needs, None: nothing.
+    `fullness` (0 to 1): how much of what the log can keep is unacknowledged.
     """
 
     from_ns: int
@@ -102,6 +110,7 @@ class LogPage:
     resolution_ns: int | None = None
     clock: ClockReading | None = None
     acknowledge: Any = None
+    fullness: float | None = None
 
 
 PAGE_RECORDS_MAX: Final = 2_000

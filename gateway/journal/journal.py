@@ -6,6 +6,7 @@ It *is* the history, the replication log and the merge: see DESIGN.md in this fo
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -139,6 +140,14 @@ class Journal(JournalReading):
         """Wait until less than half the queue is taken: back-pressure for whoever appends much."""
         await self._writer.room()
 
+    async def make_durable(self) -> None:
+        """All that was committed outlives a loss of power when this returns. Raises OSError.
+
+        Commits of partitions are synchronous NORMAL: what they hold is in the WAL, which is brought
+        to the disk here (SQLite, "Write-Ahead Logging", section 2.2).
+        """
+        await asyncio.to_thread(sync_files, self._shelf.logs())
+
     def set_durable(self, on: bool) -> None:
         """While on, commits are on the disk before they are acknowledged (synchronous FULL)."""
         self._writer.durable = on
@@ -225,3 +234,19 @@ class Journal(JournalReading):
         except sqlite3.Error as error:
             raise JournalError(f"the state file can't be written: {error}") from error
         self.holdings.drop(term, through_seq)
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Bring files to the disk; one that is gone was checkpointed, and is there already.
+
+    Only WAL files: to close a second descriptor of a database drops SQLite's locks on it.
+    """
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from gateway.driver import Frame, Rehearsal, WriteOutcome
 from gateway.errors import DeviceError, HotpairError
 from gateway.model import (
+    GapState,
     HistoryReader,
     HistoryRow,
     Value,
@@ -40,9 +41,11 @@ class Node(Protocol):
     def history(self) -> HistoryReader: ...
     @property
     def site_devices(self) -> list[str]: ...
+    async def gaps_counted(self) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def points(self, pattern: str) -> list[dict[str, Any]]: ...
     def knows(self, point: str) -> bool: ...
+    def windback(self) -> dict[str, dict[str, Any]]: ...
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]: ...
     async def roles(self, limit: int) -> dict[str, Any]: ...
     async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]: ...
@@ -57,6 +60,10 @@ class Commands(Protocol):
         self, action: str, target: str, value: Value, who: str, why: str
     ) -> None: ...
     async def write(self, who: str, point: str, value: Value) -> WriteOutcome: ...
+    async def windback(self, who: str, device: str, from_ns: int, to_ns: int) -> str: ...
+    async def verify(
+        self, who: str, device: str, log: str, from_ns: int, to_ns: int
+    ) -> dict[str, Any]: ...
     async def changeover(self, who: str) -> str: ...
     async def pause(self, paused: bool, who: str) -> str: ...
     async def peer(self, absent: bool, who: str) -> str: ...
@@ -78,6 +85,16 @@ class WriteRequest(BaseModel):
 
     point: str
     value: bool | int | float | str
+    who: str = Field(min_length=1)
+
+
+class LogRequest(BaseModel):
+    """A stretch of a device's log; `log` may be empty where there is one."""
+
+    device: str
+    log: str = ""
+    from_ns: int
+    to_ns: int
     who: str = Field(min_length=1)
 
 
@@ -165,6 +182,7 @@ def looking(node: Node) -> APIRouter:
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
+        await node.gaps_counted()
         return node.status()
 
     @router.get("/points")
@@ -229,12 +247,19 @@ def history(node: Node) -> APIRouter:
 
     @router.get("/gaps")
     async def gaps(
-        start: str = Query(alias="from"), end: str = Query(alias="to"), device: str = ""
+        start: str = Query(alias="from"),
+        end: str = Query(alias="to"),
+        device: str = "",
+        state: GapState | None = None,
     ) -> list[dict[str, Any]]:
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         names = [device] if device else node.site_devices
         found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
-        return [gap._asdict() for gap in found]
+        return [gap._asdict() for gap in found if state is None or gap.state is state]
+
+    @router.get("/windback")
+    async def windback() -> dict[str, dict[str, Any]]:
+        return node.windback()
 
     @router.get("/events")
     async def events(
@@ -268,6 +293,16 @@ def acting(node: Node, commands: Commands) -> APIRouter:
             "read_back": shown(outcome.read_back),
             "detail": outcome.detail,
         }
+
+    @router.post("/windback")
+    async def windback(request: LogRequest) -> dict[str, str]:
+        span = (request.from_ns, request.to_ns)
+        return {"done": await commands.windback(request.who, request.device, *span)}
+
+    @router.post("/verify")
+    async def verify(request: LogRequest) -> dict[str, Any]:
+        span = (request.from_ns, request.to_ns)
+        return await commands.verify(request.who, request.device, request.log, *span)
 
     @router.post("/backup")
     async def backup(path: str = Body(embed=True)) -> dict[str, str]:

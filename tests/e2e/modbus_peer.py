@@ -151,7 +151,8 @@ class Peer:
             if self.rtu:
                 if len(buffer) < 8:
                     return buffer
-                size = {15: 9 + buffer[6], 16: 9 + buffer[6], 22: 10}.get(buffer[1], 8)
+                long = {15: 9 + buffer[6], 16: 9 + buffer[6], 20: 5 + buffer[2], 22: 10}
+                size = long.get(buffer[1], 8)
                 if len(buffer) < size:
                     return buffer
                 assert crc(buffer[: size - 2]) == buffer[size - 2 : size]

@@ -388,7 +388,7 @@ async def test_two_hosts_are_tried_in_turn_and_the_good_one_is_kept() -> None:
         settings = ModbusLine(tcp={"hosts": ["127.0.0.2", "127.0.0.3"], "port": port})
         async with opened(house, settings, device("plc", registers(7))) as line:
             assert await values(line, "plc") == {0: 7}
-            assert line._session.peer == f"127.0.0.3:{port}"
+            assert line._bus.session.peer == f"127.0.0.3:{port}"
             hung = Peer(rule=lambda unit, pdu: SILENCE)
             async with serve_tcp(hung, host="127.0.0.2", port=port):
                 peer.script.append(CLOSE)

@@ -142,3 +142,69 @@ def test_frames_on_a_serial_line_are_parted_by_three_and_a_half_characters() -> 
     assert character_ns(Rtu(baudrate=9600, parity="N")) == 10 * 10**9 // 9600
     assert frame_gap_ns(Rtu(baudrate=9600)) == 4_010_415
     assert frame_gap_ns(Rtu(baudrate=115200)) == 1_750_000
+
+
+# ----------------------------------------------------------------------------------------- windback
+
+FLOW = {"flow": {"address": 1, "type": "float32"}}
+RING: dict[str, Any] = {"method": "ring", "address": 0, "columns": ["flow"], "resolution": "1s"}
+RECORD = {"time": {"at": 0, "type": "uint32", "format": "unix_s"}, "columns_at": 2}
+SELECT: dict[str, Any] = {
+    "method": "record_select",
+    "resolution": "1s",
+    "select": {"log": {"address": 1}, "start": {"address": 2, "type": "uint32"}},
+    "data": {"address": 10},
+    "record": RECORD,
+    "logs": [{"id": "one", "select": 1, "columns": ["flow"]}],
+}
+
+
+def told(windback: dict[str, Any], **points: dict[str, Any]) -> list[tuple[str, str]]:
+    spec = LineSpec("bus", "modbus", ModbusLine(**TCP), (device(FLOW | points, windback=windback),))
+    return [(key, message) for _, _, key, message, _ in review(spec)]
+
+
+def test_a_sound_log_has_no_findings() -> None:
+    assert told(RING) == []
+    assert told(SELECT) == []
+    assert told({"method": "none"}) == []
+    assert told({"method": "ring"}) == []  # configuration tells this
+    file = {"method": "file_record", "file": 1, "records": 9, "resolution": "1s", "record": RECORD}
+    assert told(file | {"logs": [{"id": "f", "columns": ["flow"]}]}) == []
+
+
+def test_a_log_that_no_method_reads_is_a_warning() -> None:
+    ((key, message),) = told({"method": "opcua_history"})
+    assert key == "windback.method"
+    assert message.startswith("warning: `opcua_history` is no way to read")
+
+
+def test_a_zone_that_this_node_does_not_know() -> None:
+    ((key, message),) = told(RING | {"zone": "Europe/Atlantis"})
+    assert (key, message) == ("windback.zone", "this node knows no zone `Europe/Atlantis`")
+
+
+def test_a_log_whose_interval_nobody_tells_is_a_warning() -> None:
+    ((key, message),) = told({k: v for k, v in RING.items() if k != "resolution"})
+    assert key == "windback.resolution"
+    assert message.startswith("warning: nobody says how often log ring is written")
+
+
+def test_columns_that_do_not_fit() -> None:
+    column = {"point": "flow", "at": 124}
+    ((_, message),) = told(SELECT | {"logs": [{"id": "one", "select": 1, "columns": [column]}]})
+    assert message == "log one: its records have 126 words, one request brings 125"
+    ((_, message),) = told(SELECT | {"header_words": 1, "column_words": 1})
+    assert message == "log one: its columns need 4 words, a record has 2"
+
+
+def test_a_log_that_can_not_be_chosen() -> None:
+    ((_, message),) = told(SELECT | {"logs": [{"id": "one", "columns": ["flow"]}]})
+    assert message == "log one has no `select:`, so it can't be chosen"
+
+
+def test_a_value_without_its_scale_factor_means_nothing() -> None:
+    points = {"power": {"address": 5, "sf": "factor"}, "factor": {"address": 6, "type": "int16"}}
+    ((_, message),) = told(RING | {"columns": ["power"]}, **points)
+    assert message.startswith("warning: log ring has power without its scale factor factor")
+    assert told(RING | {"columns": ["power", "factor"]}, **points) == []

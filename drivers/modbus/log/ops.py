@@ -10,7 +10,7 @@ When the reign is over nothing is sent any more: then the device's own time-out 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gateway.driver import LogPage
 from profiles.schema import Area
@@ -37,9 +37,10 @@ class Write(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A request PDU that no other operation makes; its reply is bytes after the function code.
+    """A request PDU that no other operation makes: `payload` is what follows the function code.
 
-    `size`: bytes of the reply's data where that is known (None: any).
+    The answer's `data` is all that follows the function code of the reply, a byte count included;
+    `size` is how many bytes that must be, None: any. Without `once` it may be repeated.
     """
 
     function: int
@@ -60,6 +61,16 @@ class Release(NamedTuple):
     writes: tuple[Write, ...]
 
 
+class Learn(NamedTuple):
+    """What was discovered about this log: JSON-like, kept and replicated as a fact of the device.
+
+    It replaces what was learned before, and comes back in `Job.fact`, on either node. Keys that
+    mean the same for every method: `points`, names of the points logged, and `depth_records`.
+    """
+
+    fact: dict[str, Any]
+
+
 class Answer(NamedTuple):
     """The reply: `words` of a Read, `data` of a Call; sent and received in ns UTC."""
 
@@ -77,6 +88,16 @@ class Refusal(NamedTuple):
     received_ns: int
 
 
-Op = Read | Write | Call | Wait | Release
-Reading = Generator[Op | LogPage, Answer | Refusal | None, Any]
-"""Sent: Answer or Refusal for Read, Write and Call, None for Wait, Release and a page."""
+Op = Read | Write | Call | Wait | Release | Learn
+_T = TypeVar("_T")
+Asking = Generator[Op | LogPage, Answer | Refusal | None, _T]
+"""A part of a method that comes to a result: `found = yield from part(…)`."""
+Reading = Asking[Any]
+"""Sent: Answer or Refusal for Read, Write and Call, None for the others and a page."""
+
+
+def ask(op: Read | Write | Call) -> Asking[Answer | Refusal]:
+    """Yield a request and give what came of it, typed."""
+    answer = yield op
+    assert answer is not None
+    return answer

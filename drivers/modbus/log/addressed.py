@@ -1,0 +1,255 @@
+"""Reading a log whose records have numbers and may be asked for in any order. Sans-IO.
+
+A method says how to look at the log (`survey`) and how to fetch some records (`fetch`); this is the
+rest: where to begin, how much to read before looking again, and what to make of a log that changed
+meanwhile.
+
+A log that was configured anew can't be trusted to have its columns where they were: everything up
+to the moment when that was found is lacking, for good (the fact says since when it holds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from drivers.modbus.log.job import Job
+from drivers.modbus.log.ops import Asking, Learn, Reading
+from drivers.modbus.log.paging import (
+    CLEARED,
+    GONE,
+    OVERWRITTEN,
+    RECONFIGURED,
+    TORN,
+    Pager,
+    first_since,
+    steps_between,
+    unwrapped,
+)
+from drivers.modbus.log.records import Entry
+from gateway.driver import ClockReading
+from gateway.errors import LogUnavailable
+from gateway.model import NS_PER_S
+
+RESTARTS_MAX: Final = 3
+BATCH_MIN: Final = 16
+"""Requests between two looks at the log where its oldest records are wanted."""
+LANDMARK_STEP: Final = 100
+EMPTY: Final = "the log is empty"
+_RESTLESS_NS: Final = 10 * NS_PER_S
+
+
+class Survey(NamedTuple):
+    """What a log says of itself: the numbers of its oldest and newest record, as it counts.
+
+    `modulo`: where the numbers start again. `identity` changes when the log was made anew,
+    `meaning` when its columns may be others. `depth`: how many records it can hold. `landmark`: a
+    record to begin with when they were found by asking.
+    """
+
+    oldest: int
+    newest: int
+    empty: bool
+    at_ns: int
+    modulo: int | None = None
+    clock: ClockReading | None = None
+    identity: tuple[int, ...] = ()
+    meaning: tuple[int, ...] = ()
+    depth: int | None = None
+    landmark: int | None = None
+
+
+class Source(Protocol):
+    """An addressed log. Numbers go on where the device starts again."""
+
+    @property
+    def per_fetch(self) -> int:
+        """Records that one request brings at most."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether a record that was fetched is right though the log doesn't hold it afterwards."""
+
+    def survey(self) -> Asking[Survey]:
+        """Look at the log. Raises LogUnavailable, DeviceError."""
+
+    def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
+        """Records from `number` on, at least one, at most `count`; each or why it isn't there.
+
+        Raises LogUnavailable, DeviceError.
+        """
+
+
+class _Window(NamedTuple):
+    """The records that a log holds, by unwrapped numbers."""
+
+    oldest: int
+    newest: int
+
+    @classmethod
+    def of(cls, seen: Survey) -> _Window:
+        return cls(seen.oldest, unwrapped(seen.newest, seen.oldest, seen.modulo))
+
+    def moved(self, seen: Survey) -> _Window | None:
+        """The records at a later look; None if the numbers went back."""
+        ahead, modulo = seen.newest - self.newest, seen.modulo
+        if modulo is not None:
+            ahead = (ahead + modulo // 2) % modulo - modulo // 2
+        newest = self.newest + ahead
+        oldest = newest - (unwrapped(seen.newest, seen.oldest, modulo) - seen.oldest)
+        return None if ahead < 0 or oldest < self.oldest else _Window(oldest, newest)
+
+
+def read(job: Job, source: Source) -> Reading:
+    """Read what is wanted of an addressed log."""
+    seen = yield from source.survey()
+    pager = job.pager(seen.clock)
+    since_ns = yield from _recall(job, seen)
+    yield from pager.lost(since_ns, RECONFIGURED)
+    if pager.from_ns >= job.wanted.to_ns:
+        return
+    if seen.empty:
+        yield from pager.lost(seen.at_ns, EMPTY)
+        return
+    window = _Window.of(seen)
+    number = yield from _begin(job, source, pager, seen, window)
+    restarts = 0
+    while number <= window.newest and not pager.done:  # bounded by the wanted stretch
+        count = max(number - window.oldest, BATCH_MIN * source.per_fetch)
+        count = min(count, job.page_records, window.newest - number + 1)
+        found = yield from _batch(source, pager, number, count, job.wanted.to_ns)
+        after = yield from source.survey()
+        moved = window.moved(after)
+        if after.meaning != seen.meaning:
+            yield from _recall(job, after, seen)
+            yield from pager.lost(after.at_ns, RECONFIGURED)
+            return
+        if after.empty:
+            yield from pager.lost(after.at_ns, CLEARED)
+            return
+        if moved is None or after.identity != seen.identity:
+            restarts += 1
+            if restarts > RESTARTS_MAX:
+                raise LogUnavailable("the log begins anew again and again", _RESTLESS_NS)
+            pager.lack(CLEARED)
+            pager.set_back(())
+            window = _Window.of(after)
+            number = window.oldest
+        else:
+            window = moved
+            number = _take(pager, found, number, 0 if source.proven else window.oldest)
+            if number < window.oldest:
+                pager.lack(OVERWRITTEN)
+                number = window.oldest
+            pager.measured(after.clock)
+            yield from pager.pages()
+        seen = after
+    yield from pager.finish()
+
+
+def _recall(job: Job, seen: Survey, before: Survey | None = None) -> Asking[int]:
+    """Learn what the log is like; since when its columns are known to be what they are."""
+    fact: dict[str, Any] = {"meaning": list(seen.meaning), "depth_records": seen.depth}
+    known = job.fact.get("meaning") if before is None else list(before.meaning)
+    since_ns = int(job.fact.get("since_ns", 0))
+    if known is not None and known != fact["meaning"]:
+        since_ns = seen.at_ns
+    if since_ns:
+        fact["since_ns"] = since_ns
+    if seen.landmark is not None:
+        # A fact is kept for ever: it follows the log from afar.
+        last = int(job.fact.get("landmark", 0))
+        near = 0 <= seen.landmark - last < LANDMARK_STEP and last > 0
+        fact["landmark"] = last if near else seen.landmark
+    if fact != dict(job.fact):
+        yield Learn(fact)
+    return since_ns
+
+
+def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window) -> Asking[int]:
+    """The record to begin with: the last before what is wanted, for what is lacking after it."""
+    known: dict[int, Entry | str] = {}
+
+    def one(number: int) -> Asking[Entry | str]:
+        if number not in known:
+            (known[number], *_) = yield from source.fetch(number, 1)
+        return known[number]
+
+    def wall_of(number: int) -> Asking[int | None]:
+        found = yield from one(number)
+        return found.wall_ns if isinstance(found, Entry) else None
+
+    def probe(number: int) -> Asking[int | None]:
+        found = yield from one(number)
+        if isinstance(found, Entry):
+            return pager.latest_ns(found, number)
+        return GONE if found == OVERWRITTEN else None
+
+    if job.resolution_ns is not None:
+        oldest, newest = window
+        steps = yield from steps_between(oldest, newest, job.resolution_ns, job.zone, wall_of)
+        pager.set_back(steps)
+    oldest_ns = yield from probe(window.oldest)
+    pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
+    pager.newest_ns = yield from probe(window.newest)
+    hint = _hint(job, pager, seen, window)
+    first = yield from first_since(window.oldest, window.newest, pager.from_ns, probe, hint)
+    number, back = max(window.oldest, first - 1), 1
+    while number > window.oldest:  # bounded: it goes back twice as far each time
+        found = yield from one(number)
+        if not isinstance(found, Entry) or not pager.is_unsure(found):
+            break
+        number, back = max(window.oldest, number - back), back * 2
+    return number
+
+
+def _hint(job: Job, pager: Pager, seen: Survey, window: _Window) -> int | None:
+    """Where an earlier read broke off, as the numbers are now."""
+    hint = job.wanted.next_record
+    if hint is None:
+        return None
+    ahead, modulo = hint - window.newest - 1, seen.modulo
+    if modulo is not None:
+        ahead = (ahead + modulo // 2) % modulo - modulo // 2
+    if ahead > 0:
+        # Records were read that it can't have had.
+        pager.began(CLEARED)
+    return window.newest + 1 + ahead
+
+
+def _batch(
+    source: Source, pager: Pager, number: int, count: int, to_ns: int
+) -> Asking[list[Entry | str]]:
+    """Fetch records, up to `count` or the end of what is wanted; a torn one is tried again."""
+    found: list[Entry | str] = []
+    while len(found) < count:
+        some = list((yield from source.fetch(number + len(found), count - len(found))))
+        for at, each in enumerate(some):
+            if each == TORN:
+                (some[at], *_) = yield from source.fetch(number + len(found) + at, 1)
+        found += some
+        last = found[-1]
+        last_ns = (
+            pager.latest_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
+        )
+        if last_ns is not None and last_ns >= to_ns:
+            break
+    return found
+
+
+def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) -> int:
+    """Hand records to the pager; those before `oldest` don't count. The next record's number."""
+    run: list[Entry] = []
+    numbers: list[int] = []
+    for each in found:
+        why = OVERWRITTEN if number < oldest else each
+        if isinstance(why, Entry):
+            run.append(why)
+            numbers.append(number)
+        else:
+            pager.take(run, numbers)
+            run, numbers = [], []
+            pager.lack(why)
+        number += 1
+    pager.take(run, numbers)
+    return number

@@ -1,0 +1,134 @@
+"""`file_record`: function 20, files of records (Modbus Application Protocol V1.1b3 section 6.14).
+
+Sans-IO. The records of a file lie in places that are overwritten in turn. Where no register names
+the newest, it is found by bisection: from the first place on the times rise, up to the newest.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from drivers.modbus.frames import READ_FILE
+from drivers.modbus.log import addressed
+from drivers.modbus.log.addressed import Survey
+from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
+from drivers.modbus.log.paging import OVERWRITTEN, TORN
+from drivers.modbus.log.places import get, insist
+from drivers.modbus.log.records import Entry
+from drivers.modbus.log.times import moments
+from gateway.errors import LogUnavailable
+from gateway.model import NS_PER_S
+from profiles.windback import FileRecord
+
+REFERENCE: Final = 6
+"""The reference type: the only one there is."""
+REPLY_WORDS_MAX: Final = 121
+"""A reply has at most 245 bytes of sub-responses, of which this one costs two besides its data."""
+_SOON_NS: Final = 5 * NS_PER_S
+
+
+def read(job: Job) -> Reading:
+    """Read what is wanted of a file."""
+    section = job.section
+    assert isinstance(section, FileRecord)
+    yield from addressed.read(job, _Log(job, section))
+
+
+class _Log:
+    """A file as an addressed log: its places count from 0 and start again after the last."""
+
+    proven = False
+
+    def __init__(self, job: Job, section: FileRecord) -> None:
+        self._job = job
+        self._section = section
+        self._file = section.file + job.shift("file")
+        self._places = (job.log.depth_records if job.log is not None else None) or section.records
+        self._form = job.form(section.record)
+        if self._form.words > REPLY_WORDS_MAX:
+            raise LogUnavailable(
+                f"a record of {self._form.words} words does not fit in a reply",
+                MISFIT_NS,
+                "Correct `columns:`",
+            )
+        self._at_ns = job.now_ns
+
+    @property
+    def per_fetch(self) -> int:
+        return 1 if self._section.unit_is_record else REPLY_WORDS_MAX // self._form.words
+
+    def survey(self) -> Asking[Survey]:
+        """Find the newest place, and from it the oldest."""
+        newest = yield from self._newest()
+        clock = yield from self._job.read_clock()
+        if newest is None:
+            return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
+        oldest = (newest + 1) % self._places
+        if (yield from self._time(oldest)) is None:
+            oldest = 0
+        return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
+
+    def _newest(self) -> Asking[int | None]:
+        if self._section.newest is not None:
+            said = yield from get(self._job.place(self._section.newest, "newest"))
+            if isinstance(said, Refusal) or said is None:
+                return None
+            place = int(said) - self._section.first_record
+            there = 0 <= place < self._places and (yield from self._time(place)) is not None
+            return place if there else None
+        begin_ns = yield from self._time(0)
+        if begin_ns is None:
+            return None
+        low, high = 0, self._places
+        while high - low > 1:
+            middle = (low + high) // 2
+            time_ns = yield from self._time(middle)
+            if time_ns is not None and time_ns >= begin_ns:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _time(self, place: int) -> Asking[int | None]:
+        """When the record in a place was made; None if there is none."""
+        (found, *_) = yield from self.fetch(place, 1)
+        if not isinstance(found, Entry) or found.wall_ns is None:
+            return None
+        return moments(found.wall_ns, self._job.zone)[1]
+
+    def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
+        """Records from a place on, up to the last place of the file."""
+        size, place = self._form.words, number % self._places
+        count = min(count, self.per_fetch, self._places - place)
+        at = place + self._section.first_record
+        if not self._section.unit_is_record:
+            at *= size
+        length = 1 if self._section.unit_is_record else count * size
+        payload = struct.pack(">BBHHH", 7, REFERENCE, self._file, at, length)
+        answer = yield from insist(Call(READ_FILE, payload), self._job.limits.busy)
+        if isinstance(answer, Refusal):
+            if answer.code in self._section.not_there:
+                return [OVERWRITTEN]
+            raise LogUnavailable(
+                f"record {at} of file {self._file} was refused: exception {answer.code}", _SOON_NS
+            )
+        self._at_ns = answer.received_ns
+        words = _words(answer.data, count * size)
+        entries = (
+            self._form.decode(words[start : start + size]) for start in range(0, len(words), size)
+        )
+        return [entry if entry.wall_ns is not None else TORN for entry in entries]
+
+
+def _words(data: bytes, count: int) -> tuple[int, ...]:
+    """The words of the one sub-response. Raises LogUnavailable when it isn't what was asked for."""
+    if len(data) != 3 + 2 * count or tuple(data[:3]) != (2 + 2 * count, 1 + 2 * count, REFERENCE):
+        raise LogUnavailable(
+            f"the reply has {max(len(data) - 3, 0)} bytes of records where {2 * count} were asked",
+            MISFIT_NS,
+            "Correct `columns:` or `record: {words: …}`",
+        )
+    return struct.unpack(f">{count}H", data[3:])

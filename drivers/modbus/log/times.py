@@ -1,0 +1,231 @@
+"""When a record was made: every `TimeFormat` to ns UTC, zones, and how far a clock is off. Pure.
+
+A stamp is read in two steps. Its *wall* time is what the device's clock showed, in ns since 1970 as
+if it ran on UTC; what a zone makes of that may be two moments, in the hour that summer time ends,
+and is settled by the order of the records. A wall time that a zone skips (the device has not
+changed to summer time yet) is taken as standard time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from drivers.modbus.log.places import big_endian, number
+from gateway.driver import ClockReading
+from gateway.model import NS_PER_MS, NS_PER_S
+from profiles.records import TimeFormat
+from profiles.registers import WORDS, ByteOrder, WireType
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_TO_2000_S: Final = (date(2000, 1, 1).toordinal() - _EPOCH_DAY) * 86_400
+_WALL_MAX_NS: Final = (date(2200, 1, 1).toordinal() - _EPOCH_DAY) * 86_400 * NS_PER_S
+_FLAGS: Final = (0x7F, 0x0F, 0x1F, 0x1F, 0x3F, 0x3F)
+"""What of the six bytes of BYTES_YMDHMS is time; the rest is flags."""
+_UNIX_UNITS: Final = {
+    TimeFormat.UNIX_S: (WireType.UINT32, NS_PER_S, 0),
+    TimeFormat.UNIX_MS: (WireType.UINT64, NS_PER_MS, 0),
+    TimeFormat.SINCE_2000_S: (WireType.UINT32, NS_PER_S, _TO_2000_S * NS_PER_S),
+}
+_WORDS: Final = {
+    TimeFormat.BYTES_YMDHMS: 3,
+    TimeFormat.PACKED_YMDHMS: 3,
+    TimeFormat.PACKED_YMDHMS_MS: 4,
+    TimeFormat.FLOAT_MMDDYY_HHMMSS: 4,
+    TimeFormat.FLOAT_HHMMSS_MMDDYY: 4,
+    TimeFormat.INT_YYMMDD_HHMMSS: 4,
+    TimeFormat.WORDS_YMDHMS: 6,
+}
+
+
+def _count_type(format_: TimeFormat, type_: WireType) -> WireType:
+    """The type of a count since an epoch: what is declared, if a count fits in it."""
+    return type_ if WORDS[type_] > 1 else _UNIX_UNITS[format_][0]
+
+
+def stamp_words(format_: TimeFormat, type_: WireType = WireType.UINT16) -> int:
+    """How many words a stamp takes; `type_` matters for counts since an epoch only."""
+    if format_ in _UNIX_UNITS:
+        return WORDS[_count_type(format_, type_)]
+    return _WORDS[format_]
+
+
+def wall_ns(
+    format_: TimeFormat,
+    words: Sequence[int],
+    byte_order: ByteOrder = ByteOrder.ABCD,
+    type_: WireType = WireType.UINT16,
+) -> int | None:
+    """The wall time in `stamp_words` words; None where they are no moment (empty, damaged).
+
+    `byte_order` orders the words of numbers that are longer than one; packed bytes have theirs.
+    """
+    if format_ in _UNIX_UNITS:
+        return _since(format_, words, byte_order, _count_type(format_, type_))
+    if format_ in (TimeFormat.FLOAT_MMDDYY_HHMMSS, TimeFormat.FLOAT_HHMMSS_MMDDYY):
+        return _decimal(format_, words, WireType.FLOAT32, byte_order)
+    if format_ is TimeFormat.INT_YYMMDD_HHMMSS:
+        return _decimal(format_, words, WireType.INT32, byte_order)
+    if format_ is TimeFormat.WORDS_YMDHMS:
+        year, *rest = words
+        return _wall(year if year >= 100 else 2000 + year, *rest)
+    fields = list(big_endian(words[:3], ByteOrder.ABCD))
+    if format_ is TimeFormat.BYTES_YMDHMS:
+        fields = [field & mask for field, mask in zip(fields, _FLAGS, strict=True)]
+    wall = _wall(2000 + fields[0], *fields[1:])
+    if format_ is TimeFormat.PACKED_YMDHMS_MS:
+        return with_fraction(wall, words[3], "ms")
+    return wall
+
+
+def with_fraction(wall: int | None, fraction: float | None, unit: str) -> int | None:
+    """A wall time with the part of its second that was kept apart, in ms or us."""
+    per_second = 1_000 if unit == "ms" else 1_000_000
+    if wall is None or fraction is None or not 0 <= fraction < per_second:
+        return None
+    return wall + int(fraction) * (NS_PER_S // per_second)
+
+
+def _since(
+    format_: TimeFormat, words: Sequence[int], byte_order: ByteOrder, type_: WireType
+) -> int | None:
+    _, unit_ns, zero_ns = _UNIX_UNITS[format_]
+    count = number(words, type_, byte_order)
+    if not count or not math.isfinite(count) or all(word == 0xFFFF for word in words):
+        return None
+    wall = round(count * unit_ns) + zero_ns
+    return wall if 0 <= wall < _WALL_MAX_NS else None
+
+
+def _decimal(
+    format_: TimeFormat, words: Sequence[int], type_: WireType, byte_order: ByteOrder
+) -> int | None:
+    """Date and time as decimal digits of two numbers."""
+    pair = [number(words[at : at + 2], type_, byte_order) for at in (0, 2)]
+    if any(not 0 <= (value or 0) < 1_000_000 for value in pair):
+        return None
+    day, clock = (int(value or 0) for value in pair)
+    if format_ is TimeFormat.FLOAT_HHMMSS_MMDDYY:
+        day, clock = clock, day
+    first, second, third = day // 10_000, day // 100 % 100, day % 100
+    if format_ is TimeFormat.INT_YYMMDD_HHMMSS:
+        year, month, of_month = first, second, third
+    else:
+        month, of_month, year = first, second, third
+    return _wall(2000 + year, month, of_month, clock // 10_000, clock // 100 % 100, clock % 100)
+
+
+def _wall(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
+    if hour > 23 or minute > 59 or second > 59:
+        return None
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    wall = ((days * 24 + hour) * 60 + minute) * 60 + second
+    return wall * NS_PER_S if 0 <= wall * NS_PER_S < _WALL_MAX_NS else None
+
+
+# -------------------------------------------------------------------------------------------- zones
+
+
+class NodeZone(tzinfo):
+    """The zone that this node is set to."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+
+def zone_of(name: str) -> tzinfo | None:
+    """The zone that a profile names: utc (None), local (this node's), or Europe/Prague.
+
+    Raises ValueError when this node doesn't know the name.
+    """
+    if name == "utc":
+        return None
+    if name == "local":
+        return NodeZone()
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"this node knows no zone `{name}`") from None
+
+
+def moments(wall: int, zone: tzinfo | None) -> tuple[int, int]:
+    """What a wall time may be in ns UTC: the earliest and the latest, the same but for one hour."""
+    if zone is None:
+        return wall, wall
+    shown = (_EPOCH + timedelta(seconds=wall // NS_PER_S)).replace(tzinfo=zone)
+    offsets = [shown.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1)]
+    first, second = (wall - round(each.total_seconds()) * NS_PER_S for each in offsets)
+    # Where summer time begins the zone skips an hour: the device still shows standard time.
+    return (first, second) if first <= second else (first, first)
+
+
+def settle(
+    walls: Sequence[int],
+    zone: tzinfo | None,
+    after_ns: int | None = None,
+    before_ns: int | None = None,
+) -> list[int]:
+    """The moments of stamps in the order of their records, in ns UTC.
+
+    `after_ns` is the record before the first, `before_ns` what none can exceed (the present), both
+    by the device's clock. A stamp that could be two moments is the first that doesn't go back.
+    """
+    pairs = [moments(wall, zone) for wall in walls]
+    found = [0] * len(pairs)
+    unsure = 0
+    if after_ns is None:
+        while unsure < len(pairs) and pairs[unsure][0] != pairs[unsure][1]:
+            unsure += 1
+        # Nothing before them tells: the records after them do.
+        limit = pairs[unsure][0] if unsure < len(pairs) else before_ns
+        for at in reversed(range(unsure)):
+            early, late = pairs[at]
+            limit = found[at] = late if limit is None or late <= limit else early
+        after_ns = limit if unsure == len(pairs) else found[unsure - 1] if unsure else None
+    for at in range(unsure, len(pairs)):
+        early, late = pairs[at]
+        after_ns = found[at] = early if after_ns is None or early >= after_ns else late
+    return found
+
+
+# ------------------------------------------------------------------------------------------- clocks
+
+
+def clock_reading(
+    device_ns: int, sent_ns: int, received_ns: int, resolution_ns: int
+) -> ClockReading:
+    """A device's clock against the middle of the exchange that read it."""
+    uncertainty_ns = (received_ns - sent_ns) // 2 + resolution_ns
+    return ClockReading(device_ns - (sent_ns + received_ns) // 2, uncertainty_ns)
+
+
+def agree(one: ClockReading, other: ClockReading) -> bool:
+    """Whether two readings can be of a clock that nobody touched."""
+    return abs(one.offset_ns - other.offset_ns) <= one.uncertainty_ns + other.uncertainty_ns
+
+
+def applied(reading: ClockReading | None) -> int:
+    """The offset that stamps are corrected by: within its uncertainty it counts as 0."""
+    if reading is None or abs(reading.offset_ns) <= reading.uncertainty_ns:
+        return 0
+    return reading.offset_ns
+
+
+class Step(NamedTuple):
+    """The clock was set back before record `at`, by `by_ns` > 0."""
+
+    at: int
+    by_ns: int

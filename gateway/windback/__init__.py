@@ -1,0 +1,1 @@
+"""Windback: the gaps of polling are filled from the devices' own logs."""

@@ -1,0 +1,144 @@
+"""One read of a device's log while it is under way: pages into the journal, and how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from gateway.clock import Clock
+from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
+from gateway.journal.records import Body, Fill, Record
+from gateway.model import NS_PER_S, Gap, Position, format_time
+from gateway.windback.filling import Target, fill
+from gateway.windback.planner import Ask, LogMemory, Stretch, estimate_ms
+
+RESUMES_MAX: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the runner needs of the house.
+
+    `answers(device)`: it is polled, and answers. `refused()` says why no log may be read that
+    changes by reading. `append` puts a record into the journal's queue; what it gives ends with
+    the commit. `gaps` and `fills` ask the journal for a device and a stretch.
+    """
+
+    clock: Clock
+    devices: Callable[[], Mapping[str, DeviceSpec]]
+    revision: Callable[[], int]
+    answers: Callable[[str], bool]
+    logs: Callable[[str], Sequence[LogSpec]]
+    read_log: Callable[[str, LogWanted, float], AsyncGenerator[LogPage, None]]
+    gaps: Callable[[str, int, int], Awaitable[list[Gap]]]
+    fills: Callable[[str, int, int], Awaitable[Sequence[Fill]]]
+    floor_ns: Callable[[], int]
+    append: Callable[[Body], Awaitable[Record]]
+    room: Callable[[], Awaitable[None]]
+    alarm: Callable[[str, int, str], None]
+    refused: Callable[[], str | None]
+
+
+class Progress(NamedTuple):
+    """What is read now: of which log, for which stretch, and how far it came."""
+
+    device: str
+    log: str
+    from_ns: int
+    to_ns: int
+    through_ns: int
+    records: int
+    samples: int
+    left_ms: float | None
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What is known of one device during a reign."""
+
+    name: str
+    since_ns: int
+    dirty: bool = True
+    gaps: list[Gap] = field(default_factory=list)
+    memory: dict[str, LogMemory] = field(default_factory=dict)
+    forced: list[Stretch] = field(default_factory=list)
+    resume: dict[tuple[str, int], int] = field(default_factory=dict)
+    progress: Progress | None = None
+    samples: int = 0
+    records: int = 0
+
+
+class Reading:
+    """One read of a log: what it brought, and where it is."""
+
+    def __init__(self, ports: Ports, device: DeviceState, ask: Ask) -> None:
+        self._ports = ports
+        self._device = device
+        self._ask = ask
+        self._began_ns = ports.clock.monotonic_ns()
+        self.through_ns = ask.wanted.from_ns
+        self.resolution_ns: int | None = None
+        self._records = self._samples = 0
+        self._lost: dict[str, int] = {}
+        self._show()
+
+    async def take(self, target: Target, page: LogPage) -> Position | None:
+        """Journal a page; the position of its last record. Raises JournalError."""
+        ports = self._ports
+        filled = fill(target, page, ports.clock.utc_ns())
+        self.resolution_ns = page.resolution_ns or self.resolution_ns
+        # In one turn of the loop, so that all of it is of one term.
+        records = await _all([ports.append(body) for body in filled.bodies])
+        self.through_ns = max(self.through_ns, page.through_ns)
+        self._records += page.records
+        self._samples += filled.samples
+        self._device.records += page.records
+        self._device.samples += filled.samples
+        if page.next_record is not None:
+            if len(self._device.resume) >= RESUMES_MAX:
+                self._device.resume.clear()
+            self._device.resume[self._ask.log.name, page.through_ns] = page.next_record
+        for part in page.lacking:
+            self._lost[part.why] = self._lost.get(part.why, 0) + part.to_ns - part.from_ns
+        self._show()
+        return records[-1].position if records else None
+
+    def _show(self) -> None:
+        wanted = self._ask.wanted
+        done_ns = self.through_ns - wanted.from_ns
+        took_ns = self._ports.clock.monotonic_ns() - self._began_ns
+        left_ms = estimate_ms(wanted.to_ns - self.through_ns, done_ns, took_ns)
+        self._device.progress = Progress(
+            self._ask.device,
+            self._ask.log.name,
+            wanted.from_ns,
+            wanted.to_ns,
+            self.through_ns,
+            self._records,
+            self._samples,
+            left_ms,
+        )
+
+    def tell(self) -> None:
+        """One event a read: which stretch was filled, and what is lost."""
+        wanted = self._ask.wanted
+        if self.through_ns <= wanted.from_ns and not self._lost:
+            return
+        text = (
+            f"windback: {format_time(wanted.from_ns)} to {format_time(self.through_ns)}: "
+            f"{self._records} records, {self._samples} samples"
+        )
+        for why, lost_ns in self._lost.items():
+            text += f"; lost {lost_ns / NS_PER_S:.1f} s: {why}"
+        self._ports.alarm(self._ask.device, 400 if self._lost else 200, text)
+
+
+async def _all(commits: Sequence[Awaitable[Record]]) -> list[Record]:
+    """Wait for all commits; the first failure is raised after the last has ended."""
+    results = await asyncio.gather(*commits, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if isinstance(result, Record)]

@@ -1,0 +1,157 @@
+"""Logs in files of records (function 20): both meanings of its numbers, turned or not."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from log_device import NOW_NS, SECOND, Device, a_device, joined, lacking, read_log, rows
+
+from drivers.modbus.log.addressed import EMPTY
+from drivers.modbus.log.ops import Call
+from drivers.modbus.log.paging import OVERWRITTEN
+from gateway.driver import DeviceSpec, LogWanted
+from gateway.errors import LogUnavailable
+
+WORDS = 5
+
+
+class Files(Device):
+    """A file of places that are written in turn: seconds, milliseconds, a float."""
+
+    def build(self, places: int, first: int = 0, by_record: bool = False) -> Files:
+        self.places: list[bytes | None] = [None] * places
+        self.first, self.by_record, self.made = first, by_record, 0
+        self.calls = self.on_call
+        return self
+
+    def make(self, time_ns: int) -> None:
+        place = self.made % len(self.places)
+        self.places[place] = struct.pack(
+            ">IHf", time_ns // SECOND, time_ns % SECOND // 1_000_000, float(self.made)
+        )
+        self.made += 1
+        self.put(500, place + self.first)
+
+    def on_call(self, call: Call) -> bytes | int:
+        size, reference, file, record, length = struct.unpack(">BBHHH", call.payload)
+        assert (call.function, size, reference) == (20, 7, 6)
+        if file != 4:
+            return 2
+        place = record if self.by_record else record // WORDS
+        count = 1 if self.by_record else length // WORDS
+        assert self.by_record or (record % WORDS, length % WORDS) == (0, 0)
+        assert not self.by_record or length == 1
+        at = place - self.first
+        if at + count > len(self.places):
+            return 3
+        found = [each or b"\xff" * 2 * WORDS for each in self.places[at : at + count]]
+        if self.places[at] is None and self.by_record:
+            return 3
+        data = b"".join(found)
+        assert len(data) <= 243
+        return bytes([len(data) + 2, len(data) + 1, 6]) + data
+
+
+def spec(**said: Any) -> DeviceSpec:
+    windback: dict[str, Any] = {
+        "method": "file_record",
+        "resolution": "1s",
+        "file": 4,
+        "records": 30,
+        "record": {
+            "time": {
+                "at": 0,
+                "type": "uint32",
+                "format": "unix_s",
+                "fraction": {"at": 2, "unit": "ms"},
+            },
+            "columns_at": 3,
+            "column_type": "float32",
+        },
+        "logs": [{"id": "file", "columns": ["level"]}],
+    }
+    return a_device(windback | said, {"level": {"address": 0, "type": "float32"}})
+
+
+@given(
+    made=st.integers(0, 90),
+    places=st.integers(2, 30),
+    first=st.integers(0, 3),
+    by_record=st.booleans(),
+    named=st.booleans(),
+    begin=st.integers(1, 100),
+)
+def test_whatever_a_file_holds_comes_out_once(
+    made: int, places: int, first: int, by_record: bool, named: bool, begin: int
+) -> None:
+    device = Files().build(places, first, by_record)
+    device.put(500, 0)
+    for at in range(made):
+        device.make(NOW_NS - (made - at) * SECOND)
+    said: dict[str, Any] = {"records": places, "first_record": first, "unit_is_record": by_record}
+    if named:
+        said["newest"] = {"address": 500}
+    wanted = LogWanted("file", NOW_NS - begin * SECOND, NOW_NS)
+    pages = read_log(spec(**said), device, wanted)
+    assert joined(pages, wanted)
+    expected = range(max(made - begin, made - places, 0), made)
+    assert [value for *_, value in rows(pages)] == [float(n) for n in expected]
+    assert pages[-1].through_ns == wanted.to_ns
+    if not made:
+        assert [why for *_, why in lacking(pages)] == [EMPTY]
+    elif begin > len(expected):
+        assert lacking(pages) == [(wanted.from_ns, NOW_NS - len(expected) * SECOND, OVERWRITTEN)]
+    else:
+        assert not lacking(pages)
+
+
+def test_a_file_that_is_written_while_it_is_read() -> None:
+    device = Files().build(30)
+    for at in range(40):
+        device.make(NOW_NS - (40 - at) * SECOND)
+    made = 40
+
+    def advance(_: Device, op: object) -> None:
+        nonlocal made
+        if len(device.seen) == 25:
+            for _ in range(8):
+                device.make(NOW_NS + (made - 40) * SECOND)
+                made += 1
+
+    device.rules.append(advance)
+    wanted = LogWanted("file", NOW_NS - 30 * SECOND, NOW_NS)
+    pages = read_log(spec(), device, wanted)
+    assert joined(pages, wanted)
+    got = [value for *_, value in rows(pages)]
+    assert got == sorted(set(got))
+    assert got[-1] == 39.0
+    assert {why for *_, why in lacking(pages)} <= {OVERWRITTEN}
+    for _, time_ns, value in rows(pages):
+        assert time_ns == NOW_NS - (40 - int(value)) * SECOND
+
+
+def test_a_log_of_its_own_lies_files_further() -> None:
+    device = Files().build(10)
+    device.make(NOW_NS - SECOND)
+    logs = [{"id": "file", "columns": ["level"], "shift": {"file": 1}, "depth_records": 10}]
+    wanted = LogWanted("file", NOW_NS - SECOND, NOW_NS)
+    assert len(rows(read_log(spec(file=3, logs=logs), device, wanted))) == 1
+
+
+def test_replies_that_do_not_fit_say_so() -> None:
+    device = Files().build(10)
+    wanted = LogWanted("file", NOW_NS - SECOND, NOW_NS)
+    device.calls = lambda call: b"\x04\x03\x06\x00\x00"
+    with pytest.raises(LogUnavailable, match="2 bytes of records where 10 were asked"):
+        read_log(spec(), device, wanted)
+    device.calls = lambda call: 4
+    with pytest.raises(LogUnavailable, match="record 0 of file 4 was refused: exception 4"):
+        read_log(spec(), device, wanted)
+    assert read_log(spec(newest={"address": 1}), device, wanted)[0].lacking[0].why == EMPTY
+    columns = [{"point": "level", "at": 121}]
+    with pytest.raises(LogUnavailable, match="does not fit in a reply"):
+        read_log(spec(logs=[{"id": "file", "columns": columns}]), device, wanted)

@@ -1,0 +1,203 @@
+"""What becomes of records that are stamped by a clock that was set, or torn, or all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from log_device import NOW_NS, SECOND, joined, lacking, rows
+
+from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager, steps_between
+from drivers.modbus.log.records import Entry
+from drivers.modbus.log.times import Step, zone_of
+from gateway.driver import ClockReading, LogPage, LogWanted
+
+CLOCK = ClockReading(0, SECOND)
+
+
+def entry(number: int, seconds: float | None) -> Entry:
+    wall = None if seconds is None else NOW_NS + round(seconds * SECOND)
+    return Entry(number, wall, 0, ((0, number, 0),))
+
+
+def wanted(begin: int, end: int) -> LogWanted:
+    return LogWanted("log", NOW_NS + begin * SECOND, NOW_NS + end * SECOND)
+
+
+def pager(what: LogWanted, clock: ClockReading | None = CLOCK, page_records: int = 100) -> Pager:
+    return Pager(what, None, SECOND, clock, NOW_NS + 1000 * SECOND, page_records)
+
+
+def paged(what: LogWanted, entries: list[Entry], page_records: int = 100) -> list[LogPage]:
+    found = pager(what, page_records=page_records)
+    found.take(entries)
+    return list(found.finish())
+
+
+def seconds(pages: list[LogPage]) -> list[float]:
+    return [(time_ns - NOW_NS) / SECOND for _, time_ns, _ in rows(pages)]
+
+
+def test_records_before_a_clock_was_set_back_were_late() -> None:
+    late = [entry(n, n + 90) for n in range(10)]
+    right = [entry(n, n) for n in range(10, 20)]
+    (page,) = paged(wanted(0, 200), late + right)
+    assert seconds([page]) == list(range(20))
+    assert not page.lacking
+    assert page.clock == ClockReading(0, 2 * SECOND)
+    (event,) = page.events
+    assert event.time_ns == NOW_NS + 10 * SECOND
+    assert event.text == "its clock was set back by 90s: times before it may be wrong"
+
+
+def test_a_step_moves_what_is_lacking_and_leaves_out_what_is_too_early() -> None:
+    late = [entry(n, n + 90) for n in (0, 1, 2, 6, 7, 8, 9)]
+    right = [entry(n, n) for n in range(10, 20)]
+    what = wanted(7, 200)
+    pages = paged(what, late + right)
+    assert joined(pages, what)
+    assert seconds(pages) == list(range(7, 20))
+    assert not lacking(pages)
+    what = wanted(1, 200)
+    pages = paged(what, late + right)
+    assert lacking(pages) == [
+        (NOW_NS + 3 * SECOND, NOW_NS + 6 * SECOND, "the device recorded nothing")
+    ]
+
+
+def test_a_step_between_two_pages_does_not_take_back_what_was_told() -> None:
+    late = [entry(n, n + 90) for n in range(10)]
+    right = [entry(n, n) for n in range(10, 120)]
+    what = wanted(0, 200)
+    pages = paged(what, late + right, page_records=5)
+    assert joined(pages, what)
+    assert any(page.events for page in pages)
+
+
+def test_a_step_that_is_known_beforehand_is_corrected_from_the_first_page_on() -> None:
+    found = pager(wanted(5, 15), page_records=4)
+    found.set_back([Step(8, 90 * SECOND), Step(10, 5 * SECOND)])
+    late = [entry(n, n + 95) for n in range(8)] + [entry(n, n + 5) for n in (8, 9)]
+    assert found.latest_ns(late[3], 3) == NOW_NS + 3 * SECOND
+    found.take(late + [entry(n, n) for n in range(10, 20)])
+    pages = [*found.pages(), *found.finish()]
+    assert joined(pages, wanted(5, 15))
+    assert seconds(pages) == list(range(5, 15))
+    assert [page.clock for page in pages] == [ClockReading(0, 2 * SECOND)] * 3
+    assert [event.time_ns for page in pages for event in page.events] == [NOW_NS + 10 * SECOND]
+
+
+@given(
+    count=st.integers(2, 300),
+    steps=st.dictionaries(st.integers(1, 299), st.integers(2, 500), max_size=2),
+    blind=st.sets(st.integers(0, 299), max_size=2),
+)
+def test_steps_are_found_without_reading_every_record(
+    count: int, steps: dict[int, int], blind: set[int]
+) -> None:
+    steps = {at: by for at, by in steps.items() if at < count}
+    reads = 0
+
+    def wall_of(number: int) -> Generator[Any, Any, int | None]:
+        nonlocal reads
+        reads += 1
+        yield from ()
+        late = sum(by for at, by in steps.items() if at > number)
+        return None if number in blind else NOW_NS + (number + late) * SECOND
+
+    search = steps_between(0, count - 1, SECOND, None, wall_of)
+    try:
+        next(search)
+    except StopIteration as done:
+        found = done.value
+    assert set(found) <= {(at, by * SECOND) for at, by in steps.items()}
+    if not blind:
+        assert len(found) == len(steps)
+    assert reads <= 64
+    assert steps or reads == 2
+
+
+def test_a_clock_that_disagrees_afterwards_makes_times_doubtful() -> None:
+    found = pager(wanted(0, 3))
+    found.take([entry(n, n) for n in range(3)])
+    found.measured(ClockReading(SECOND, SECOND))
+    found.measured(None)
+    found.measured(ClockReading(90 * SECOND, SECOND))
+    (page,) = found.finish()
+    assert page.clock == ClockReading(0, 91 * SECOND)
+    assert seconds([page]) == [0, 1, 2]
+
+
+def test_times_are_corrected_by_an_offset_beyond_its_uncertainty() -> None:
+    found = pager(wanted(0, 3), ClockReading(-90 * SECOND, SECOND))
+    assert found.latest_ns(entry(1, -90)) == NOW_NS
+    assert found.latest_ns(entry(1, None)) is None
+    found.take([entry(n, n - 90) for n in range(4)])
+    assert found.done
+    found.take([entry(9, 9)])
+    found.take([entry(10, 1)])
+    (page,) = found.finish()
+    assert seconds([page]) == [0, 1, 2]
+    assert page.clock == ClockReading(-90 * SECOND, SECOND)
+    assert page.next_record == 3
+
+
+def test_a_device_without_a_clock_has_none_in_its_pages() -> None:
+    found = pager(wanted(0, 1), None)
+    found.measured(CLOCK)
+    found.take([entry(0, 0)])
+    (page,) = found.finish()
+    assert page.clock is None
+
+
+def test_the_first_reason_stays_and_a_record_ends_it() -> None:
+    found = pager(wanted(0, 30))
+    found.began(CLEARED)
+    found.take([entry(5, 5), entry(6, None)])
+    found.lack(OVERWRITTEN)
+    found.take([entry(9, 9), entry(10, 10), entry(11, 20)])
+    pages = list(found.finish())
+    assert [(a - NOW_NS, b - NOW_NS, why) for a, b, why in lacking(pages)] == [
+        (0, 5 * SECOND, CLEARED),
+        (6 * SECOND, 9 * SECOND, TORN),
+        (11 * SECOND, 20 * SECOND, "the device recorded nothing"),
+    ]
+    assert pages[-1].through_ns == NOW_NS + 21 * SECOND
+
+
+def test_what_is_lost_ends_where_it_is_known() -> None:
+    found = pager(wanted(0, 30))
+    found.take([entry(5, 5)])
+    (page,) = found.lost(NOW_NS + 20 * SECOND, CLEARED)
+    assert (page.through_ns - NOW_NS, page.next_record) == (20 * SECOND, 6)
+    assert [lack[1:] for lack in page.lacking][-1] == (NOW_NS + 20 * SECOND, CLEARED)
+    assert list(found.lost(NOW_NS + 20 * SECOND, CLEARED)) == []
+    ahead = pager(wanted(0, 30))
+    ahead.take([entry(25, 25)])
+    (page,) = ahead.lost(NOW_NS + 20 * SECOND, CLEARED)
+    assert seconds([page]) == [25]
+    assert page.through_ns > NOW_NS + 25 * SECOND
+
+
+def test_more_records_of_one_time_than_a_page_holds() -> None:
+    what = wanted(0, 30)
+    pages = paged(what, [entry(n, 5) for n in range(12)] + [entry(12, 6)], page_records=5)
+    assert joined(pages, what)
+    assert [page.records for page in pages] == [5, 5, 3]
+    assert [value for *_, value in rows(pages)] == list(range(13))
+
+
+def test_an_hour_that_comes_twice_is_settled_across_what_is_taken() -> None:
+    prague = zone_of("Europe/Prague")
+    change = 1_792_890_000 * SECOND  # 2026-10-25 01:00 UTC, when 3 o'clock becomes 2
+    seconds_shown = (0, 6600, 3600, 4200)
+    what = LogWanted("log", change - 3600 * SECOND, change + 3600 * SECOND)
+    found = Pager(what, prague, None, None, change + 7200 * SECOND)
+    for number, shown in enumerate(seconds_shown):
+        found.take([Entry(number, change + shown * SECOND, 0, ((0, number, 0),))])
+    (page,) = found.finish()
+    assert [(o.time_ns - change) // SECOND for o in page.observations] == [-600, 0, 600]
+    assert found.is_unsure(Entry(0, change + 6600 * SECOND, 0, ()))
+    assert not found.is_unsure(Entry(0, None, 0, ()))
