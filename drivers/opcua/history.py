@@ -73,6 +73,7 @@ class History:
                 method.depth_ns,
                 ack="never",
                 share=method.budget_percent / 100,
+                order=method.order,
             ),
         )
 
