@@ -323,6 +323,19 @@ def hole_times(first: int, end: int) -> tuple[int, int]:
     return T0 + first * NS_PER_S, T0 + end * NS_PER_S
 
 
+async def test_what_a_term_within_a_reign_is_yet_to_declare_is_no_gap(world: World) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        journal.append(batch(0, 1.0))
+        await journal.append(covered(0, 2))
+        world.clock.now_ns = T0 + 2 * NS_PER_S + 50_000
+        await journal.begin_term()
+        assert await journal.gaps("plc1", T0, 2**62) == []
+        await journal.append(covered(2, 3, Hole("plc1", "normal", *hole_times(2, 3), "clock")))
+        gap = Gap("plc1", "normal", *hole_times(2, 3), Cause.CLOCK)
+        assert await journal.gaps("plc1", T0, 2**62) == [gap]
+
+
 async def test_a_new_day_begins_a_new_file_and_the_old_one_is_sealed(world: World) -> None:
     asked: list[int] = []
     async with world.journal() as journal:
