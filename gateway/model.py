@@ -76,6 +76,8 @@ class Origin(IntEnum):
     WINDBACK = 2
     WRITE = 3
     SUBSTITUTE = 4
+    GAP = 5
+    """No sample: a row of a raw read that says that nothing is known from its time on."""
 
 
 class Cause(StrEnum):
@@ -255,6 +257,7 @@ class Gap(NamedTuple):
 
     `state` is that of its worst point (open, lost, coarse, filled, in this order); `points` names
     the device's points in that state where others of the class are better off, and `why` says why.
+    `resolution_ns` is that of the log where any point of the class is coarse.
     """
 
     device: str
@@ -265,6 +268,7 @@ class Gap(NamedTuple):
     state: GapState = GapState.OPEN
     why: str = ""
     points: tuple[str, ...] = ()
+    resolution_ns: int = 0
 
 
 # ------------------------------------------------------------------ quantities as people write them

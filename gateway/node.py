@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, HistoryReader, Value, format_time, status_name
+from gateway.open_gaps import Open, OpenGaps
 from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
@@ -47,6 +48,9 @@ class NodeView:
         self._clock = clock
         self._started_ns = clock.utc_ns()
         self._paced = (clock.monotonic_ns(), 0)
+        self._open_gaps = OpenGaps(
+            journal.gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
+        )
 
     @property
     def _collector(self) -> Collector:
@@ -72,11 +76,21 @@ class NodeView:
 
     # ------------------------------------------------------------------------------ looking
 
+    async def gaps_counted(self) -> None:
+        """Wait until the open gaps were counted once."""
+        await self._open_gaps.counted()
+
     def status(self) -> dict[str, Any]:
         """One screen's worth: the node and its peer, the journal, each device."""
         now_ns, live = self._clock.utc_ns(), self._running.live
         main = self.keeper.is_main
-        through_ns = self._collector.coverage.through_ns if main else self._journal.coverage_end_ns
+        if main:
+            coverage = self._collector.coverage
+            through_ns, complete_ns = coverage.through_ns, coverage.complete_ns
+            behind: Mapping[tuple[str, str], int] = coverage.behind
+        else:
+            through_ns, behind = self._journal.coverage_end_ns, self._journal.behind
+            complete_ns = min((through_ns, *behind.values()))
         pair = self.keeper.machine.status(self._clock.monotonic_ns())
         pair["links_carry"], pair["witness_vote"] = pair.pop("links"), pair.pop("witness")
         since_ns = now_ns - pair["role_age_ms"] * NS_PER_MS
@@ -94,7 +108,9 @@ class NodeView:
             "endpoint_open": self._running.server.is_open,
             "insecure": self._node.opcua.insecure,
             "points": len(live.points),
-            "complete_through": format_time(through_ns),
+            "complete_through": format_time(complete_ns),
+            "claimed_through": format_time(through_ns),
+            "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,
             "conflicts": self._journal.conflicts,
             "revision": self._revisions.status(),
@@ -113,6 +129,7 @@ class NodeView:
         counters = self._collector.line_of(name).diagnostics(name)
         disabled = name in self._collector.maintenance.disabled
         fault = state.fault
+        gaps = self._open_gaps.known.get(name, Open())
         word = "disabled" if disabled else "down" if fault else "up" if state.scans else "starting"
         if not disabled and not self.keeper.is_main:
             word = "idle"
@@ -127,6 +144,8 @@ class NodeView:
             "last_scan_age_ms": (now_ns - state.last_scan_ns) // 1_000_000
             if state.last_scan_ns
             else None,
+            "open_gaps": gaps.number,
+            "open_gaps_ms": gaps.length_ns / 1e6,
             "down_since": format_time(state.down_since_ns) if state.down_since_ns else None,
             "why": fault.detail if fault else "",
             "status": status_name(fault.status) if fault else "Good",
@@ -186,7 +205,7 @@ class NodeView:
             "StartTime": self._started_ns,
             "JournalOk": self._journal.store_failed_since_ns is None,
             "SamplesPerSecond": self._pace(),
-            "OpenGaps": sum(holes.values()),
+            "OpenGaps": sum(gaps.number for gaps in self._open_gaps.known.values()),
         }
         return shown
 

@@ -148,7 +148,7 @@ class Running:
                 read_log=field.read_log,
                 gaps=journal.gaps,
                 fills=journal.fills,
-                floor_ns=lambda: journal.floor_ns,
+                floor_ns=lambda: journal.begins_ns,
                 append=doors.append,
                 room=doors.room,
                 alarm=doors.alarm,
@@ -280,13 +280,9 @@ class Running:
     # -------------------------------------------------------------------------------- sinks
 
     def lost(self, since_ns: int | None) -> None:
-        """The store lost what came since, or it is back (None).
-
-        Changes were dropped: nothing holds from the last claim on until the next good scan.
-        """
+        """The store lost what came since, or it is back (None)."""
         if self.field.polling:
-            collector = self.field.collector
-            collector.store_failed(collector.coverage.through_ns if since_ns is None else since_ns)
+            self.field.collector.store_failed(since_ns)
 
     def partition_began(self) -> None:
         """A new file stands alone: state all that is in force."""
@@ -301,6 +297,8 @@ class Running:
         for record in records:
             body = record.body
             if isinstance(body, Batch):
+                if body.origin == Origin.WINDBACK:
+                    continue  # a live value never goes back
                 mine = not stored or record.position.term in own
                 if mine or (not main and self._is_news(record, body)):
                     dirty += self._show(record, body)
@@ -333,8 +331,6 @@ class Running:
         return True
 
     def _show(self, record: Record, body: Batch) -> list[int]:
-        if body.origin == Origin.WINDBACK:
-            return []
         samples = body.samples
         if body.revision != self.number:
             samples = self._renumbered(record.position.term, body)

@@ -23,10 +23,20 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
-from gateway.model import NS_PER_MS, NS_PER_S, Gap, Value, format_time
+from gateway.model import (
+    NS_PER_MS,
+    NS_PER_S,
+    Gap,
+    GapState,
+    HistoryRow,
+    Origin,
+    Value,
+    format_time,
+)
 from hil.demo_view import BAR_S, Seen, draw
 from hil.gateway import ProgramError, Reader
 from hil.judges import Judged, Row, Verdict, judge
+from hil.outstation.control import send
 from hil.pair import Pair, PairNode, Switch, lay_out
 from hil.runs import judged
 
@@ -38,6 +48,10 @@ PAUSE_MIN_S: Final = 1.0
 PAUSES: Final = 15
 """A run is as long as so many pauses between its acts."""
 SPLIT_PAUSES: Final = 1.5
+OUT: Final = "plc1"
+OUTAGE_S: Final = 3.0
+WINDBACK_S: Final = 30.0
+"""How long the gaps may take to be filled."""
 GAPS_SHOWN: Final = 12
 EVIDENCE_SHOWN: Final = 20
 
@@ -60,6 +74,12 @@ class Findings:
     reigns: list[dict[str, Any]] = field(default_factory=list)
     journals_equal: bool = False
     histories_equal: bool = False
+    wound_back: int = 0
+    """Samples of the Main's history that devices logged while nobody polled."""
+
+    def gaps_in(self, *states: GapState) -> int:
+        """How many gaps ended so."""
+        return sum(gap.state in states for gap in self.gaps)
 
     def total(self, count: str) -> int:
         """A count over both nodes' verdicts."""
@@ -80,6 +100,16 @@ class Findings:
 
 async def play(pair: Pair, story: Story, say: Callable[[str], None], pause_s: float) -> None:
     """Do to the pair, once each, what happens to pairs. Raises ProgramError."""
+
+    async def unplugged() -> None:
+        say(f"{OUT} is unreachable for {OUTAGE_S:g} s")
+        fault = {"fault": "refuse", "device": OUT, "seconds": OUTAGE_S}
+        answer = await send(pair.rig_socket, fault)
+        if not answer.get("ok"):
+            raise ProgramError(f"the rig refused {fault}: {answer.get('error')}")
+        await asyncio.sleep(OUTAGE_S)
+        await pair.until_up(OUT)
+        say(f"{OUT} is back: its own log has what nobody polled")
 
     async def killed() -> None:
         left = await pair.main()
@@ -114,7 +144,7 @@ async def play(pair: Pair, story: Story, say: Callable[[str], None], pause_s: fl
         await pair.until_equal()
         say("both journals are equal, with what both nodes collected")
 
-    for act in (killed, handed_over, split):
+    for act in (unplugged, killed, handed_over, split):
         await asyncio.sleep(pause_s)
         await act()
 
@@ -195,6 +225,7 @@ async def find(pair: Pair) -> Findings:
     to_ns = time.time_ns()
     main = await pair.main()
     await pair.until_complete(to_ns)
+    await pair.until_filled(pair.paired_ns, to_ns, WINDBACK_S)
     await pair.until_equal()
     found.journals_equal = True
     points = judged(pair.plant)
@@ -209,6 +240,11 @@ async def find(pair: Pair) -> Findings:
     found.verdicts[main.name] = judge(points, served, gaps[main.name], pair.paired_ns, to_ns)
     found.histories_equal = rows["a"] == rows["b"] and gaps["a"] == gaps["b"]
     found.gaps = gaps[main.name]
+    found.wound_back = sum(
+        isinstance(row, HistoryRow) and row.origin is Origin.WINDBACK
+        for of_point in rows[main.name].values()
+        for row in of_point
+    )
     found.reigns = (await main.control.get("/roles"))["reigns"]
     return found
 
@@ -240,6 +276,9 @@ def report(found: Findings, story: Story, endpoint: str) -> dict[str, Any]:
         "takeover_ms": took(story.takeover),
         "changeover_ms": took(story.changeover),
         "split_ms": took(story.split),
+        "wound_back": found.wound_back,
+        "lost": found.gaps_in(GapState.LOST),
+        "open": found.gaps_in(GapState.OPEN, GapState.FILLING),
         "journals_equal": found.journals_equal,
         "histories_equal": found.histories_equal,
         "roles": [
@@ -261,11 +300,14 @@ def tell(found: Findings, console: Console) -> None:
         length_ms = (gap.to_ns - gap.from_ns) // NS_PER_MS
         where = f"{gap.device} ({gap.scan_class})"
         console.print(
-            f"gap {format_time(gap.from_ns)[11:23]} {length_ms} ms: {where} {gap.cause.value}"
+            f"gap {format_time(gap.from_ns)[11:23]} {length_ms} ms: {where} {gap.cause.value}, "
+            f"{gap.state.value}"
         )
     more = len(found.gaps) - GAPS_SHOWN
     if more > 0:
         console.print(f"and {more} more gaps")
+    states = ", ".join(f"{found.gaps_in(s)} {s}" for s in GapState if found.gaps_in(s)) or "none"
+    console.print(f"gaps: {states}; {found.wound_back} samples were wound back from devices' logs")
     equal = "equal by their digests" if found.journals_equal else "NOT EQUAL"
     same = "the same samples and gaps" if found.histories_equal else "NOT the same history"
     console.print(f"journals: {equal}; both nodes give {same}")

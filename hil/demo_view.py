@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.model import NS_PER_S, Gap, format_time
+from gateway.model import NS_PER_S, Gap, GapState, format_time
 
 BAR_CELLS: Final = 60
 BAR_S: Final = 60
@@ -26,6 +26,15 @@ CELLS: Final = {
     SILENT: ("×", "red"),
 }
 LEGEND: Final = "█ Main  ─ Standby, in step  ┄ Standby, catching up  · starting  × silent"
+COVERED: Final = {
+    GapState.OPEN: ("▒", "red"),
+    GapState.FILLING: ("▒", "yellow"),
+    GapState.LOST: ("×", "bold red"),
+    GapState.COARSE: ("▓", "yellow"),
+    GapState.FILLED: ("▓", "cyan"),
+}
+"""Worst first: what a cell of the coverage bar shows where nobody polled."""
+COVERED_LEGEND: Final = "█ polled  ▓ wound back from the device's own log  ▒ gap  × lost"
 _CELL_NS: Final = BAR_S * NS_PER_S // BAR_CELLS
 
 
@@ -69,7 +78,7 @@ def role_bar(looks: Sequence[tuple[int, str]], now_ns: int) -> Text:
 
 
 def coverage_bar(gaps: Sequence[Gap], device: str, now_ns: int, since_ns: int) -> Text:
-    """The last minute of a device, oldest first: complete, not complete, not known (yet)."""
+    """The last minute of a device, oldest first: polled, what became of a gap, not known (yet)."""
     bar = Text()
     first_ns = now_ns - BAR_S * NS_PER_S
     mine = [gap for gap in gaps if gap.device == device]
@@ -78,10 +87,10 @@ def coverage_bar(gaps: Sequence[Gap], device: str, now_ns: int, since_ns: int) -
         to_ns = from_ns + _CELL_NS
         if to_ns <= since_ns or to_ns > now_ns - SETTLING_NS:
             bar.append("·", "dim")
-        elif any(gap.from_ns < to_ns and from_ns < gap.to_ns for gap in mine):
-            bar.append("▒", "red")
-        else:
-            bar.append("█", "green")
+            continue
+        here = {gap.state for gap in mine if gap.from_ns < to_ns and from_ns < gap.to_ns}
+        worst = next((state for state in COVERED if state in here), None)
+        bar.append(*(("█", "green") if worst is None else COVERED[worst]))
     return bar
 
 
@@ -140,6 +149,7 @@ def _devices(seen: Seen, told: Mapping[str, Any], now_ns: int) -> RenderableType
         rtt = f"{device['rtt_p50_ms']:.1f}" if device["rtt_p50_ms"] is not None else ""
         bar = coverage_bar(seen.gaps, name, now_ns, seen.since_ns)
         shown.add_row(name, bar, Text(device["state"], style), rtt, device["why"])
+    shown.add_row("", Text(COVERED_LEGEND, "dim"))
     return shown
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 from asyncua import Client, ua
 
-from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term, Value
+from gateway.model import Cause, Gap, GapState, HistoryRow, Origin, Position, Term, Value
 from hil.child import Child
 
 START_S: Final = 30.0
@@ -98,7 +98,17 @@ class Control:
     async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
         """All gaps of all devices."""
         found = await self.get("/gaps", **{"from": from_ns, "to": to_ns})
-        return [Gap(**{**gap, "cause": Cause(gap["cause"])}) for gap in found]
+        return [
+            Gap(
+                **{
+                    **gap,
+                    "cause": Cause(gap["cause"]),
+                    "state": GapState(gap["state"]),
+                    "points": tuple(gap["points"]),
+                }
+            )
+            for gap in found
+        ]
 
     async def history(self, point: str, from_ns: int, to_ns: int) -> list[HistoryRow]:
         """The stored samples of a point, page by page."""

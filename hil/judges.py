@@ -11,7 +11,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from gateway.model import NS_PER_MS, Gap, HistoryRow, Value, format_time, is_bad, status_name
+from gateway.model import (
+    NS_PER_MS,
+    Gap,
+    GapState,
+    HistoryRow,
+    Value,
+    format_time,
+    is_bad,
+    status_name,
+)
 from hil.outstation.polls import Poll
 from hil.truth import Step
 
@@ -21,6 +30,8 @@ SLACK_NS: Final = 250 * NS_PER_MS
 """How late a scan may be for its instant beyond one period: queueing, and the round trip."""
 TOLERANCE: Final = 1e-9
 """Relative error of two ways to compute one scaled value in double precision."""
+
+EXCUSED: Final = frozenset({GapState.OPEN, GapState.LOST})
 
 Truth = Callable[[int, int], Sequence[Step]]
 """(from, to) in ns -> what the device held at `from` and each change in (from, to)."""
@@ -91,8 +102,10 @@ def judge(
     `history` holds each point's rows in order of time, the row in force at `from` included. An
     instant is *collected* if the value in force equals the truth at some moment of the period
     before it (and `slack_ns` more), within the deadband; a Bad sample is right only where the
-    device held no value. Else it is *declared* if a gap covers it, or if the sample is Bad and a
-    gap ends or begins within one period of it. Else it is *missing*.
+    device held no value. Where a device's own log is coarse, the log's resolution is added to the
+    period. Else the instant is *declared* if a gap that is open or lost for the point covers it,
+    or if the sample is Bad and such a gap ends or begins within one period of it. Else it is
+    *missing*: a gap that was filled excuses nothing.
     """
     by_class: dict[tuple[str, str], list[Gap]] = {}
     for gap in gaps:
@@ -102,10 +115,12 @@ def judge(
     evidence: list[Evidence] = []
     missing = 0
     for point in points:
-        own_gaps = by_class.get((point.device, point.scan_class), [])
+        of_class = by_class.get((point.device, point.scan_class), [])
+        own_gaps = [gap for gap in of_class if excuses(gap, point)]
+        coarse = [gap for gap in of_class if gap.resolution_ns]
         for instant in _instants(point, history.get(point.id, ()), from_ns, to_ns, slack_ns):
             expected += 1
-            if instant.right:
+            if instant.right or _is_coarsely_right(instant, point, coarse, slack_ns):
                 collected += 1
                 continue
             why = _undeclared(instant, own_gaps, point.period_ns)
@@ -146,6 +161,27 @@ def _instants(
             held = tuple(step.value for step in steps[low:high])
             right = row_at >= 0 and any(_is_right(rows[row_at], value, point) for value in held)
         yield _Instant(at_ns, right, held, rows[row_at] if row_at >= 0 else None)
+
+
+def excuses(gap: Gap, point: Judged) -> bool:
+    """Whether a gap says that nothing is known of a point."""
+    named = not gap.points or point.id.partition("/")[2] in gap.points
+    return named and gap.state in EXCUSED
+
+
+def _is_coarsely_right(
+    instant: _Instant, point: Judged, coarse: Sequence[Gap], slack_ns: int
+) -> bool:
+    """Whether what a slow log recorded last is what the device held then."""
+    at_ns, row = instant.at_ns, instant.row
+    resolution_ns = max(
+        (gap.resolution_ns for gap in coarse if gap.from_ns <= at_ns < gap.to_ns), default=0
+    )
+    if row is None or resolution_ns == 0:
+        return False
+    window_ns = point.period_ns + resolution_ns + slack_ns
+    held = point.truth(at_ns - window_ns, at_ns + 1)
+    return any(_is_right(row, step.value, point) for step in held)
 
 
 def _is_right(row: Row, held: Value, point: Judged) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 from asyncua import Client, ua
 
-from gateway.model import NS_PER_MS, format_time
+from gateway.model import NS_PER_MS, GapState, format_time
 from hil.gateway import Control, Program, ProgramError, ticks
 from hil.lab import Lab
 from hil.outstation.control import send
@@ -322,6 +322,24 @@ class Pair:
             self.fresh("changeover", main, fault_ns), main.order("/changeover")
         )
         return found
+
+    async def until_up(self, device: str) -> None:
+        """Until the Main polls a device with success. Raises ProgramError."""
+
+        def up(seen: dict[str, Status]) -> bool:
+            mains = [status for status in seen.values() if status.get("role") == "main"]
+            return any(status["devices"][device]["state"] == "up" for status in mains)
+
+        await self.until(up, PAIRED_S)
+
+    async def until_filled(self, from_ns: int, to_ns: int, patience_s: float) -> None:
+        """Until no gap of the Main's is open, or the time is over: then the judge speaks."""
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            gaps = await (await self.main()).control.gaps(from_ns, to_ns)
+            if not any(gap.state in (GapState.OPEN, GapState.FILLING) for gap in gaps):
+                return
+            await asyncio.sleep(LOOK_S * 4)
 
     async def kill_main(self) -> Switch:
         """kill -9; it stays dead. Raises ProgramError."""

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
 from gateway.model import NS_PER_S, parse_duration
 from profiles.schema import Area
+
+ODD: Final = frozenset(
+    {
+        "cut_off",
+        "empty_pages",
+        "forget_points",
+        "good_without",
+        "newest_first",
+        "outside",
+        "repeat_point",
+        "same_point",
+    }
+)
+"""What a PLC's HistoryRead may do wrong; see DESIGN.md."""
 
 
 class SiteError(ValueError):
@@ -32,6 +46,29 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlcHistory:
+    """What an OPC UA outstation records by itself, and how its server hands it over.
+
+    `depth` is how far back it reaches; `page` the most values of a node in one answer; `points` how
+    many continuation points a session has; `nodes` the most of one call (0: any). Points `without`
+    are not recorded. A `volatile` history is gone after a power cycle. `before` is how long the PLC
+    had been running when the rig began. `clock` is how far its clock is ahead; `slow` how long each
+    HistoryRead takes; `odd` names what the server does wrong.
+    """
+
+    depth_ns: int = parse_duration("1d")
+    page: int = 1_000
+    points: int = 10
+    nodes: int = 0
+    without: frozenset[str] = frozenset()
+    volatile: bool = False
+    before_ns: int = 0
+    clock_ns: int = 0
+    slow_ns: int = 0
+    odd: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """What `rig.yaml` beside the site says about its outstations; the gateway never reads it.
 
@@ -39,7 +76,7 @@ class Rig:
     `scratch` are registers that exist without a point. `strict` devices refuse every register
     that no point declares; `whole` devices refuse a read that begins or ends inside a value. `tls`
     names the files `cert`, `key` and `ca` that outstations with TLS show and ask for. `logs` says
-    what the devices' own logs are like.
+    what the devices' own logs are like, `opcua_history` which OPC UA devices record by themselves.
     """
 
     seed: int = 0
@@ -54,11 +91,34 @@ class Rig:
     evict_oldest: frozenset[str] = frozenset()
     tls: Mapping[str, str] = field(default_factory=dict)
     logs: Mapping[str, LogSettings] = field(default_factory=dict)
+    opcua_history: Mapping[str, PlcHistory] = field(default_factory=dict)
 
 
 def load_yaml(text: str) -> Any:
     """Plain data of a YAML 1.2 document; raises ruamel's YAMLError."""
     return YAML(typ="safe", pure=True).load(text) or {}
+
+
+def plc_history(device: str, said: Mapping[str, Any]) -> PlcHistory:
+    """The settings under `opcua_history:` of one device. Raises SiteError."""
+    given = dict(said)
+    clock = str(given.pop("clock", "0s"))
+    found = PlcHistory(
+        depth_ns=parse_duration(given.pop("depth", "1d")),
+        page=int(given.pop("page", 1_000)),
+        points=int(given.pop("points", 10)),
+        nodes=int(given.pop("nodes", 0)),
+        without=frozenset(given.pop("without", ())),
+        volatile=bool(given.pop("volatile", False)),
+        before_ns=parse_duration(given.pop("before", "0s")),
+        clock_ns=parse_duration(clock.lstrip("-")) * (-1 if clock.startswith("-") else 1),
+        slow_ns=parse_duration(given.pop("slow", "0s")),
+        odd=frozenset(given.pop("odd", ())),
+    )
+    if given or not found.odd <= ODD:
+        unknown = sorted([*given, *(found.odd - ODD)])
+        raise SiteError(f"rig.yaml: opcua_history of {device}: unknown {unknown}")
+    return found
 
 
 def read_rig(text: str) -> Rig:
@@ -88,6 +148,10 @@ def read_rig(text: str) -> Rig:
         evict_oldest=frozenset(data.pop("evict_oldest", ())),
         tls=data.pop("tls", {}),
         logs={device: _log(said) for device, said in data.pop("logs", {}).items()},
+        opcua_history={
+            device: plc_history(device, said or {})
+            for device, said in data.pop("opcua_history", {}).items()
+        },
     )
     if data:
         raise SiteError(f"rig.yaml: unknown keys {sorted(data)}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow
+from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin
 from hil.judges import EVIDENCE_MAX, Evidence, Judged, Verdict, judge
 from hil.judges_pair import asker, doubled, strays, unlike
 from hil.outstation.control import send
@@ -49,7 +49,8 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     for point in points:
         rows = await _rows(pair, point, to_ns)
         found.unlike += unlike({point.id: rows["a"]}, {point.id: rows["b"]})
-        found.stored += sum(1 for row in rows["a"] if row.time_ns < stop_ns)
+        stored = (row for row in rows["a"] if row.origin is not Origin.GAP)
+        found.stored += sum(1 for row in stored if row.time_ns < stop_ns)
         for name, own in rows.items():
             mine = [gap for gap in gaps[name] if gap.device == point.device]
             parts[name].append(judge([point], {point.id: own}, mine, from_ns, to_ns))

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final
 
 from drivers.opcua.backoff import Backoff, Failure
+from drivers.opcua.history import History
 from drivers.opcua.listening import Listener
 from drivers.opcua.nodes import NodeText, parse_node, resolve
 from drivers.opcua.observe import Reading
@@ -69,6 +70,7 @@ class OpcUaLine:
         self.wire = Wire(self._device.name, context)
         self.points = Points(self._device, context)
         self.backoff = Backoff(context.rng.uniform)
+        self.history = History(self, context)
         self.nodes: list[Any] = []
         self._session: Session | None = None
         self._connecting = asyncio.Lock()
@@ -170,6 +172,7 @@ class OpcUaLine:
         self.backoff.succeeded()
         observations = self.observed(places, readings, Moment(asked_ns, received_ns))
         await self.report(session, places, readings)
+        await self.history.look(session)
         return Scan(asked_ns, received_ns, observations)
 
     async def read(self, session: Session, places: Sequence[int]) -> list[Reading | None]:
@@ -305,18 +308,15 @@ class OpcUaLine:
         return [_shown(value) for value in values[: max(count, 1)]]
 
     def logs(self, device: str) -> Sequence[LogSpec]:
-        """None yet."""
-        return ()
+        """The history that the server keeps, as far as it is known."""
+        return self.history.specs()
 
-    async def read_log(
-        self, device: str, wanted: LogWanted, turn: Turn
-    ) -> AsyncGenerator[LogPage, None]:
-        """Nothing yet."""
-        return
-        yield
+    def read_log(self, device: str, wanted: LogWanted, turn: Turn) -> AsyncGenerator[LogPage, None]:
+        """Read a stretch of the server's history."""
+        return self.history.read(wanted, turn)
 
     async def acknowledge(self, device: str, page: LogPage) -> None:
-        """Nothing yet."""
+        """Nothing: a history forgets by itself."""
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each service call to `sink` until the returned function is called."""

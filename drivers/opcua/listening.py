@@ -72,6 +72,7 @@ class Listener:
         readings = await self._read(session, places, deliver, complete=True)
         self._line.backoff.succeeded()
         await self._line.report(session, places, readings)
+        await self._line.history.look(session)
         retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
         initial = True
         while True:

@@ -258,7 +258,9 @@ class Session:
         """A NodeId for the other methods."""
         return ua.NodeId(identifier, ua.Int16(namespace))
 
-    async def read(self, nodes: Sequence[Any]) -> list[Reading]:
+    async def read(
+        self, nodes: Sequence[Any], attribute: ua.AttributeIds = ua.AttributeIds.Value
+    ) -> list[Reading]:
         """The values of nodes, in their order, in as many requests as the server needs.
 
         Raises DeviceError when a request fails as a whole.
@@ -267,7 +269,7 @@ class Session:
         while len(readings) < len(nodes):
             run = nodes[len(readings) : len(readings) + self.limits.read]
             try:
-                readings += await self._read_once(run)
+                readings += await self._read_once(run, attribute)
             except Refused as error:
                 if error.code not in _TOO_MANY or len(run) == 1:
                     raise

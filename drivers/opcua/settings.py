@@ -181,6 +181,8 @@ def files(line: LineSpec) -> list[tuple[str, str, str]]:
     return found
 
 
+METHODS: Final = ("opcua_history", "none")
+"""What `windback:` may say of an OPC UA device."""
 INSECURE_REMEDY: Final = (
     "Add `security: {policy: Basic256Sha256, mode: SignAndEncrypt, user: …, password: {file: …}}`, "
     "or, only if everyone on that network may read and write this device, `insecure: true`"
@@ -200,6 +202,11 @@ def review(line: LineSpec) -> Sequence[Problem]:
         if device.protected and device.insecure:
             text = "`insecure: true` contradicts `security:`"
             problems.append((spec.name, "", "insecure", text, "Remove one of the two"))
+        method = (device.windback or {}).get("method", METHODS[0])
+        if method not in METHODS:
+            text = f"an OPC UA server has no log for the method {method}"
+            remedy = f"Write one of {', '.join(METHODS)}"
+            problems.append((spec.name, "", "windback", text, remedy))
         if device.sampling_ns > device.publishing_interval_ns:
             text = "sampling is slower than publishing"
             remedy = "Make sampling_interval at most publishing_interval"

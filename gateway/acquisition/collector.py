@@ -1,4 +1,4 @@
-"""The shell around the pure parts of acquisition: what lines say, and the claim of each second.
+"""The shell around the pure parts of acquisition: what lines say, and what is claimed of it.
 
 The collector has lines ask what is due and hands what they say to `Outcomes`. What it needs of the
 house comes as callables in `House`; it knows no journal, no server and no driver by name. Nothing
@@ -172,10 +172,10 @@ class Collector:
         self._claiming = asyncio.create_task(self._claim(), name="coverage")
 
     async def _claim(self) -> None:
-        """Each second, on the second, say what is complete."""
+        """Four times a second, by the clock, say what is complete."""
         clock = self._house.clock
         while True:
-            await asyncio.sleep((NS_PER_S - clock.utc_ns() % NS_PER_S) / NS_PER_S)
+            await asyncio.sleep(self.coverage.wait_ns(clock.utc_ns()) / NS_PER_S)
             self.outcomes.record(clock.utc_ns())
 
     def _took(self, poller: Poller, job: Job, scan: Scan) -> None:
@@ -293,10 +293,9 @@ class Collector:
 
     # ------------------------------------------------------------------------------ the house
 
-    def store_failed(self, since_ns: int) -> None:
-        """History lost what came since: nothing is claimed until the store takes samples again."""
-        self.coverage.failed_all(Cause.STORE, since_ns)
-        self.outcomes.begin_streams()
+    def store_failed(self, since_ns: int | None) -> None:
+        """History lost what came since, or (None) the store takes samples again from now on."""
+        self.outcomes.store_failed(since_ns)
 
     def turn(self) -> None:
         """What is said from now on is of a new term: each class's next scan stores every point.
@@ -317,7 +316,7 @@ class Collector:
         if not self.polling:
             return
         now_ns = self._house.clock.utc_ns()
-        self.outcomes.record(now_ns - step_ns)
+        self.outcomes.record(now_ns - step_ns, Cause.CLOCK)
         since_ns = min(now_ns, self.coverage.through_ns)
         self.outcomes.begin(since_ns, 0)
         self.coverage.failed_all(Cause.CLOCK, since_ns)

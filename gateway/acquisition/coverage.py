@@ -1,9 +1,9 @@
-"""What may be claimed: each second, through when every scan class is complete, and where not.
+"""What may be claimed: four times a second, through when scan classes are complete, and where not.
 
 Pure. A key is (device, scan class). `through_ns` of a key is the first instant not yet answered
-for: after a good scan that is its next scan instant. A record never claims what is not proven, so
-its end waits for the slowest key that is merely late; a key late for longer than its patience is
-declared as a hole instead, so that one hanging device can't hold up the claims of the others.
+for: after a good scan that is its next scan instant. A record never claims what is not proven. It
+claims up to now, and for a key that is late only as far as that key is complete; the next record
+goes on from there. A key late for longer than its patience is declared as a hole.
 """
 
 from __future__ import annotations
@@ -12,17 +12,25 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.journal.records import Coverage, Hole
-from gateway.model import NS_PER_S, Cause
+from gateway.journal.records import Behind, Coverage, Hole
+from gateway.model import NS_PER_MS, NS_PER_S, Cause
 
 Key = tuple[str, str]
 PATIENCE_NS: Final = 3 * NS_PER_S
+CLAIM_NS: Final = NS_PER_S // 4
+"""From record to record: a takeover's gap begins with the last one, so it is shorter by that."""
+BEHIND_MANY: Final = 4
+"""While a record names more keys than that, the next one waits for the second: they add up."""
+BEHIND_NS: Final = 100 * NS_PER_MS
+"""A key that is less late is not named: the claims of all wait for it. Scans take such times."""
 HOLES_KEPT_MAX: Final = 64
 """Closed holes of one key between two records; beyond that they are joined into one."""
 
 
 @dataclass(slots=True)
 class _State:
+    claimed_ns: int
+    """Up to when records told of it, as complete or as a hole."""
     through_ns: int
     patience_ns: int
     hole_from_ns: int | None = None
@@ -32,7 +40,7 @@ class _State:
     """No hole, though this term has no value of the key yet: the first scan brings it."""
 
     def open(self, from_ns: int, cause: Cause) -> None:
-        if self.hole_from_ns is None:
+        if self.hole_from_ns is None or from_ns < self.hole_from_ns:
             self.hole_from_ns = from_ns
         elif self.cause is not cause and from_ns > self.hole_from_ns:
             self.close(from_ns)
@@ -56,21 +64,44 @@ class CoverageTracker:
     def __init__(self, keys: Iterable[tuple[Key, int]], revision: int, start_ns: int) -> None:
         self._revision = revision
         self._since_ns = start_ns
-        self._states = {key: _State(start_ns, patience_ns, start_ns) for key, patience_ns in keys}
+        self._named = 0
+        self._states = {
+            key: _State(start_ns, start_ns, patience_ns, start_ns) for key, patience_ns in keys
+        }
 
     @property
     def through_ns(self) -> int:
-        """The end of the last record."""
+        """The end of the last record: every key that is not behind was told of up to it."""
         return self._since_ns
+
+    @property
+    def complete_ns(self) -> int:
+        """Up to when records told of every key."""
+        return min((self._since_ns, *(state.claimed_ns for state in self._states.values())))
+
+    @property
+    def behind(self) -> dict[Key, int]:
+        """The keys that were told of less far than others, and how far."""
+        found = {key: state.claimed_ns for key, state in self._states.items()}
+        return {key: told_ns for key, told_ns in found.items() if told_ns < self._since_ns}
+
+    def wait_ns(self, now_ns: int) -> int:
+        """From now until the next record is due."""
+        pace_ns = NS_PER_S if self._named > BEHIND_MANY else CLAIM_NS
+        return pace_ns - now_ns % pace_ns
 
     def succeed(
         self, keys: Iterable[tuple[Key, int]], revision: int, kept: Collection[Key]
     ) -> CoverageTracker:
         """The tracker of another revision: its claims begin where the last record of this ended.
 
-        What is known of the keys in `kept` holds on; every other key waits for a good scan.
+        What is known of the keys in `kept` holds on; every other key waits for a good scan, and has
+        a hole from where this one told of it last.
         """
         after = CoverageTracker(keys, revision, self._since_ns)
+        for key, state in after._states.items():
+            if key in self._states:
+                state.claimed_ns = state.hole_from_ns = self._states[key].claimed_ns
         for key in kept:
             after._states[key] = self._states[key]
         return after
@@ -136,7 +167,7 @@ class CoverageTracker:
         return self._states[key].hole_from_ns is not None
 
     def record(self, now_ns: int, last: Cause | None = None) -> Coverage | None:
-        """The next record, up to now or as far as can be claimed; None when time did not move.
+        """The next record, up to now or nearly so; None when time did not move.
 
         With `last`, for the last of a term, it waits for nobody: who is late has a hole of that
         cause.
@@ -148,47 +179,43 @@ class CoverageTracker:
                     state.open(state.through_ns, last)
                 elif state.through_ns < now_ns - state.patience_ns:
                     state.open(state.through_ns, Cause.OVERRUN)
-                else:
-                    through_ns = state.through_ns
+                elif state.through_ns >= now_ns - BEHIND_NS:
+                    through_ns = min(through_ns, state.through_ns)
         return self._through(through_ns)
 
     def turn(self, now_ns: int) -> Coverage | None:
         """The last record of a term, up to now: from now on another term of this node claims.
 
-        Who is late is excepted, and is the new term's to claim from where it was complete through.
+        Who is late is the new term's to claim from where it was complete through.
         """
-        late = [
-            s for s in self._states.values() if s.hole_from_ns is None and s.through_ns < now_ns
-        ]
-        for state in late:
-            state.open(state.through_ns, Cause.OVERRUN)
         record = self._through(now_ns)
-        for state in late:
-            state.hole_from_ns = None
-        self._since_ns = min([self._since_ns, *(state.through_ns for state in late)])
         for state in self._states.values():
-            if state.hole_from_ns is None:  # what was complete before is not in the new stream
-                state.closed = [(self._since_ns, min(state.through_ns, now_ns), Cause.STARTING)]
+            if state.hole_from_ns is None:  # what was complete is in the old stream
                 state.unheard = True
-            else:
-                state.hole_from_ns = min(state.hole_from_ns, self._since_ns)
         return record
 
     def _through(self, through_ns: int) -> Coverage | None:
         if through_ns <= self._since_ns:
             return None
         holes: list[Hole] = []
+        behind: list[Behind] = []
         for (device, scan_class), state in self._states.items():
+            since_ns, end_ns = state.claimed_ns, through_ns
+            if state.hole_from_ns is None:
+                end_ns = max(since_ns, min(state.through_ns, through_ns))
+            if (since_ns, end_ns) != (self._since_ns, through_ns):
+                behind.append(Behind(device, scan_class, since_ns, end_ns))
+            state.claimed_ns = end_ns
             if not state.closed and state.hole_from_ns is None:
                 continue
             stretches = list(state.closed)
-            if state.hole_from_ns is not None and state.hole_from_ns < through_ns:
-                stretches.append((state.hole_from_ns, through_ns, state.cause))
+            if state.hole_from_ns is not None:
+                stretches.append((state.hole_from_ns, end_ns, state.cause))
             for from_ns, to_ns, cause in stretches:
-                start_ns, end_ns = max(from_ns, self._since_ns), min(to_ns, through_ns)
-                if start_ns < end_ns:
-                    holes.append(Hole(device, scan_class, start_ns, end_ns, cause.value))
-            state.closed = [closed for closed in state.closed if closed[1] > through_ns]
-        record = Coverage(self._revision, self._since_ns, through_ns, tuple(holes))
-        self._since_ns = through_ns
+                start_ns, stop_ns = max(from_ns, since_ns), min(to_ns, end_ns)
+                if start_ns < stop_ns:
+                    holes.append(Hole(device, scan_class, start_ns, stop_ns, cause.value))
+            state.closed = [closed for closed in state.closed if closed[1] > end_ns]
+        record = Coverage(self._revision, self._since_ns, through_ns, tuple(holes), tuple(behind))
+        self._since_ns, self._named = through_ns, len(behind)
         return record

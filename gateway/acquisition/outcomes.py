@@ -112,6 +112,19 @@ class Outcomes:
             self.said = self._house.append(record)
         self.begin_streams()
 
+    def store_failed(self, since_ns: int | None) -> None:
+        """History lost what came since, or (None) the store takes samples again from now on.
+
+        Changes were dropped, so nothing holds from the last claim on until the next good scan. What
+        came in before the store did can't begin a stream: later claims begin with the store.
+        """
+        told_ns = self.coverage.complete_ns
+        if since_ns is None:
+            since_ns = told_ns
+            self.not_before_ns = max(self.not_before_ns, self._house.clock.utc_ns())
+        self.coverage.failed_all(Cause.STORE, min(since_ns, told_ns))
+        self.begin_streams()
+
     # ------------------------------------------------------------------------------ answers
 
     def answered(self, schedule: LineSchedule, job: Job, scan: Scan) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ app.add_typer(changing.app)
 
 NEGATIVE = {"ignore_unknown_options": True}
 """So that `-5` is a value, not an option."""
+GapChoice = Literal["open", "lost", "coarse", "filled"]
 
 
 def version(shown: bool) -> None:
@@ -120,13 +121,14 @@ def gaps(
     device: Annotated[str, typer.Argument(help="one device, or all")] = "",
     start: Annotated[str, typer.Option("--from", help="ISO 8601 or a duration back")] = "1d",
     end: Annotated[str, typer.Option("--to")] = "0s",
+    state: Annotated[GapChoice | None, typer.Option(help="only those in this state")] = None,
     node: NodeFile = DEFAULT_NODE,
     json: Json = False,
 ) -> None:
-    """List the stretches that history does not cover, with their causes."""
+    """List the stretches that were not polled: why, and what windback made of them."""
     from gateway.cli.look import gaps as show
 
-    show(node, device, start, end, json)
+    show(node, device, start, end, state or "", json)
 
 
 @app.command()

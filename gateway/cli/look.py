@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,15 @@ STATE_STYLES = {
     "starting": "cyan",
     "idle": "dim",
 }
+GAP_STYLES = {
+    "open": "bold red",
+    "lost": "red",
+    "coarse": "yellow",
+    "filled": "green",
+}
 DIFFERENCES_SHOWN = 3
+POINTS_SHOWN = 4
+BEHIND_SHOWN = 3
 SILENT_MS = 1_000
 COLUMN_MIN_WIDTH = 120
 """What a pipe gets: a table is not squeezed because nobody's terminal is there."""
@@ -126,6 +135,17 @@ def draw_pair(found: dict[str, Any]) -> list[str]:
     return lines + [f"  {text}" for text, holds in flags.items() if holds]
 
 
+def but_behind(found: dict[str, Any]) -> str:
+    """The classes that are complete less far than the others."""
+    names = list(found["behind"])
+    more = f" and {len(names) - BEHIND_SHOWN} more" if len(names) > BEHIND_SHOWN else ""
+    if not names:
+        return ""
+    return (
+        f", {', '.join(names[:BEHIND_SHOWN])}{more} behind: all through {found['complete_through']}"
+    )
+
+
 def draw_status(found: dict[str, Any]) -> RenderableType:
     """The one screen of `hotpair status`."""
     insecure = "  INSECURE: open to all on loopback" if found["insecure"] else ""
@@ -137,7 +157,7 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         f" ({found['why']})  term {found['term']}",
         f"{found['endpoint']}{closed}{insecure}",
         f"{found['points']} points, revision {revision['running']}, "
-        f"complete through {found['complete_through']}{storing}",
+        f"complete through {found['claimed_through']}{but_behind(found)}{storing}",
         *draw_pair(found),
         *(text for text in (revision["differs"], revision["not_able"]) if text),
     ]
@@ -151,9 +171,11 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         refused = sum(device["exceptions"].values())
         note = device["why"] or "; ".join(f"{k}: {v}" for k, v in device["notes"].items())
         numbers = (device["points"], device["scans"], device["samples"], device["requests"])
-        rows.append((name, state, *numbers, errors, refused, device["overruns"], rtt, note))
+        gaps = f"{device['open_gaps']} ({device['open_gaps_ms'] / 1e3:.1f} s)"
+        gaps = gaps if device["open_gaps"] else ""
+        rows.append((name, state, *numbers, errors, refused, device["overruns"], gaps, rtt, note))
     columns = ("device", "state", "points", "scans", "samples", "requests", "errors")
-    more = ("exceptions", "overruns", "rtt p50/p95 ms", "note")
+    more = ("exceptions", "overruns", "open gaps", "rtt p50/p95 ms", "note")
     return table(head, columns + more, rows)
 
 
@@ -231,28 +253,32 @@ def history(node: Path, point: str, start: str, end: str, as_json: bool, limit: 
         show(lambda: found, as_json, draw)
 
 
-def gaps(node: Path, device: str, start: str, end: str, as_json: bool) -> None:
+def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
+    """Gaps as a table, under a line that says what became of them."""
+    states = Counter(gap["state"] for gap in found)
+    told = ", ".join(f"{states[state]} {state}" for state in GAP_STYLES if states[state])
+
+    def row(gap: dict[str, Any]) -> tuple[Any, ...]:
+        length = f"{(gap['to_ns'] - gap['from_ns']) / 1e9:.3f} s"
+        state = Text(gap["state"], GAP_STYLES[gap["state"]])
+        times = (format_time(gap["from_ns"]), format_time(gap["to_ns"]))
+        which = ", ".join(gap["points"][:POINTS_SHOWN])
+        if (more := len(gap["points"]) - POINTS_SHOWN) > 0:
+            which += f" and {more} more"
+        place = (gap["device"], gap["scan_class"])
+        return (*place, *times, length, gap["cause"], state, which, gap["why"])
+
+    columns = ("device", "scan", "from", "to", "length", "cause", "state", "points", "why")
+    head = f"{len(found)} gaps" + (f": {told}" if told else "")
+    return table(head, columns, map(row, found))
+
+
+def gaps(node: Path, device: str, start: str, end: str, state: str, as_json: bool) -> None:
     """`hotpair gaps`."""
-
-    def draw(found: list[dict[str, Any]]) -> RenderableType:
-        rows = (
-            (
-                gap["device"],
-                gap["scan_class"],
-                format_time(gap["from_ns"]),
-                format_time(gap["to_ns"]),
-                f"{(gap['to_ns'] - gap['from_ns']) / 1e9:.3f} s",
-                gap["cause"],
-            )
-            for gap in found
-        )
-        return table(
-            f"{len(found)} gaps", ("device", "scan", "from", "to", "length", "cause"), rows
-        )
-
     with NodeClient(node) as client:
         span = {"from": instant(start), "to": instant(end), "device": device}
-        show(lambda: client.get("/gaps", **span), as_json, draw)
+        asked = {"state": state} if state else {}
+        show(lambda: client.get("/gaps", **span, **asked), as_json, draw_gaps)
 
 
 def events(node: Path, start: str, end: str, as_json: bool) -> None:

@@ -64,11 +64,15 @@ class ClockReading(NamedTuple):
 
 
 class Lacking(NamedTuple):
-    """A stretch [from, to) that the log doesn't hold, and why (overwritten, cleared, damaged)."""
+    """A stretch [from, to) that the log doesn't hold, and why (overwritten, cleared, damaged).
+
+    `points` are the names of those it lacks where it holds others; (): it lacks all of the log's.
+    """
 
     from_ns: int
     to_ns: int
     why: str
+    points: tuple[str, ...] = ()
 
 
 class DeviceEvent(NamedTuple):

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.journal.coverage import complete_ns
 from gateway.journal.damage import DamageReports
 from gateway.journal.database import Ballast, is_damage, is_full, probe, size_of
 from gateway.journal.holdings import EMPTY_HOLDING
 from gateway.journal.partition_file import Partition
 from gateway.journal.partitions import HistorySettings
-from gateway.journal.records import EMPTY_DIGEST, Loss
+from gateway.journal.records import EMPTY_DIGEST, Coverage, Loss
 from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import Sinks
 from gateway.journal.state import StateFile
@@ -48,7 +49,7 @@ class StoreCare:
         self.sinks = Sinks(on_event)
         self.store_failed_since_ns: int | None = None
         self.floor_ns: int | None = None
-        self.through_ns: int | None = None
+        self.claim: Coverage | None = None
         self.settings = settings
         self._shelf = shelf
         self._state = state
@@ -63,6 +64,7 @@ class StoreCare:
         self._digest = EMPTY_DIGEST
         self._damages = 0
         self._retry_s = 0.0
+        self._resume_s = 0.0
         self._retention_ns = clock.utc_ns()
         self._resumed_ns = -(2**63)
         self._failed_reigning = False
@@ -91,8 +93,9 @@ class StoreCare:
             self._shed()
             return
         # What was stored after the last claim is claimed by nobody: the failure reaches back to it.
-        oldest_ns = self._pending.oldest_claim_ns(now_ns)
-        self.store_failed_since_ns = min(oldest_ns, self.through_ns or oldest_ns)
+        self.store_failed_since_ns = self._pending.oldest_claim_ns(now_ns)
+        if self.claim is not None:
+            self.store_failed_since_ns = min(self.store_failed_since_ns, complete_ns(self.claim))
         self._failed_reigning = self.reigns
         what = "the disk is full" if is_full(error) else f"the store failed ({error})"
         self._on_event(950, f"{what}: history pauses under a declared gap, live values go on")
@@ -109,7 +112,7 @@ class StoreCare:
         await self._shelf.replace_damaged(partition, why, now_ns, self.reigns)
         self._declare_losses()
         if in_use:
-            self._pending.refuse_coverage()
+            self._pending.refuse_claims()
             self._resumed_ns = now_ns
             self.sinks.store_changed(None)
             self.sinks.partition_began()
@@ -129,9 +132,9 @@ class StoreCare:
 
     async def _try_resume(self) -> None:
         """Each second while the store is out: is there room again?"""
-        if self._loop.time() < self._retry_s and self._pending:
+        if self._loop.time() < self._resume_s:
             return
-        self._retry_s = self._loop.time() + TICK_S
+        self._resume_s = self._loop.time() + TICK_S
         database = self._shelf.current.database
         try:
             await asyncio.to_thread(self._ballast.ensure, self.settings.ballast_bytes)
@@ -145,6 +148,7 @@ class StoreCare:
             except (sqlite3.Error, OSError):
                 return  # it was loud when it began; it stays so by `store_failed_since_ns`
             return
+        self._pending.refuse_claims()  # said while room was being made: of what was not kept
         now_ns = self._clock.utc_ns()
         if self.store_failed_since_ns is not None and self._failed_reigning:
             loss = Loss(self.store_failed_since_ns, now_ns, Cause.STORE, "the store took nothing")

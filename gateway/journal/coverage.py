@@ -12,6 +12,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
+from gateway.journal.records import Coverage
 from gateway.model import Cause, Gap, Term
 
 Interval = tuple[int, int]
@@ -21,10 +24,30 @@ _RANK: Final = {cause: rank for rank, cause in enumerate(Cause)}
 
 
 class Run(NamedTuple):
-    """One term covered everything in its revision during [since, through), except its holes."""
+    """One term covered everything in its revision during [since, through), except its holes.
+
+    And except what an `OwnRun` of the term says otherwise.
+    """
 
     term: Term
     revision: int
+    since_ns: int
+    through_ns: int
+
+
+class OwnRun(NamedTuple):
+    """One class was, at times, behind: what one term's records claimed for it in their stead.
+
+    The runs of the term don't hold for it in [from, to), where those records speak; it was covered
+    during [since, through), except its holes.
+    """
+
+    term: Term
+    revision: int
+    device: str
+    scan_class: str
+    from_ns: int
+    to_ns: int
     since_ns: int
     through_ns: int
 
@@ -117,6 +140,37 @@ def shrink(intervals: Sequence[Interval], epsilon_ns: int) -> Intervals:
     return [(s + epsilon_ns, e - epsilon_ns) for s, e in intervals if e - s > 2 * epsilon_ns]
 
 
+def lagging(record: Coverage) -> dict[tuple[str, str], int]:
+    """(device, scan class) -> through when, of those that a record claims less far than others."""
+    return {
+        (own.device, own.scan_class): own.through_ns
+        for own in record.behind
+        if own.through_ns < record.through_ns
+    }
+
+
+def oldest_ns(record: Coverage) -> int:
+    """The earliest instant that a record claims for any class."""
+    return min((record.since_ns, *(own.since_ns for own in record.behind)))
+
+
+def complete_ns(record: Coverage) -> int:
+    """Through when the records up to this one claim every class."""
+    return min((record.through_ns, *(own.through_ns for own in record.behind)))
+
+
+def cut(record: Coverage, from_ns: int) -> Coverage:
+    """The record without what it claims before an instant."""
+    if oldest_ns(record) >= from_ns:
+        return record
+    behind = tuple(
+        replace(own, since_ns=max(own.since_ns, min(from_ns, own.through_ns)))
+        for own in record.behind
+    )
+    since_ns = max(record.since_ns, min(from_ns, record.through_ns))
+    return replace(record, since_ns=since_ns, behind=behind)
+
+
 def withdrawn(rulings: Iterable[Ruled]) -> dict[Term, Intervals]:
     """What of each term is out of the view, by rulings that discard."""
     found: dict[Term, Intervals] = {}
@@ -127,7 +181,7 @@ def withdrawn(rulings: Iterable[Ruled]) -> dict[Term, Intervals]:
 
 
 def streams(
-    runs: Iterable[Run],
+    runs: Iterable[Run | OwnRun],
     holes: Iterable[Except],
     device: str,
     scan_class: str,
@@ -141,9 +195,19 @@ def streams(
     `configured` tells whether a term's revision has the device at all.
     """
     claimed: dict[Term, Intervals] = {}
+    instead: dict[Term, Intervals] = {}
+    own: dict[Term, Intervals] = {}
     for run in runs:
-        if configured(run.term, run.revision):
+        if not configured(run.term, run.revision):
+            continue
+        if isinstance(run, Run):
             claimed.setdefault(run.term, []).append((run.since_ns, run.through_ns))
+        elif (run.device, run.scan_class) == (device, scan_class):
+            instead.setdefault(run.term, []).append((run.from_ns, run.to_ns))
+            own.setdefault(run.term, []).append((run.since_ns, run.through_ns))
+    for term, intervals in instead.items():
+        shared = subtract(union(claimed.get(term, ())), union(intervals))
+        claimed[term] = [*shared, *own[term]]
     excepted: dict[Term, Intervals] = {}
     for hole in holes:
         if (hole.device, hole.scan_class) == (device, scan_class):
@@ -174,7 +238,7 @@ def gaps(
     device: str,
     scan_class: str,
     window: Interval,
-    runs: Sequence[Run],
+    runs: Sequence[Run | OwnRun],
     holes: Sequence[Except],
     losses: Sequence[Lost] = (),
     floor_ns: int | None = None,
@@ -209,7 +273,7 @@ def gaps(
             for start, end in subtract(intervals, after.get(term, ()))
         ]
     for run in runs:
-        if not configured(run.term, run.revision):
+        if isinstance(run, Run) and not configured(run.term, run.revision):
             key = (1, run.term.number, run.term.nonce, _RANK[Cause.DISABLED])
             layers.append(_Layer(run.since_ns, run.through_ns, key, Cause.DISABLED))
     return [

@@ -89,6 +89,12 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a file has a table: those that an earlier version made may lack it."""
+    found = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    return found is not None
+
+
 def _connect_writer(path: Path, tables: Sequence[str], synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=_WRITER_TIMEOUT_S)
     try:

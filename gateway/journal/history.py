@@ -1,4 +1,4 @@
-"""Reading history: plain functions over read-only connections, run in a reader's thread.
+"""Reading what is stored: plain functions over read-only connections, run in a reader's thread.
 
 A page merges the segments of all partitions with the tails, in the order (time, term, seq, index).
 Segments come in the order of their first sample, and reading stops as soon as no later segment can
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from gateway.journal.columns import Columns, rows, unpack
-from gateway.journal.coverage import Intervals, is_in
+from gateway.journal.coverage import Interval, Intervals, Ruled, is_in
+from gateway.journal.cursor import after as cursor_after
+from gateway.journal.cursor import beyond
 from gateway.journal.reconstruct import reading_order
+from gateway.journal.schema import named as named_term
 from gateway.model import HistoryPage, HistoryRow, Origin, Term
 
 PAGE_MAX: Final = 20_000
@@ -30,15 +33,73 @@ class FileView(NamedTuple):
     span: tuple[int, int] | None
 
 
+class Seen(NamedTuple):
+    """Which samples are looked at: of one term or of all, polled or wound back or both (None)."""
+
+    term: Term | None = None
+    wound: bool | None = False
+
+    def has(self, term: Term, origin: Origin) -> bool:
+        """Whether samples of a term and an origin are."""
+        return (self.term is None or term == self.term) and (
+            self.wound is None or self.wound is (origin is Origin.WINDBACK)
+        )
+
+    @property
+    def condition(self) -> str:
+        """The same of a segment, in SQL; `named` are its parameters."""
+        found = ""
+        if self.wound is not None:
+            found = f" AND origin {'=' if self.wound else '<>'} {int(Origin.WINDBACK)}"
+        if self.term is not None:
+            found += (
+                " AND term_id = (SELECT term_id FROM term"
+                " WHERE number = :number AND node = :node AND nonce = :nonce)"
+            )
+        return found
+
+    @property
+    def named(self) -> dict[str, int | str]:
+        """The parameters of the condition."""
+        return {} if self.term is None else named_term(self.term)
+
+
 class View(NamedTuple):
     """All that is known of one point, at one moment.
 
     `withdrawn` is what a ruling took out of the view: times of a term's samples (rules.md 7).
+    `weighed` is where more than one stream may have samples or where there may be a gap, and
+    `rulings` say who speaks there. Gaps are looked for in `window`, and for classes in `behind` up
+    to when they are claimed; only revisions in `having` have the point's device. What was wound
+    back is not `seen` unless it is asked for: outside of gaps it has nothing to say.
     """
 
     files: list[FileView]
     tails: list[tuple[Term, Origin, Columns]]
     withdrawn: Mapping[Term, Intervals]
+    weighed: Sequence[Interval] = ()
+    rulings: Sequence[Ruled] = ()
+    window: Interval = (0, 0)
+    behind: Mapping[str, int] = {}
+    having: frozenset[tuple[Term, int]] = frozenset()
+    seen: Seen = Seen()
+
+    def of(self, term: Term | None = None, wound: bool | None = None) -> View:
+        """The same with other samples seen: of one term or all, polled or wound back or both."""
+        return self._replace(seen=Seen(term, wound))
+
+    @property
+    def tails_seen(self) -> list[tuple[Term, Origin, Columns]]:
+        """The tails that are looked at."""
+        return [tail for tail in self.tails if self.seen.has(tail[0], tail[1])]
+
+
+class Segment(NamedTuple):
+    """Stored samples of one point, of one term and origin."""
+
+    term: Term
+    origin: Origin
+    columns: Columns
 
 
 class Files(Protocol):
@@ -49,6 +110,9 @@ class Files(Protocol):
 
     def term(self, view: FileView, term_id: int) -> Term:
         """The term that a file calls by this number."""
+
+    def segment(self, view: FileView, segment_id: int) -> Segment:
+        """A segment, as `read_segment` reads it; it may be remembered: it never changes."""
 
     def broken(self, view: FileView, why: str) -> None:
         """A file can't be read."""
@@ -79,10 +143,7 @@ def page(
     cursor: tuple[int, ...] | None,
     reverse: bool,
 ) -> HistoryPage:
-    """The samples in [from, to), at most `limit`; damaged files are reported and passed over.
-
-    The cursor is (time, term number, nonce, seq, index) of the last row given.
-    """
+    """The stored samples in [from, to), at most `limit`; damaged files are passed over."""
     limit = max(1, min(limit, PAGE_MAX))
     if cursor is not None:
         if reverse:
@@ -103,14 +164,16 @@ def page(
             if key_ns > (-edge_ns if reverse else edge_ns):
                 break
         if isinstance(block, FileView):
-            for number, part_block in enumerate(_segments(files, block, point, from_ns, to_ns)):
+            for number, part_block in enumerate(
+                _segments(files, view, block, point, from_ns, to_ns)
+            ):
                 _push(queue, part_block, reverse, number)
             continue
         part = _left(_load(files, block, from_ns, to_ns), view.withdrawn)
         if reverse:
             part.reverse()
         if cursor is not None and part:
-            part = _beyond(part, cursor, reverse)
+            part = beyond(part, cursor, reverse, reading_order)
         if found and part:
             last_ns, next_ns = found[-1].time_ns, part[0].time_ns
             in_order = in_order and (last_ns > next_ns if reverse else last_ns < next_ns)
@@ -120,7 +183,7 @@ def page(
     if len(found) < wanted:
         return HistoryPage(found, None)
     del found[limit:]
-    return HistoryPage(found, _cursor(found, cursor))
+    return HistoryPage(found, cursor_after(found, cursor, reading_order))
 
 
 def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | None:
@@ -129,7 +192,7 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
         newest = page(files, view, point, -_FOREVER, time_ns + 1, 1, None, True).rows
         return newest[0] if newest else None
     found: list[HistoryRow] = []
-    for term, origin, columns in view.tails:
+    for term, origin, columns in view.tails_seen:
         found += rows(columns, term, origin, -_FOREVER, time_ns + 1)[-1:]
     spans = sorted(
         ((min(file.span[1], time_ns), n) for n, file in enumerate(view.files) if file.span),
@@ -141,11 +204,11 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
             break
         file = view.files[number]
         for condition in (
-            "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point"
-            " AND last_ns <= :time AND segment_id <= :segments)",
+            "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point AND"
+            f" last_ns <= :time AND segment_id <= :segments{view.seen.condition})",
             "last_ns > :time AND first_ns <= :time",
         ):
-            for block in _where(files, file, point, condition, time_ns):
+            for block in _where(files, view, file, point, condition, time_ns):
                 last = _load(files, block, -_FOREVER, time_ns + 1)[-1:]
                 best = max([*last, best] if best else last, key=reading_order, default=None)
     return best
@@ -157,7 +220,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
         first_row = page(files, view, point, time_ns + 1, _FOREVER, 1, None, False).rows
         return first_row[0] if first_row else None
     found: list[HistoryRow] = []
-    for term, origin, columns in view.tails:
+    for term, origin, columns in view.tails_seen:
         found += rows(columns, term, origin, time_ns + 1, _FOREVER)[:1]
     spans = sorted(
         (max(file.span[0], time_ns), n) for n, file in enumerate(view.files) if file.span
@@ -166,7 +229,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
     for reach_ns, number in spans:
         if best is not None and reach_ns > best.time_ns:
             break
-        blocks = _where(files, view.files[number], point, "last_ns > :time", time_ns)
+        blocks = _where(files, view, view.files[number], point, "last_ns > :time", time_ns)
         for block in sorted(blocks, key=lambda b: b.first_ns):
             if best is not None and block.first_ns > best.time_ns:
                 break
@@ -187,7 +250,9 @@ def last_values(
             if both:
                 found[point] = max(both, key=reading_order)
         return found
-    condition = "last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point)"
+    condition = (
+        f"last_ns = (SELECT max(last_ns) FROM segment WHERE point_id = :point{view.seen.condition})"
+    )
     for file in reversed(view.files):
         if file.span is None:
             continue
@@ -197,7 +262,7 @@ def last_values(
             if known is not None and known.time_ns >= file.span[1]:
                 continue
             newest = [row for row in (known,) if row is not None]
-            for block in _where(files, file, point, condition, 0):
+            for block in _where(files, view, file, point, condition, 0):
                 newest += _load(files, block, -_FOREVER, _FOREVER)[-1:]
             if newest:
                 found[point] = max(newest, key=reading_order)
@@ -207,7 +272,7 @@ def last_values(
 def _queue(view: View, from_ns: int, to_ns: int, reverse: bool) -> _Queue:
     """What may hold samples of [from, to), ordered by where its samples begin (or end)."""
     queue: _Queue = []
-    for number, (term, origin, columns) in enumerate(view.tails):
+    for number, (term, origin, columns) in enumerate(view.tails_seen):
         if columns.times and columns.first_ns < to_ns and columns.last_ns >= from_ns:
             first, last = columns.first_ns, columns.last_ns
             _push(queue, _Block(first, last, None, 0, term, origin, columns), reverse, number)
@@ -232,15 +297,24 @@ def _left(part: list[HistoryRow], withdrawn: Mapping[Term, Intervals]) -> list[H
     return [row for row in part if not is_in(intervals, row.time_ns)]
 
 
-def _segments(files: Files, file: FileView, point: str, from_ns: int, to_ns: int) -> list[_Block]:
-    """The segments of a point that overlap [from, to)."""
-    return _where(files, file, point, "last_ns >= :time AND first_ns < :to", from_ns, to_ns)
+def _segments(
+    files: Files, view: View, file: FileView, point: str, from_ns: int, to_ns: int
+) -> list[_Block]:
+    """The segments of a point that overlap [from, to), of the stream that the view shows."""
+    condition = "last_ns >= :time AND first_ns < :to"
+    return _where(files, view, file, point, condition, from_ns, to_ns)
 
 
 def _where(
-    files: Files, file: FileView, point: str, condition: str, time_ns: int, to_ns: int = 0
+    files: Files,
+    view: View,
+    file: FileView,
+    point: str,
+    condition: str,
+    time_ns: int,
+    to_ns: int = 0,
 ) -> list[_Block]:
-    """The segments of a point that fulfil a condition; none of a file that can't be read."""
+    """The segments of a point that are seen and fulfil a condition; none of a broken file."""
     try:
         connection = files.open(file)
         row = connection.execute("SELECT point_id FROM point WHERE name = ?", (point,)).fetchone()
@@ -248,8 +322,10 @@ def _where(
             return []
         described = connection.execute(
             "SELECT first_ns, last_ns, segment_id FROM segment INDEXED BY segment_by_point"
-            f" WHERE point_id = :point AND segment_id <= :segments AND {condition}",
-            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns},
+            " WHERE point_id = :point AND segment_id <= :segments"
+            f" AND {condition}{view.seen.condition}",
+            {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns}
+            | view.seen.named,
         ).fetchall()
     except sqlite3.Error as error:
         files.broken(file, str(error))
@@ -266,47 +342,18 @@ def _load(files: Files, block: _Block, from_ns: int, to_ns: int) -> list[History
         return rows(block.columns, block.term, block.origin, from_ns, to_ns)
     assert block.file is not None
     try:
-        found = (
-            files.open(block.file)
-            .execute(
-                "SELECT term_id, origin, columns FROM segment WHERE segment_id = ?",
-                (block.segment_id,),
-            )
-            .fetchone()
-        )
-        term_id, origin, packed = found
-        term = files.term(block.file, term_id)
-        return rows(unpack(packed), term, Origin(origin), from_ns, to_ns)
+        segment = files.segment(block.file, block.segment_id)
     except (sqlite3.Error, ValueError, TypeError) as error:
         files.broken(block.file, str(error))
         return []
+    return rows(segment.columns, segment.term, segment.origin, from_ns, to_ns)
 
 
-def _beyond(part: list[HistoryRow], cursor: tuple[int, ...], reverse: bool) -> list[HistoryRow]:
-    """Without the rows that were given already; those of the cursor's own key are counted."""
-    key, given = cursor[:4], cursor[4]
-    kept: list[HistoryRow] = []
-    for index, row in enumerate(part):
-        if row.time_ns != cursor[0]:
-            return kept + part[index:]
-        own = reading_order(row)
-        if own == key:
-            given -= 1
-            if given < 0:
-                kept.append(row)
-        elif (own < key) if reverse else (own > key):
-            kept.append(row)
-    return kept
-
-
-def _cursor(given: list[HistoryRow], before: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Where the next page goes on: the last row's key, and how many of that key were given."""
-    key = reading_order(given[-1])
-    count = 0
-    for row in reversed(given):
-        if reading_order(row) != key:
-            break
-        count += 1
-    if count == len(given) and before is not None and before[:4] == key:
-        count += before[4]
-    return (*key, count)
+def read_segment(files: Files, view: FileView, segment_id: int) -> Segment:
+    """Read a segment of a file. Raises sqlite3.Error, ValueError, TypeError."""
+    term_id, origin, packed = (
+        files.open(view)
+        .execute("SELECT term_id, origin, columns FROM segment WHERE segment_id = ?", (segment_id,))
+        .fetchone()
+    )
+    return Segment(files.term(view, term_id), Origin(origin), unpack(packed))

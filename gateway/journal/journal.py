@@ -86,14 +86,17 @@ class Journal(JournalReading):
         For a promotion, and for a new stream within a reign. What was appended before is sealed in
         the term before. Raises JournalError.
         """
-        now_ns = self._clock.utc_ns()
+        now_ns = spoken_ns = self._clock.utc_ns()
 
         async def open_term() -> Term:
+            nonlocal spoken_ns
+            if self._writer.reigns:  # what followed the last claim is this term's to declare
+                spoken_ns = min(now_ns, self._writer.through_ns or now_ns)
             seen = (self._writer.term_seen,)
             return await self._state.open_term(self._node, self._rng, now_ns, number, seen)
 
         term = await self._writer.begin_term(open_term)
-        self._term_opened_ns = now_ns
+        self._term_opened_ns = spoken_ns
         return term
 
     async def rest(self) -> Term:

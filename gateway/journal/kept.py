@@ -53,6 +53,8 @@ class KeptState:
         self._diverged: frozenset[tuple[int, Term]] = frozenset()
         self.rulings: tuple[Ruled, ...] = ()
         """What holds of Main-Main; of two that contradict each other the higher position's."""
+        self.learned = 0
+        """Grows whenever numbers of revisions may have come to mean something else."""
         self.born_ns: int | None = None
         """When the site got its first revision: before that there was nothing to miss."""
 
@@ -102,6 +104,7 @@ class KeptState:
 
     def _judge(self) -> None:
         """Which revisions were written in a split by who lost it."""
+        self.learned += 1
         spans: dict[Term, list[Ruled]] = {}
         for ruled in self.rulings:
             spans.setdefault(ruled.loser, []).append(ruled)

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.journal.coverage import Except, Lost, Run, cause_of
+from gateway.errors import UNDECODABLE
+from gateway.journal.coverage import Except, Lost, OwnRun, Run, cause_of
+from gateway.journal.database import has_table
+from gateway.journal.fills import Written
 from gateway.journal.history import Files, FileView
-from gateway.journal.records import EMPTY_DIGEST, Event, chain, decode
-from gateway.journal.schema import nonce_text, record_id, split_record_id
+from gateway.journal.kept import rank
+from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fill, chain, decode
+from gateway.journal.schema import SEQ_BITS, named, nonce_text, record_id, split_record_id
 from gateway.model import Position, Term
 
 _CHUNK: Final = 2_000
@@ -21,7 +25,7 @@ class Declared(NamedTuple):
     """What the records say about a device's coverage."""
 
     scan_classes: list[str]
-    runs: list[Run]
+    runs: list[Run | OwnRun]
     holes: list[Except]
     losses: list[Lost]
 
@@ -31,7 +35,7 @@ def coverage(
 ) -> Declared:
     """What was declared about a device for [from, to)."""
     classes: set[str] = set()
-    runs: list[Run] = []
+    runs: list[Run | OwnRun] = []
     holes: list[Except] = []
     losses: list[Lost] = []
     for view in views:
@@ -49,6 +53,7 @@ def coverage(
                 (from_ns, to_ns),
             ).fetchall():
                 runs.append(Run(files.term(view, term_id), revision, since_ns, through_ns))
+            runs += _own_runs(files, view, connection, device, from_ns, to_ns)
             for term_id, scan_class, cause, start_ns, end_ns in connection.execute(
                 "SELECT term_id, scan_class, cause, from_ns, to_ns FROM hole"
                 " WHERE device = ? AND to_ns > ? AND from_ns < ?",
@@ -66,6 +71,78 @@ def coverage(
         except (sqlite3.Error, ValueError) as error:
             files.broken(view, str(error))
     return Declared(sorted(classes), runs, holes, losses)
+
+
+def _own_runs(
+    files: Files,
+    view: FileView,
+    connection: sqlite3.Connection,
+    device: str,
+    from_ns: int,
+    to_ns: int,
+) -> list[OwnRun]:
+    """Of a device, in one file; a file that an earlier version sealed has no such table."""
+    if not has_table(connection, "own_run"):
+        return []
+    return [
+        OwnRun(files.term(view, term_id), revision, device, *rest)
+        for term_id, revision, *rest in connection.execute(
+            "SELECT term_id, revision, scan_class, from_ns, to_ns, since_ns, through_ns"
+            " FROM own_run WHERE device = ? AND to_ns > ? AND min(since_ns, from_ns) < ?",
+            (device, from_ns, to_ns),
+        ).fetchall()
+    ]
+
+
+_FILLS: Final = (
+    "SELECT f.record_id, r.wire, f.span, (SELECT count(*) FROM record b"
+    " WHERE b.record_id BETWEEN f.record_id - f.span AND f.record_id - 1)"
+    " FROM fill f JOIN record r ON r.record_id = f.record_id"
+    " WHERE f.device = ? AND f.to_ns > ? AND f.from_ns < ?"
+)
+
+
+def fills(
+    files: Files, views: Sequence[FileView], device: str, from_ns: int, to_ns: int
+) -> list[Written]:
+    """What was judged of a device for [from, to), by term and seq.
+
+    Only what holds: a record whose samples are not all held (they are yet to be replicated, or
+    are lost to damage or retention) tells nothing.
+    """
+    found: list[Written] = []
+    for view in views:
+        try:
+            connection = files.open(view)
+            if not has_table(connection, "fill"):
+                continue
+            for row_id, wire, span, here in connection.execute(
+                _FILLS, (device, from_ns, to_ns)
+            ).fetchall():
+                term_id, seq = split_record_id(row_id)
+                position = Position(files.term(view, term_id), seq)
+                if here < span and _held(files, views, position, span) < span:
+                    continue
+                if isinstance(body := decode(wire), Fill):
+                    found.append(Written(position, body))
+        except (sqlite3.Error, *UNDECODABLE) as error:
+            files.broken(view, str(error))
+    return sorted(found, key=lambda written: rank(written.position))
+
+
+def _held(files: Files, views: Sequence[FileView], position: Position, span: int) -> int:
+    """How many of the records before one are held, in whichever files."""
+    count = 0
+    for view in views:
+        try:
+            low = record_id(_term_id(files, view, position.term), position.seq)
+        except ValueError:
+            continue  # it has nothing of that term
+        counted = files.open(view).execute(
+            "SELECT count(*) FROM record WHERE record_id BETWEEN ? AND ?", (low - span, low - 1)
+        )
+        count += counted.fetchone()[0]
+    return count
 
 
 def events(
@@ -89,6 +166,27 @@ def events(
             files.broken(view, str(error))
     found.sort(key=lambda row: row[0])
     return [body for _, wire in found[:limit] if isinstance(body := decode(wire), Event)]
+
+
+def batch_at(files: Files, views: Sequence[FileView], position: Position) -> Batch | None:
+    """The batch at a position; None where it isn't (damage took it, its sample was saved)."""
+    for view in views:
+        try:
+            row = (
+                files.open(view)
+                .execute(
+                    "SELECT r.wire FROM term t JOIN record r ON r.record_id = (t.term_id << :bits)"
+                    " | :seq WHERE t.number = :number AND t.node = :node AND t.nonce = :nonce",
+                    {"bits": SEQ_BITS, "seq": position.seq} | named(position.term),
+                )
+                .fetchone()
+            )
+            if row is not None:
+                body = decode(row[0])
+                return body if isinstance(body, Batch) else None
+        except (sqlite3.Error, *UNDECODABLE) as error:
+            files.broken(view, str(error))
+    return None
 
 
 Piece = tuple[FileView, int, int]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from gateway.errors import UNDECODABLE
 from gateway.journal.columns import Columns, pack
-from gateway.journal.database import Database, connect_reader, execute
+from gateway.journal.contested import Claim
+from gateway.journal.database import Database, connect_reader, execute, has_table
 from gateway.journal.holdings import Holdings, Stretch, without
+from gateway.journal.outline import HOUR_NS, Outline
 from gateway.journal.partitions import PartitionKey
-from gateway.journal.records import EMPTY_DIGEST
+from gateway.journal.records import EMPTY_DIGEST, Batch, decode
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_POINT,
@@ -47,6 +51,8 @@ class Loaded(NamedTuple):
     alone_ns: int | None
     latest_ns: int
     through_ns: int
+    claims: list[Claim]
+    outline: Outline
 
 
 @dataclass(slots=True)
@@ -68,6 +74,7 @@ class Partition:
     span: tuple[int, int] | None
     begun_ns: int
     alone_ns: int
+    outline: Outline = field(default_factory=Outline)
     live: TailSet = field(default_factory=TailSet)
     frozen: TailSet | None = None
 
@@ -128,14 +135,7 @@ class Flush:
             for term in self.flushed.terms:
                 self._number(terms, term)
             self._held = partition.held
-        self.state = PartitionState(
-            terms,
-            partition.state.runs,
-            partition.state.holes,
-            partition.state.scans,
-            partition.state.next_run,
-            partition.state.next_hole,
-        )
+        self.state = replace(partition.state, terms=terms)
         self._meta = self._meta_rows(terms) if last else []
 
     def _number(self, terms: dict[Term, int], term: Term) -> int:
@@ -222,13 +222,75 @@ def load(connection: sqlite3.Connection) -> Loaded:
         meta.get("alone_ns"),
         latest_ns,
         through_ns,
+        _claims(connection, terms),
+        _outline(connection, terms),
     )
 
 
-def reread(known: Holdings, connection: sqlite3.Connection) -> tuple[PartitionState, Holdings]:
+class Reread(NamedTuple):
+    """What a file holds after a commit that failed."""
+
+    state: PartitionState
+    held: Holdings
+    claims: list[Claim]
+    outline: Outline
+
+
+def reread(known: Holdings, connection: sqlite3.Connection) -> Reread:
     """What the next transaction must know, and what is held beyond what is `known` to be."""
     state = _state(connection)
-    return state, _completed(connection, state.terms, known)
+    return Reread(
+        state,
+        _completed(connection, state.terms, known),
+        _claims(connection, state.terms),
+        _outline(connection, state.terms),
+    )
+
+
+def _outline(connection: sqlite3.Connection, terms: dict[Term, int]) -> Outline:
+    """Where the records of the file leave a gap, or may."""
+    outline = Outline()
+    names = {term_id: term for term, term_id in terms.items()}
+    for term_id, revision, since_ns, through_ns in connection.execute(
+        "SELECT term_id, revision, since_ns, through_ns FROM run ORDER BY since_ns"
+    ):
+        outline.claim(names[term_id], revision, since_ns, through_ns)
+    for device, from_ns, to_ns in connection.execute(
+        "SELECT device, min(from_ns), max(to_ns) FROM hole GROUP BY device, from_ns / ?", (HOUR_NS,)
+    ):
+        outline.excepted(device, from_ns, to_ns)
+    if has_table(connection, "own_run"):
+        for device, from_ns, to_ns in connection.execute(
+            "SELECT device, min(from_ns, through_ns), to_ns FROM own_run"
+            " WHERE through_ns < to_ns OR since_ns > from_ns"
+        ):
+            outline.excepted(device, from_ns, to_ns)
+    return outline
+
+
+def _claims(connection: sqlite3.Connection, terms: dict[Term, int]) -> list[Claim]:
+    """What each term speaks of: by its runs, or where it has none by its first and last batch."""
+    runs = {
+        term_id: (since_ns, through_ns)
+        for term_id, since_ns, through_ns in connection.execute(
+            "SELECT term_id, min(since_ns), max(through_ns) FROM run GROUP BY term_id"
+        )
+    }
+    found: list[Claim] = []
+    for term, term_id in terms.items():
+        if term_id in runs:
+            found.append((term, *runs[term_id]))
+            continue
+        for order in ("ASC", "DESC"):
+            row = connection.execute(
+                "SELECT wire FROM record WHERE record_id BETWEEN ? AND ? AND kind = 'b'"
+                f" ORDER BY record_id {order} LIMIT 1",
+                (record_id(term_id, 1), record_id(term_id, _SEQ_MAX)),
+            ).fetchone()
+            with suppress(*UNDECODABLE):  # who deals it out says so
+                if row is not None and isinstance(body := decode(row[0]), Batch):
+                    found.append((term, body.received_ns, body.received_ns))
+    return found
 
 
 def _state(connection: sqlite3.Connection) -> PartitionState:
@@ -239,8 +301,12 @@ def _state(connection: sqlite3.Connection) -> PartitionState:
     }
     (runs,) = connection.execute("SELECT coalesce(max(run_id), 0) FROM run").fetchone()
     (holes,) = connection.execute("SELECT coalesce(max(hole_id), 0) FROM hole").fetchone()
+    own_runs = 0
+    if has_table(connection, "own_run"):
+        found = connection.execute("SELECT coalesce(max(own_run_id), 0) FROM own_run")
+        (own_runs,) = found.fetchone()
     scans = frozenset(connection.execute("SELECT device, scan_class FROM scan").fetchall())
-    return PartitionState(terms, {}, {}, scans, runs + 1, holes + 1)
+    return PartitionState(terms, {}, {}, {}, scans, runs + 1, holes + 1, own_runs + 1)
 
 
 def _read_stretches(

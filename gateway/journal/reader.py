@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from gateway.journal.database import Database, connect_reader, open_reader
-from gateway.journal.history import FileView
+from gateway.journal.history import FileView, Segment, read_segment
 from gateway.model import Term
 
 T = TypeVar("T")
 _FILES_MAX: Final = 40
 _TRIES_MAX: Final = 4
+_SAMPLES_MAX: Final = 100_000
+"""Of all remembered segments together; some 4 MB."""
 
 
 class Reader:
@@ -29,6 +31,8 @@ class Reader:
         self._on_broken = on_broken
         self._connections: OrderedDict[Path, sqlite3.Connection] = OrderedDict()
         self._terms: dict[Path, dict[int, Term]] = {}
+        self._segments: OrderedDict[tuple[Path, int], Segment] = OrderedDict()
+        self._remembered = 0
         self._forgotten: set[Path] = set()
 
     @classmethod
@@ -92,6 +96,22 @@ class Reader:
             raise ValueError(f"it has no term {term_id}")
         return terms[term_id]
 
+    def segment(self, view: FileView, segment_id: int) -> Segment:
+        """A segment, unpacked; the last ones are remembered, since pages and bounds meet again."""
+        key = (view.path, segment_id)
+        found = self._segments.get(key)
+        if found is not None:
+            self._segments.move_to_end(key)
+            return found
+        found = self._segments[key] = read_segment(self, view, segment_id)
+        self._remembered += len(found.columns.times)
+        while self._remembered > _SAMPLES_MAX:
+            self._let_go(next(iter(self._segments)))
+        return found
+
+    def _let_go(self, key: tuple[Path, int]) -> None:
+        self._remembered -= len(self._segments.pop(key).columns.times)
+
     def broken(self, view: FileView, why: str) -> None:
         """Report a file that can't be read; one that was dropped meanwhile is no news."""
         if view.path.exists():
@@ -102,6 +122,8 @@ class Reader:
             path = self._forgotten.pop()
             connection = self._connections.pop(path, None)
             self._terms.pop(path, None)
+            for key in [key for key in self._segments if key[0] == path]:
+                self._let_go(key)
             if connection is not None:
                 connection.close()
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import JournalError
-from gateway.journal import history, ledger
-from gateway.journal.coverage import Lost, Ruled
+from gateway.journal import history, ledger, raw
+from gateway.journal.coverage import Lost, Ruled, lagging, withdrawn
 from gateway.journal.coverage import gaps as gaps_of
+from gateway.journal.fills import Written, states
+from gateway.journal.history import FileView, View
 from gateway.journal.kept import Head
 from gateway.journal.opening import Parts
-from gateway.journal.records import Adopted, Audit, Event, Maintenance, Revision, Role
+from gateway.journal.records import Adopted, Audit, Event, Fill, Maintenance, Revision, Role
 from gateway.journal.state import kept_records, kept_summary, newest_kept
 from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
 
 _HORIZON_NS: Final = 5 * NS_PER_S
 _RECORDS_MAX: Final = 10_000
+Key = tuple[str, str]
+"""(device, scan class)."""
 T = TypeVar("T")
 
 
@@ -66,7 +70,7 @@ class JournalReading:
         return self._kept.diverged
 
     @property
-    def floor_ns(self) -> int:
+    def begins_ns(self) -> int:
         """History begins here: what was before retention let go of, or before there was a site."""
         born_ns = self._kept.born_ns
         return max(self._writer.floor_ns or 0, self._clock.utc_ns() if born_ns is None else born_ns)
@@ -101,6 +105,14 @@ class JournalReading:
     async def _ask(self, work: Callable[[], Callable[[], T]]) -> T:
         return await self._reader.ask(work, self._writer.damage.met)
 
+    def _view(self, point: str) -> View:
+        """What may be seen of a point now."""
+        device = point.partition("/")[0]
+        begin_ns, end_ns, behind = self._gap_window(self._clock.utc_ns())
+        own = {scan_class: told_ns for (d, scan_class), told_ns in behind.items() if d == device}
+        begin_ns = max(begin_ns, self._writer.floor_ns or 0)
+        return self._shelf.view(point, (begin_ns, max(begin_ns, end_ns)), own)
+
     # ------------------------------------------------------------------ HistoryReader
 
     async def read(
@@ -112,61 +124,64 @@ class JournalReading:
         cursor: tuple[int, ...] | None = None,
         reverse: bool = False,
     ) -> HistoryPage:
-        """The samples in [from, to), oldest first, or newest first with `reverse`.
+        """The rows in [from, to), oldest first, or newest first with `reverse`.
 
-        A page holds at most `limit` (and 20,000) rows; the cursor stays good over restarts.
+        Every observation, where streams meet the value that holds restated, in gaps what was wound
+        back, and where nothing was a row that says so (`raw`). A page holds at most `limit` (and
+        20,000) rows; the cursor stays good over restarts.
         """
         span = (from_ns, to_ns, limit, cursor, reverse)
         return await self._ask(
-            lambda: partial(history.page, self._reader, self._shelf.view(point), point, *span)
+            lambda: partial(raw.page, self._reader, self._view(point), point, *span)
         )
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
-        """The last sample at or before an instant, or None."""
+        """The last row at or before an instant, or None."""
         return await self._ask(
-            lambda: partial(
-                history.at_or_before, self._reader, self._shelf.view(point), point, time_ns
-            )
+            lambda: partial(raw.at_or_before, self._reader, self._view(point), point, time_ns)
         )
 
     async def after(self, point: str, time_ns: int) -> HistoryRow | None:
-        """The first sample after an instant, or None."""
+        """The first row after an instant, or None."""
         return await self._ask(
-            lambda: partial(history.after, self._reader, self._shelf.view(point), point, time_ns)
+            lambda: partial(raw.after, self._reader, self._view(point), point, time_ns)
         )
 
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The stretches of [from, to) that coverage does not cover, by scan class, in order.
 
-        What is yet to be declared (the newest seconds; on a Standby, what its Main has yet to
-        send) is not a gap, nor is the time before the site's first revision.
+        Each with its cause, and with what windback made of it (`fills.states`). What is yet to be
+        declared (the newest seconds; on a Standby, what its Main has yet to send) is not a gap, nor
+        is the time before the site's first revision.
         """
-        found = await self._ask(
-            lambda: partial(
-                ledger.coverage, self._reader, self._shelf.files(), device, from_ns, to_ns
-            )
-        )
+
+        def told(files: Sequence[FileView]) -> tuple[ledger.Declared, list[Written]]:
+            asked = (self._reader, files, device, from_ns, to_ns)
+            return ledger.coverage(*asked), ledger.fills(*asked)
+
+        found, fills = await self._ask(lambda: partial(told, self._shelf.files()))
         now_ns = self._clock.utc_ns()
-        horizon_ns = self._horizon_ns(now_ns)
         losses = list(found.losses)
         failed_ns = self._writer.store_failed_since_ns
         if failed_ns is not None and self._writer.reigns:
-            horizon_ns = now_ns
             losses.append(Lost(Cause.STORE, failed_ns, now_ns))
-        born_ns = self._kept.born_ns
-        begin_ns = from_ns if born_ns is None else max(from_ns, born_ns)
-        window = (begin_ns, max(begin_ns, min(to_ns, horizon_ns)))
+        first_ns, last_ns, behind = self._gap_window(now_ns)
+        begin_ns = max(from_ns, first_ns)
+
+        def window(scan_class: str) -> tuple[int, int]:
+            end_ns = min(to_ns, behind.get((device, scan_class), last_ns))
+            return begin_ns, max(begin_ns, end_ns)
 
         def configured(term: Term, revision: int) -> bool:
             return self._kept.has_device(revision, term, device)
 
-        return [
+        missing = [
             gap
             for scan_class in found.scan_classes
             for gap in gaps_of(
                 device,
                 scan_class,
-                window,
+                window(scan_class),
                 found.runs,
                 found.holes,
                 losses,
@@ -175,20 +190,46 @@ class JournalReading:
                 rulings=self._kept.rulings,
             )
         ]
+        return states(missing, fills, withdrawn(self._kept.rulings))
 
-    def _horizon_ns(self, now_ns: int) -> int:
-        """Up to when coverage can be expected to be here."""
-        writer = self._writer
+    async def fills(self, device: str, from_ns: int, to_ns: int) -> list[Fill]:
+        """What was judged of a device's log for [from, to), in the order of term and seq.
+
+        Of two that speak of the same the later one in the list was written later.
+        """
+        found = await self._ask(
+            lambda: partial(ledger.fills, self._reader, self._shelf.files(), device, from_ns, to_ns)
+        )
+        return [written.fill for written in found]
+
+    def _gap_window(self, now_ns: int) -> tuple[int, int, Mapping[Key, int]]:
+        """From when to when gaps are told of, and of which classes only up to when."""
+        begin_ns = self._kept.born_ns or 0
+        if self._writer.store_failed_since_ns is not None and self._writer.reigns:
+            return begin_ns, max(begin_ns, now_ns), {}
+        end_ns, behind = self._horizon(now_ns)
+        return begin_ns, max(begin_ns, end_ns), behind
+
+    def _horizon(self, now_ns: int) -> tuple[int, Mapping[Key, int]]:
+        """Up to when coverage can be expected to be here, and for which classes only up to when."""
+        writer, behind = self._writer, self.behind
         if writer.reigns:
-            return max(writer.through_ns or self._term_opened_ns, now_ns - _HORIZON_NS)
-        heard_ns = writer.adopted_coverage_ns
-        if heard_ns is not None and abs(now_ns - heard_ns) < _HORIZON_NS:
-            return writer.coverage_end_ns
-        return max(writer.coverage_end_ns, now_ns - _HORIZON_NS)
+            end_ns = self._term_opened_ns if writer.claim is None else writer.claim.through_ns
+            fresh = end_ns > now_ns - _HORIZON_NS
+        else:
+            end_ns, heard_ns = writer.coverage_end_ns, writer.adopted_coverage_ns
+            fresh = heard_ns is not None and abs(now_ns - heard_ns) < _HORIZON_NS
+        return (end_ns, behind) if fresh else (max(end_ns, now_ns - _HORIZON_NS), {})
+
+    @property
+    def behind(self) -> Mapping[Key, int]:
+        """The classes that the newest coverage record claims less far than others: how far."""
+        claim = self._writer.claim or self._writer.newest_claim
+        return {} if claim is None else lagging(claim)
 
     async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point that has any: what the live table starts from."""
-        tails, view = self._shelf.last_in_memory(points), self._shelf.view("")
+        tails, view = self._shelf.last_in_memory(points), self._view("")
         return await self._reader.run(
             lambda _: history.last_values(self._reader, view, tails, points)
         )

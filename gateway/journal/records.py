@@ -59,13 +59,29 @@ class Hole(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cause: str
 
 
+class Behind(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A class that its coverage record claims in [since, through) of its own, for it lags.
+
+    Or it did in the record before: `since_ns` is how far the records before this one claimed.
+    """
+
+    device: str
+    scan_class: str
+    since_ns: Int64
+    through_ns: Int64
+
+
 class Coverage(msgspec.Struct, tag="c", array_like=True, frozen=True, gc=False):
-    """All classes of all devices of `revision` are complete in [since, through) except holes."""
+    """All classes of all devices of `revision` are complete in [since, through) except holes.
+
+    Those in `behind` are complete in a stretch of their own instead, except holes.
+    """
 
     revision: Int64
     since_ns: Int64
     through_ns: Int64
     holes: tuple[Hole, ...] = ()
+    behind: tuple[Behind, ...] = ()
 
 
 class Role(msgspec.Struct, tag="r", array_like=True, frozen=True, gc=False):
@@ -166,9 +182,10 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     `kind` holds for `points`, names of the device's points: `filled`, `coarse` (the log is slower
     than the scan), `lost`, or `open` (another log has them, and was not read yet); of several
     kinds for one point the best counts. A judged stretch names every point of its class. The
-    samples are in batches of the same term with origin windback. `next_record` is where reading
-    goes on at `to_ns`; -1: unknown. The device's clock was `offset_ns` ahead, give or take
-    `uncertainty_ns` (-1: it can't be read). `why` says what is lost and how.
+    samples are in batches of the same term with origin windback, among the `span` records before
+    this one: it holds only where all of these are held. `next_record` is where reading goes on at
+    `to_ns`; -1: unknown. The device's clock was `offset_ns` ahead, give or take `uncertainty_ns`
+    (-1: it can't be read). `why` says what is lost and how.
     """
 
     device: str
@@ -185,6 +202,7 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     next_record: Int64 = -1
     offset_ns: Int64 = 0
     uncertainty_ns: Int64 = -1
+    span: Natural = 0
 
 
 Body = (

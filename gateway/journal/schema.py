@@ -15,6 +15,7 @@ from gateway.journal.records import (
     KEPT,
     Audit,
     Batch,
+    Behind,
     Coverage,
     Event,
     Fact,
@@ -35,6 +36,19 @@ Statement = tuple[str, list[tuple[Any, ...]]]
 SEQ_BITS: Final = 40
 PARTITION_FORMAT: Final = 1
 
+PARTITION_ADDED: Final = (
+    # The classes that coverage records claimed in a stretch of their own (coverage.OwnRun).
+    "CREATE TABLE IF NOT EXISTS own_run(own_run_id INTEGER PRIMARY KEY, term_id INTEGER NOT NULL,"
+    " device TEXT NOT NULL, scan_class TEXT NOT NULL, revision INTEGER NOT NULL,"
+    " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, since_ns INTEGER NOT NULL,"
+    " through_ns INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS own_run_by_device ON own_run(device, to_ns)",
+    # What was judged against a device's log; the samples are in the `span` records before it.
+    "CREATE TABLE IF NOT EXISTS fill(record_id INTEGER PRIMARY KEY, device TEXT NOT NULL,"
+    " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, span INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS fill_by_device ON fill(device, to_ns)",
+)
+"""Tables of a partition that earlier versions did not have; sealed ones of theirs lack them."""
 PARTITION_TABLES: Final = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE TABLE term(term_id INTEGER PRIMARY KEY, number INTEGER NOT NULL, node TEXT NOT NULL,"
@@ -59,6 +73,7 @@ PARTITION_TABLES: Final = (
     " term_id INTEGER NOT NULL, origin INTEGER NOT NULL, first_ns INTEGER NOT NULL,"
     " last_ns INTEGER NOT NULL, columns BLOB NOT NULL)",
     "CREATE INDEX segment_by_point ON segment(point_id, last_ns, first_ns)",
+    *PARTITION_ADDED,
 )
 STATE_TABLES: Final = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -106,8 +121,10 @@ _INSERT_KEPT: Final = "INSERT OR IGNORE INTO kept VALUES(?,?,?,?,?,?,?,?)"
 _INSERT_NOTE: Final = "INSERT INTO note VALUES(?,?,?)"
 _INSERT_RUN: Final = "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?)"
 _INSERT_HOLE: Final = "INSERT OR REPLACE INTO hole VALUES(?,?,?,?,?,?,?)"
+_INSERT_OWN_RUN: Final = "INSERT OR REPLACE INTO own_run VALUES(?,?,?,?,?,?,?,?,?)"
 INSERT_SCAN: Final = "INSERT OR IGNORE INTO scan VALUES(?,?)"
 _INSERT_LOSS: Final = "INSERT INTO loss VALUES(?,?,?,?)"
+_INSERT_FILL: Final = "INSERT INTO fill VALUES(?,?,?,?,?)"
 INSERT_TERM: Final = "INSERT INTO term VALUES(?,?,?,?)"
 
 
@@ -128,8 +145,21 @@ class OpenHole(NamedTuple):
     to_ns: int
 
 
+class OpenOwnRun(NamedTuple):
+    """A class's own run that the next coverage record of its term may extend."""
+
+    own_run_id: int
+    revision: int
+    from_ns: int
+    to_ns: int
+    since_ns: int
+    through_ns: int
+
+
 HoleKey = tuple[int, str, str, str]
 """(term_id, device, scan class, cause)."""
+OwnKey = tuple[int, str, str]
+"""(term_id, device, scan class)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +172,11 @@ class PartitionState:
     terms: dict[Term, int] = field(default_factory=dict)
     runs: dict[int, OpenRun] = field(default_factory=dict)
     holes: dict[HoleKey, OpenHole] = field(default_factory=dict)
+    own_runs: dict[OwnKey, OpenOwnRun] = field(default_factory=dict)
     scans: frozenset[tuple[str, str]] = frozenset()
     next_run: int = 1
     next_hole: int = 1
+    next_own_run: int = 1
 
 
 def record_id(term_id: int, seq: int) -> int:
@@ -160,6 +192,11 @@ def split_record_id(row: int) -> tuple[int, int]:
 def nonce_text(term: Term) -> str:
     """A nonce as text: it has 64 bits, and SQLite's integers have a sign."""
     return f"{term.nonce:016x}"
+
+
+def named(term: Term) -> dict[str, int | str]:
+    """A term as the parameters of a statement: number, node, nonce."""
+    return {"number": term.number, "node": term.node, "nonce": nonce_text(term)}
 
 
 def transaction(
@@ -205,12 +242,15 @@ class _Work:
         self._terms = dict(state.terms)
         self._runs = dict(state.runs)
         self._holes = dict(state.holes)
+        self._own_runs = dict(state.own_runs)
         self._scans: set[tuple[str, str]] = set()
         self._next_run = state.next_run
         self._next_hole = state.next_hole
+        self._next_own_run = state.next_own_run
         self._rows: dict[str, list[tuple[Any, ...]]] = {INSERT_TERM: [], INSERT_RECORD: []}
         self._changed_runs: set[int] = set()
         self._changed_holes: set[HoleKey] = set()
+        self._changed_own_runs: set[OwnKey] = set()
 
     def term(self, term: Term) -> int:
         term_id = self._terms.get(term)
@@ -234,6 +274,10 @@ class _Work:
             if isinstance(body, Loss):
                 row = (row_id, body.from_ns, body.to_ns, body.cause)
                 self._rows.setdefault(_INSERT_LOSS, []).append(row)
+            elif isinstance(body, Fill):
+                self._see(body.device, body.scan_class)
+                told = (row_id, body.device, body.from_ns, body.to_ns, body.span)
+                self._rows.setdefault(_INSERT_FILL, []).append(told)
 
     def _see(self, device: str, scan_class: str) -> None:
         if (device, scan_class) not in self._old.scans:
@@ -258,6 +302,29 @@ class _Work:
             self._changed_runs.add(term_id)
         for hole in body.holes:
             self._except(term_id, hole)
+        for own in body.behind:
+            self._own(term_id, body, own)
+
+    def _own(self, term_id: int, body: Coverage, own: Behind) -> None:
+        self._see(own.device, own.scan_class)
+        key = (term_id, own.device, own.scan_class)
+        known = self._own_runs.get(key)
+        if (
+            known is not None
+            and known.revision == body.revision
+            and known.from_ns <= body.since_ns <= known.to_ns
+            and known.since_ns <= own.since_ns <= known.through_ns
+        ):
+            self._own_runs[key] = known._replace(
+                to_ns=max(known.to_ns, body.through_ns),
+                through_ns=max(known.through_ns, own.through_ns),
+            )
+        else:
+            self._flush_own_run(key)
+            stretches = (body.since_ns, body.through_ns, own.since_ns, own.through_ns)
+            self._own_runs[key] = OpenOwnRun(self._next_own_run, body.revision, *stretches)
+            self._next_own_run += 1
+        self._changed_own_runs.add(key)
 
     def _except(self, term_id: int, hole: Hole) -> None:
         self._see(hole.device, hole.scan_class)
@@ -289,11 +356,19 @@ class _Work:
             self._rows.setdefault(_INSERT_HOLE, []).append(row)
             self._changed_holes.discard(key)
 
+    def _flush_own_run(self, key: OwnKey) -> None:
+        if key in self._changed_own_runs:
+            number, *rest = self._own_runs[key]
+            self._rows.setdefault(_INSERT_OWN_RUN, []).append((number, *key, *rest))
+            self._changed_own_runs.discard(key)
+
     def statements(self) -> list[Statement]:
         for term_id in sorted(self._changed_runs):
             self._flush_run(term_id)
         for key in sorted(self._changed_holes):
             self._flush_hole(key)
+        for own_key in sorted(self._changed_own_runs):
+            self._flush_own_run(own_key)
         if self._scans:
             self._rows[INSERT_SCAN] = sorted(self._scans)
         return [(sql, rows) for sql, rows in self._rows.items() if rows]
@@ -304,7 +379,9 @@ class _Work:
             terms=self._terms,
             runs=self._runs,
             holes=self._holes,
+            own_runs=self._own_runs,
             scans=self._old.scans | self._scans if self._scans else self._old.scans,
             next_run=self._next_run,
             next_hole=self._next_hole,
+            next_own_run=self._next_own_run,
         )

@@ -50,6 +50,7 @@ from gateway.journal.records import Loss, Record
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_SCAN,
+    PARTITION_ADDED,
     PARTITION_TABLES,
     PartitionState,
     Statement,
@@ -117,6 +118,8 @@ class Shelf(Views):
             loaded = await asyncio.to_thread(load_sealed, path)
             if loaded is None:
                 database = await open_writer(path, PARTITION_TABLES, "NORMAL")
+                added: list[Statement] = [(sql, [()]) for sql in PARTITION_ADDED]
+                await database.run(partial(execute, statements=added))
                 loaded = await database.run(load)
         except (sqlite3.DatabaseError, *UNDECODABLE) as error:
             if database is not None:
@@ -141,9 +144,11 @@ class Shelf(Views):
                 loaded.span,
                 begun_ns,
                 begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
+                loaded.outline,
             )
         )
         self._hold_again(self.partitions[-1], loaded.held.terms)
+        self.claims.take_all(loaded.claims)
 
     def _hold_again(self, partition: Partition, terms: Iterable[Term]) -> None:
         for term in terms:
@@ -179,7 +184,9 @@ class Shelf(Views):
         current = self.current
         if current.database is not None:
             known = current.held
-            current.state, current.held = await current.database.run(partial(reread, known))
+            work = partial(reread, known)
+            current.state, current.held, claims, current.outline = await current.database.run(work)
+            self.claims.take_all(claims)
             self._hold_again(current, current.held.terms)
             await self.dealer.replay(current)
 
@@ -200,6 +207,8 @@ class Shelf(Views):
             current.held.note(position, digest)
             self.holdings.note(position, digest)
             self.dealer.deal_out(current, position, body)
+            self.claims.hear(position.term, body)
+            current.outline.hear(position.term, body)
 
     # ------------------------------------------------------------------ rolling and flushing
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from gateway.journal.columns import Columns
-from gateway.journal.coverage import withdrawn
+from gateway.journal.contested import Claims
+from gateway.journal.coverage import Interval, union, withdrawn
 from gateway.journal.history import FileView, View
 from gateway.journal.kept import KeptState
+from gateway.journal.outline import Unsettled
 from gateway.journal.partition_file import Partition, digests_at, digests_in
 from gateway.journal.reconstruct import reading_order
 from gateway.journal.schema import record_id
@@ -22,19 +24,41 @@ class Views:
     def __init__(self, kept: KeptState) -> None:
         self._kept = kept
         self.partitions: list[Partition] = []
+        self.claims = Claims()
+        self._unsettled = Unsettled()
 
     @property
     def current(self) -> Partition:
         return self.partitions[-1]
 
-    def view(self, point: str) -> View:
-        """What a reader may see of a point now."""
+    def view(self, point: str, window: Interval, behind: Mapping[str, int]) -> View:
+        """What a reader may see of a point now.
+
+        Gaps are looked for in the window only, and of classes that are behind up to where they are
+        claimed.
+        """
         tails: list[tuple[Term, Origin, Columns]] = []
         for partition in self.partitions:
             if partition.frozen is not None:
                 tails += partition.frozen.columns_of(point)
             tails += partition.live.columns_of(point)
-        return View(self.files(), tails, withdrawn(self._kept.rulings))
+        rulings = self._kept.rulings
+        device = point.partition("/")[0]
+        doubts, having = self._unsettled.of(
+            device,
+            [partition.outline for partition in self.partitions],
+            window,
+            behind,
+            lambda key: self._kept.has_device(key[1], key[0], device),
+            self._kept.learned,
+            rulings,
+        )
+        weighed = self.claims.contested
+        if doubts:
+            weighed = union([*weighed, *doubts])
+        return View(
+            self.files(), tails, withdrawn(rulings), weighed, rulings, window, behind, having
+        )
 
     def last_in_memory(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point among those that are still in memory."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import JournalError, StoreFull
-from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Record, encode
+from gateway.journal.coverage import oldest_ns
+from gateway.journal.records import EMPTY_DIGEST, Batch, Body, Coverage, Event, Fill, Record, encode
 from gateway.model import Position, Term
 
 _EVENTS_WAITING_MAX: Final = 1_000
@@ -44,8 +45,8 @@ class WaitingLine:
 
     @property
     def holds_observations(self) -> bool:
-        """Whether batches or coverage wait here: what a failing store sends off at once."""
-        return any(isinstance(waiting.body, Batch | Coverage) for waiting in self._line)
+        """Whether batches or claims wait here: what a failing store sends off at once."""
+        return any(isinstance(waiting.body, Batch | Coverage | Fill) for waiting in self._line)
 
     def join(self, body: Body, failing: bool = False) -> asyncio.Future[Record]:
         """Add a body at the end; few events while the store is `failing`, as they heap up then.
@@ -108,13 +109,13 @@ class WaitingLine:
             if isinstance(waiting.body, Batch):
                 times.append(waiting.body.requested_ns)
             elif isinstance(waiting.body, Coverage):
-                times.append(waiting.body.since_ns)
+                times.append(oldest_ns(waiting.body))
         return min(times)
 
     def shed(self, term: Term) -> list[Record]:
         """Send off what the failing store can't take; the batches, as unstored records (seq 0).
 
-        Coverage goes too: it would claim what is not kept.
+        Coverage and fills go too: they would claim what is not kept.
         """
         batches: list[Record] = []
         rest: deque[Waiting] = deque()
@@ -123,8 +124,8 @@ class WaitingLine:
                 position = Position(term, 0)
                 batches.append(Record(position, waiting.wire, EMPTY_DIGEST, waiting.body))
                 waiting.fail(StoreFull("the batch was not stored"))
-            elif isinstance(waiting.body, Coverage):
-                waiting.fail(StoreFull("the coverage would claim what is not stored"))
+            elif isinstance(waiting.body, Coverage | Fill):
+                waiting.fail(StoreFull("it would claim what is not stored"))
             else:
                 rest.append(waiting)
         gone = len(self._line) - len(rest)
@@ -132,12 +133,12 @@ class WaitingLine:
         self.done(gone)
         return batches
 
-    def refuse_coverage(self) -> None:
-        """Send off the claims in line: the file that held what they claim is lost."""
+    def refuse_claims(self) -> None:
+        """Send off the claims in line: what they claim was not stored, or is lost with its file."""
         rest: deque[Waiting] = deque()
         for waiting in self._line:
-            if isinstance(waiting.body, Coverage):
-                waiting.fail(StoreFull("the coverage would claim what is lost"))
+            if isinstance(waiting.body, Coverage | Fill):
+                waiting.fail(StoreFull("it would claim what is lost"))
             else:
                 rest.append(waiting)
         gone = len(self._line) - len(rest)

@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal.adoption import AdoptionLine, Call, sort_out
 from gateway.journal.care import TICK_S, StoreCare
+from gateway.journal.coverage import cut
 from gateway.journal.database import Ballast, execute
 from gateway.journal.kept import KeptState
 from gateway.journal.partitions import HistorySettings
@@ -30,6 +29,7 @@ from gateway.journal.records import (
     Batch,
     Body,
     Coverage,
+    Fill,
     Loss,
     Record,
     chain,
@@ -66,6 +66,7 @@ class Writer(StoreCare):
         super().__init__(shelf, state, term, clock, settings, ballast, on_event)
         self.term_seen = 0
         self.coverage_end_ns = shelf.through_ns
+        self.newest_claim: Coverage | None = None
         self.adopted_coverage_ns: int | None = None
         self.conflicts = 0
         self.durable = False
@@ -86,11 +87,10 @@ class Writer(StoreCare):
     def append(self, body: Body) -> asyncio.Future[Record]:
         """Queue a body. Raises JournalError when closed or the queue is full; TypeError if bad."""
         self._refuse_when_closed()
-        if isinstance(body, Batch | Coverage) and (not self.reigns or self._resting):
+        if isinstance(body, Batch | Coverage | Fill) and (not self.reigns or self._resting):
             raise JournalError("a node that does not reign collects nothing", "Begin a term first")
-        if isinstance(body, Coverage) and body.since_ns < self._resumed_ns:
-            since_ns = min(self._resumed_ns, body.through_ns)
-            body = msgspec.structs.replace(body, since_ns=since_ns)
+        if isinstance(body, Coverage):
+            body = cut(body, self._resumed_ns)
         future = self._pending.join(body, self.store_failed_since_ns is not None)
         if not isinstance(body, Batch | Coverage):
             self._urgent = True
@@ -175,7 +175,8 @@ class Writer(StoreCare):
     def _delay_s(self) -> float:
         now_s = self._loop.time()
         if self.store_failed_since_ns is not None:
-            return 0.0 if self._pending.holds_observations else self._retry_s - now_s
+            due_s = min(self._retry_s, self._resume_s) if self._pending else self._resume_s
+            return 0.0 if self._pending.holds_observations else due_s - now_s
         if self._urgent or self.damage or self._adopting or len(self._pending) >= _GROUP_MAX:
             return 0.0
         if self._pending:
@@ -199,7 +200,7 @@ class Writer(StoreCare):
             future.set_exception(JournalError(f"no term could be opened: {error}"))
             return
         self._seq, self._digest = 0, EMPTY_DIGEST
-        self.through_ns = None
+        self.claim = None
         self._resumed_ns = -(2**63)  # a new term claims nothing older; the clock may go back
         self.term_seen = max(self.term_seen, self.term.number)
         self._failed_reigning = self._failed_reigning or self.reigns
@@ -243,7 +244,7 @@ class Writer(StoreCare):
         await self._take_over(records)
         for waiting, record in zip(group, records, strict=True):
             if isinstance(record.body, Coverage):
-                self.through_ns = record.body.through_ns
+                self.claim = record.body
             if not waiting.future.done():
                 waiting.future.set_result(record)
         self.sinks.committed(records, True)
@@ -350,8 +351,8 @@ class Writer(StoreCare):
     def _note_bodies(self, records: Sequence[Record]) -> None:
         for position, _, digest, body in records:
             self._kept.apply(position, body, digest)
-            if isinstance(body, Coverage):
-                self.coverage_end_ns = max(self.coverage_end_ns, body.through_ns)
+            if isinstance(body, Coverage) and body.through_ns >= self.coverage_end_ns:
+                self.coverage_end_ns, self.newest_claim = body.through_ns, body
 
     async def _take_over(self, records: Sequence[Record]) -> None:
         """What follows a commit and can't undo it."""

@@ -54,7 +54,7 @@ NODE_COUNTERS: Final = (
     Counter("StartTime", DataType.DATETIME, "When the node started."),
     Counter("JournalOk", DataType.BOOL, "The journal takes records."),
     Counter("SamplesPerSecond", DataType.FLOAT64, "Samples kept a second, of late."),
-    Counter("OpenGaps", DataType.INT64, "Gaps that are open now."),
+    Counter("OpenGaps", DataType.INT64, "Gaps that may yet be filled, of late."),
 )
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from gateway.driver import Frame, Rehearsal, WriteOutcome
 from gateway.errors import DeviceError, HotpairError
 from gateway.model import (
+    GapState,
     HistoryReader,
     HistoryRow,
     Value,
@@ -40,6 +41,7 @@ class Node(Protocol):
     def history(self) -> HistoryReader: ...
     @property
     def site_devices(self) -> list[str]: ...
+    async def gaps_counted(self) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def points(self, pattern: str) -> list[dict[str, Any]]: ...
     def knows(self, point: str) -> bool: ...
@@ -180,6 +182,7 @@ def looking(node: Node) -> APIRouter:
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
+        await node.gaps_counted()
         return node.status()
 
     @router.get("/points")
@@ -244,12 +247,15 @@ def history(node: Node) -> APIRouter:
 
     @router.get("/gaps")
     async def gaps(
-        start: str = Query(alias="from"), end: str = Query(alias="to"), device: str = ""
+        start: str = Query(alias="from"),
+        end: str = Query(alias="to"),
+        device: str = "",
+        state: GapState | None = None,
     ) -> list[dict[str, Any]]:
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         names = [device] if device else node.site_devices
         found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
-        return [gap._asdict() for gap in found]
+        return [gap._asdict() for gap in found if state is None or gap.state is state]
 
     @router.get("/windback")
     async def windback() -> dict[str, dict[str, Any]]:

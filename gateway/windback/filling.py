@@ -8,11 +8,14 @@ the log has: filled, coarse where the log is slower than the scan, lost where it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
-from gateway.driver.log import LogPage, LogSpec
+from msgspec.structs import replace
+
+from gateway.driver.log import Lacking, LogPage, LogSpec
 from gateway.driver.spec import DeviceSpec
-from gateway.journal.coverage import Interval, Intervals, intersect, is_in, subtract, union
+from gateway.journal.coverage import Interval, Intervals, intersect, is_in, union
 from gateway.journal.records import Batch, Body, Event, Fill, SampleRow
 from gateway.model import NS_PER_S, Gap, GapState, Origin
 from gateway.windback.planner import NOT_LOGGED
@@ -99,7 +102,8 @@ def fill(target: Target, page: LogPage, now_ns: int) -> Filled:
         for event in page.events
     ]
     for name, stretches in parts.items():
-        bodies += _judge(target, page, name, stretches, now_ns)
+        for judged in _judge(target, page, name, stretches, now_ns):
+            bodies.append(replace(judged, span=len(bodies)))
     return Filled(bodies, len(rows))
 
 
@@ -137,29 +141,42 @@ def _judge(
     points = target.judged.get(scan_class, ())
     if not points:
         return
-    lacking = union((part.from_ns, part.to_ns) for part in page.lacking)
     period_ns = target.device.scan_classes.get(scan_class, 0)
     resolution_ns = page.resolution_ns or target.log.resolution_ns or 0
-    kind, why = GapState.FILLED, ""
+    kind, coarse = GapState.FILLED, ""
     if 0 < period_ns < resolution_ns:
         kind = GapState.COARSE
-        why = f"the log has one record each {resolution_ns / NS_PER_S:g} s"
-    for stretch in subtract(stretches, lacking):
-        yield _fill(target, page, scan_class, stretch, kind, points, why, now_ns)
-    for stretch in intersect(stretches, lacking):
-        why = "; ".join(
-            dict.fromkeys(
-                part.why
-                for part in page.lacking
-                if part.from_ns < stretch[1] and part.to_ns > stretch[0]
-            )
-        )
-        yield _fill(target, page, scan_class, stretch, GapState.LOST, points, why, now_ns)
+        coarse = f"the log has one record each {resolution_ns / NS_PER_S:g} s"
+    for stretch, lacks in _pieces(stretches, page.lacking):
+        gone = {p for part in lacks for p in part.points or points}
+        held = tuple(p for p in points if p not in gone)
+        lost_ = tuple(p for p in points if p in gone)
+        if held:
+            yield _fill(target, page, scan_class, stretch, kind, held, coarse, now_ns)
+        if lost_:
+            why = "; ".join(dict.fromkeys(part.why for part in lacks))
+            yield _fill(target, page, scan_class, stretch, GapState.LOST, lost_, why, now_ns)
     for stretch in stretches:
         if unlogged := target.unlogged[scan_class]:
             yield lost(target, scan_class, stretch, unlogged, NOT_LOGGED, now_ns)
         if others := target.others[scan_class]:
             yield _fill(target, page, scan_class, stretch, GapState.OPEN, others, "", now_ns)
+
+
+def _pieces(
+    stretches: Sequence[Interval], lacking: Sequence[Lacking]
+) -> Iterator[tuple[Interval, list[Lacking]]]:
+    """The stretches, cut wherever what the log lacks changes, each with what it lacks there."""
+    for start, end in stretches:
+        parts = [part for part in lacking if part.from_ns < end and part.to_ns > start]
+        edges = {start, end}
+        for part in parts:
+            edges |= {max(start, part.from_ns), min(end, part.to_ns)}
+        for from_ns, to_ns in pairwise(sorted(edges)):
+            yield (
+                (from_ns, to_ns),
+                [part for part in parts if part.from_ns < to_ns and part.to_ns > from_ns],
+            )
 
 
 def lost(

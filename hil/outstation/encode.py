@@ -49,6 +49,8 @@ def arrange(data: bytes, order: ByteOrder) -> bytes:
 
     CDAB swaps words, BADC swaps the bytes of each word, DCBA does both.
     """
+    if order is ByteOrder.ABCD:
+        return data
     words = [data[at : at + 2] for at in range(0, len(data), 2)]
     if order in (ByteOrder.CDAB, ByteOrder.DCBA):
         words.reverse()

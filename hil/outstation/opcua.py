@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,85 +19,26 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.server.binary_server_asyncio import BinaryServer
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.model import NS_PER_S, Access, DataType, Value
+from gateway.model import NS_PER_S, Value
 from hil.outstation.faults import Fault
+from hil.outstation.historian import Historian, recording
+from hil.outstation.plc_history import Diary
+from hil.outstation.plc_nodes import PlcNode, moment, nodes_of
 from hil.outstation.plc_session import OneUser, PlcServer, first_last
 from hil.plant import PlantPoint
-from hil.settings import SiteError
+from hil.settings import PlcHistory, SiteError
 
 PER_FOLDER: Final = 100
 """Variables in one folder: asyncua is quadratic in them."""
 LONGEST_SLEEP_S: Final = 0.1
 YIELD_EVERY: Final = 250
-_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
-TYPES: Final = {
-    DataType.BOOL: ua.VariantType.Boolean,
-    DataType.INT8: ua.VariantType.SByte,
-    DataType.UINT8: ua.VariantType.Byte,
-    DataType.INT16: ua.VariantType.Int16,
-    DataType.UINT16: ua.VariantType.UInt16,
-    DataType.INT32: ua.VariantType.Int32,
-    DataType.UINT32: ua.VariantType.UInt32,
-    DataType.INT64: ua.VariantType.Int64,
-    DataType.UINT64: ua.VariantType.UInt64,
-    DataType.FLOAT32: ua.VariantType.Float,
-    DataType.FLOAT64: ua.VariantType.Double,
-    DataType.STRING: ua.VariantType.String,
-}
-
-
-def moment(time_ns: int) -> datetime:
-    """ns UTC as the naive datetime that asyncua wants (microseconds)."""
-    return (_UNIX + timedelta(microseconds=time_ns // 1_000)).replace(tzinfo=None)
-
-
-@dataclass(slots=True)
-class PlcNode:
-    """One variable: a scalar, or an array of which each point is an element."""
-
-    text: str
-    variant: Any
-    node_id: Any = None
-    writable: bool = False
-    points: dict[int | None, PlantPoint] = field(default_factory=dict)
-    stamps: dict[int | None, int] = field(default_factory=dict)
-    values: dict[int | None, Value] = field(default_factory=dict)
-    written: set[int | None] = field(default_factory=set)
-
-    @property
-    def is_array(self) -> bool:
-        return None not in self.points
-
-    def held(self) -> Any:
-        """The value of the whole node; array elements without a point are zero."""
-        if not self.is_array:
-            return self.values[None]
-        blank: Value = False if self.variant is ua.VariantType.Boolean else 0
-        if self.variant is ua.VariantType.String:
-            blank = ""
-        size = max(index for index in self.points if index is not None) + 1
-        return [self.values.get(index, blank) for index in range(size)]
-
-
-def nodes_of(points: Sequence[PlantPoint]) -> list[PlcNode]:
-    """The variables that points need. Raises SiteError when points contradict each other."""
-    found: dict[str, PlcNode] = {}
-    for point in points:
-        text, index = point.place
-        variant = TYPES.get(point.data_type)
-        if variant is None:
-            raise SiteError(f"{point.id}: the OPC UA outstation has no {point.data_type}")
-        node = found.setdefault(text, PlcNode(text, variant))
-        alone = index is None or None in node.points
-        if node.variant is not variant or index in node.points or (node.points and alone):
-            raise SiteError(f"{point.id}: its node is used otherwise by another point")
-        node.points[index] = point
-        node.writable |= point.access is not Access.READ
-    return list(found.values())
 
 
 class Plc:
-    """One OPC UA outstation. `security` is the device's section of the site, if it has one."""
+    """One OPC UA outstation. `security` is the device's section of the site, if it has one.
+
+    With `history` it records its points by itself.
+    """
 
     def __init__(
         self,
@@ -110,6 +50,7 @@ class Plc:
         security: Mapping[str, Any] | None = None,
         state_dir: Path | None = None,
         password: str | None = None,
+        history: PlcHistory | None = None,
     ) -> None:
         self.name, self.host, self.port = name, host, port
         self.powered = True
@@ -124,6 +65,10 @@ class Plc:
         self._heap: list[tuple[int, int, int | None]] = []
         self._port_server: BinaryServer | None = None
         self._task: asyncio.Task[None] | None = None
+        self.historian: Historian | None = None
+        self._history = history
+        self._ahead_ns = history.clock_ns if history is not None else 0
+        self._diary = Diary(now_ns() - (history.before_ns if history is not None else 0))
         self._policy = self._security.get("policy", "Basic256Sha256") if security else "None"
         if self._policy != "None" and state_dir is None:
             raise SiteError(f"{name}: a secured PLC needs a directory for its certificate")
@@ -145,11 +90,34 @@ class Plc:
         await server.set_application_uri(f"urn:hotpair:outstation:{self.name}")
         await self._secure()
         await self._build()
+        if self._history is not None:
+            self.historian = await recording(
+                self._server, self._nodes, self._diary, self._history, self._now_ns
+            )
+        server.disable_clock(True)
         await server._setup_server_nodes()
         await self._iserver.start()
+        await self._tell_time()
         self._iserver.plc = self
         await self.open()
         self._task = asyncio.create_task(self._step_for_ever())
+
+    def _time(self) -> datetime:
+        """The PLC's own clock."""
+        return moment(self._now_ns() + self._ahead_ns)
+
+    async def _tell_time(self) -> None:
+        """CurrentTime whenever it is read, and StartTime as of now."""
+        aspace, value = self._iserver.aspace, ua.AttributeIds.Value
+        now = ua.NodeId(ua.ObjectIds.Server_ServerStatus_CurrentTime)
+        start = ua.NodeId(ua.ObjectIds.Server_ServerStatus_StartTime)
+        kind = ua.VariantType.DateTime
+        aspace.set_attribute_value_callback(
+            now, value, lambda *_: ua.DataValue(ua.Variant(self._time(), kind))
+        )
+        up_ns = self._diary.up_ns + self._ahead_ns
+        began = ua.DataValue(ua.Variant(moment(up_ns), kind))
+        await aspace.write_attribute_value(start, value, began)
 
     async def _secure(self) -> None:
         if self._state_dir is None or self._policy == "None":
@@ -214,14 +182,14 @@ class Plc:
         stamp_ns = max(node.stamps.values())
         value = ua.DataValue(
             ua.Variant(node.held(), node.variant),
-            SourceTimestamp=moment(stamp_ns),
-            ServerTimestamp=moment(self._now_ns()),
+            SourceTimestamp=moment(stamp_ns + self._ahead_ns),
+            ServerTimestamp=self._time(),
         )
         if self.fault is not None and self.fault.kind == "nan":
             value = ua.DataValue(
                 StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure),
-                SourceTimestamp=moment(self._now_ns()),
-                ServerTimestamp=moment(self._now_ns()),
+                SourceTimestamp=self._time(),
+                ServerTimestamp=self._time(),
             )
         aspace = self._iserver.aspace
         await aspace.write_attribute_value(node.node_id, ua.AttributeIds.Value, value)
@@ -295,10 +263,12 @@ class Plc:
             node.values[index] = value
             node.stamps[index] = now_ns
             node.written.add(index)
+            self._diary.wrote((node.text, index), value, now_ns)
 
     async def reset(self) -> None:
         """Forget what was written."""
         now_ns = self._now_ns()
+        self._diary.reset(now_ns)
         for node in self._nodes:
             for index in node.written & set(node.points):
                 step = node.points[index].signal.index_at(now_ns)
@@ -313,6 +283,7 @@ class Plc:
     async def set_fault(self, fault: Fault | None) -> None:
         """Begin a fault, or end the present one (None)."""
         old, self.fault = self.fault, fault
+        self._diary.fault(fault.kind if fault is not None else None, self._now_ns())
         kinds = {kind.kind for kind in (old, fault) if kind is not None}
         if old is not None and old.kind == "silence":
             for transport in self._transports():
@@ -341,6 +312,19 @@ class Plc:
         """Close every connection; the port stays open."""
         for transport in self._transports():
             transport.abort()
+
+    async def power(self, on: bool) -> None:
+        """Switch it off or on. A start forgets written values and faults. Raises OSError."""
+        self.powered = on
+        volatile = self._history is not None and self._history.volatile
+        self._diary.power(on, self._now_ns(), volatile)
+        if not on:
+            await self.close()
+            return
+        self.fault = None
+        await self.reset()
+        await self._tell_time()
+        await self.open()
 
     async def open(self) -> None:
         """Open the port. Raises OSError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
+
+from hil.outstation.historian import Historian, Points
 
 
 class Owner(Protocol):
@@ -20,6 +23,10 @@ class Owner(Protocol):
 
     def wrote(self, wanted: Any) -> None:
         """A write was carried out."""
+
+    @property
+    def historian(self) -> Historian | None:
+        """Who answers HistoryRead; None: the library does."""
 
 
 class OneUser(UserManager):  # type: ignore[misc]
@@ -44,6 +51,16 @@ class OneUser(UserManager):  # type: ignore[misc]
 
 class PlcSession(InternalSession):  # type: ignore[misc]
     """A session that knows IndexRange, which asyncua's server ignores, and reports writes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.history_points: Points = OrderedDict()
+
+    async def history_read(self, params: Any) -> list[Any]:
+        plc: Owner | None = self.iserver.plc
+        if plc is None or plc.historian is None:
+            return list(await super().history_read(params))
+        return await plc.historian.read(params, self.history_points)
 
     async def read(self, params: Any) -> Any:
         results = await super().read(params)

@@ -151,6 +151,7 @@ class OutstationRig:
             security,
             self._state_dir,
             password,
+            self.plant.rig.opcua_history.get(device.name),
         )
 
     # ------------------------------------------------------------------ life
@@ -240,14 +241,7 @@ class OutstationRig:
         self._cancel(device)
         self._note(device, "power on" if on else "power off")
         if device in self.plcs:
-            plc = self.plcs[device]
-            plc.powered = on
-            if on:
-                plc.fault = None
-                await plc.reset()
-                await plc.open()
-            else:
-                await plc.close()
+            await self.plcs[device].power(on)
             return
         station = self._station(device)
         station.power(on, self._now_ns(), keep_log)

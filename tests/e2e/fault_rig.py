@@ -315,7 +315,7 @@ class Faulted(Pair):
     async def judged(self, case: Case, from_ns: int) -> None:
         """Judge everything since `from_ns`; raises AssertionError with the evidence."""
         await self.settled()
-        await asyncio.sleep(1.2)  # paces: a new term claims each second
+        await asyncio.sleep(1.2)  # paces: a new term claims within the second
         to_ns = time.time_ns()
         await self.until_complete(to_ns, 20)
         main = await self.main()

@@ -27,15 +27,27 @@ from hil.site import load_site, localise
 DEMO = Path(__file__).parents[2] / "hil" / "sites" / "demo"
 
 
+OFFSETS = range(10_000, 27_800, 13)
+"""No two of them share a port of the demo, and all ports are below those that the kernel gives."""
+_claimed: list[socket.socket] = []
+
+
 def free_offset() -> int:
-    """A distance by which the demo's ports can be moved to free ones."""
-    for offset in random.sample(range(10_000, 40_000, 173), 100):
+    """A distance by which the demo's ports can be moved to free ones.
+
+    It is claimed by a name until this process ends: others that look now take other ones.
+    """
+    for offset in random.sample(OFFSETS, 100):
+        claim = socket.socket(socket.AF_UNIX)
         try:
+            claim.bind(f"\0hotpair-ports-{offset}")
             for port in (*range(4840, 4846), 4940, 4941):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port + offset))
         except OSError:
+            claim.close()
             continue
+        _claimed.append(claim)
         return offset
     raise RuntimeError("no free ports")
 
@@ -114,7 +126,7 @@ class SmallPlant:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
             while (await self.control.get("/status"))["complete_through"] < format_time(to_ns):
-                await asyncio.sleep(0.1)  # paces: a claim is made each second
+                await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await self.control.gaps(from_ns, to_ns)
 
     async def verdict(self, from_ns: int, to_ns: int) -> Verdict:
@@ -360,7 +372,7 @@ class SmallPair:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
             while (await node.status()).get("complete_through", "") < format_time(to_ns):
-                await asyncio.sleep(0.1)  # paces: a claim is made each second
+                await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await node.control.gaps(from_ns, to_ns)
 
     async def stop(self) -> None:

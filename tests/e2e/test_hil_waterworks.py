@@ -12,6 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from drivers.modbus import driver as modbus
 from drivers.opcua import driver as opcua
 from gateway.clock import SystemClock
 from gateway.config.files import load as load_config
-from gateway.driver import Delivery, DriverContext, LineSpec, Observation
+from gateway.driver import Delivery, DriverContext, LineSpec, LogWanted, Observation
 from gateway.model import NS_PER_MS, NS_PER_S, is_bad
 from gateway.pair.certificate import make_identity
 from hil.judges import same
@@ -30,10 +31,13 @@ from hil.nemesis import read_blows, read_schedule
 from hil.outstation.rig import OutstationRig
 from hil.plant import Plant, PlantPoint
 from hil.proxy import routes_of
+from hil.settings import LogSettings
 from hil.site import load_site, localise, serial_ports
 
 SITE = Path(__file__).parents[2] / "hil" / "sites" / "waterworks"
 DRIVERS = {"modbus": modbus.schema, "opcua": opcua.schema}
+CLOCKS_NS = 150 * NS_PER_MS
+"""How far a corrected stamp may be wrong: half a round trip, and a busy machine."""
 PORTS = [*range(15020, 15028), *range(15030, 15034), 4840, 4841, 8080, 8081]
 
 
@@ -230,3 +234,53 @@ async def test_every_point_reads_as_the_truth_through_the_drivers(folder: Path) 
                         problems.append(found)
     assert not problems, problems[:20]
     assert node.node == "a"
+
+
+async def no_hurry(ns: int) -> None:
+    """A turn that is always ours."""
+
+
+async def test_every_log_reads_as_the_truth_through_the_drivers(folder: Path) -> None:
+    plant: Plant = load_site(folder / "site.yaml")
+    logs = {**plant.rig.logs}
+    for name, device in plant.devices.items():
+        if device.windback is not None and device.driver == "modbus":
+            logs[name] = replace(logs.get(name, LogSettings()), age_ns=120 * NS_PER_S)
+    plant = replace(plant, rig=replace(plant.rig, logs=logs))
+    truth = {point.id: point for point in plant.points()}
+    _, site = load_config(folder / "node.yaml", DRIVERS)
+    rig = OutstationRig(plant, serial_ports(folder / "node.yaml"), base_dir=folder)
+    await rig.start()
+    read: dict[str, int] = {}
+    try:
+        to_ns = (time.time_ns() // NS_PER_S - 5) * NS_PER_S
+        from_ns = to_ns - 60 * NS_PER_S
+        for line in site.lines:
+            if line.driver != "modbus":
+                continue
+            opened = modbus.open_line(line, context_of(folder))
+            for device in line.devices:
+                names = {spec.number: spec.id for spec in device.points}
+                for log in opened.logs(device.name):
+                    wanted = LogWanted(log.name, from_ns, to_ns)
+                    async for page in opened.read_log(device.name, wanted, no_hurry):
+                        assert not page.lacking, (device.name, page.lacking)
+                        for item in page.observations:
+                            point = truth[names[item.point]]
+                            held = [
+                                s.value
+                                for s in point.steps(
+                                    item.time_ns - CLOCKS_NS, item.time_ns + CLOCKS_NS
+                                )
+                            ]
+                            assert any(same(item.value, value) for value in held), (
+                                f"{point.id} at {item.time_ns}: {item.value!r}, held {held}"
+                            )
+                        read[device.name] = read.get(device.name, 0) + page.records
+            await opened.close()
+    finally:
+        await rig.stop()
+    assert {"plc1", "plc3", "meter3"} <= set(read)
+    for name, records in read.items():
+        resolution_ns = min(book.log.resolution_ns for book in rig.stations[name].logs.books)
+        assert records == pytest.approx(60 * NS_PER_S / resolution_ns, abs=2), name

@@ -204,11 +204,11 @@ async def test_a_pulled_adapter_is_a_link_fault() -> None:
         line_settings = rtu()
         async with opened(house, line_settings, spec, port=bus.port) as line:
             await values(line, "plc")
-            line._session._client.ctx.transport.close(exc=OSError("unplugged"))
+            line._bus.session._client.ctx.transport.close(exc=OSError("unplugged"))
             scan = await line.scan("plc", "normal")
             assert scan.fault is None
             assert scan.observations == []
-            assert line._session.generation == 2
+            assert line._bus.session.generation == 2
 
 
 async def test_rtu_over_tcp_finds_its_answers_and_survives_a_late_one() -> None:

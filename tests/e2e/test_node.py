@@ -211,6 +211,7 @@ async def test_a_renamed_point_goes_on_with_its_history_and_numbers_may_shift(
         before = await plant.json("history", "plc1/level", "--from", "1h")
         text = plant.site_file.read_text()
         text = text.replace("      level: {", "      basin: {renamed_from: level, ")
+        text = text.replace("columns: [level,", "columns: [basin,")
         text = text.replace(
             "      energy: {", "      added: {register: holding, address: 6}\n      energy: {"
         )

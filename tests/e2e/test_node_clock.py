@@ -65,7 +65,8 @@ async def test_a_set_clock_ends_coverage_begins_a_term_and_turns_no_stream_back(
     jumped = [g for g in gaps if g.device == "plc1" and g.cause is Cause.CLOCK]
     assert any(g.to_ns - g.from_ns > (AHEAD_S - 3) * NS_PER_S for g in jumped), gaps
     since = [g for g in gaps if g.from_ns > plant.born_ns]
-    assert [g for g in since if g.cause not in (Cause.CLOCK, Cause.STARTING)] == []
+    expected = {Cause.CLOCK, Cause.STARTING, Cause.OVERRUN}  # a busy machine may scan late
+    assert [g for g in since if g.cause not in expected] == []
     assert len({row.position.term for row in rows}) == 3
     assert not _turned_back(rows)
     # Forward and back again: what the first term covered is still covered.

@@ -173,7 +173,7 @@ async def test_no_unsent_byte_of_a_field_socket_outlasts_a_reign() -> None:
     house.context = reigning  # type: ignore[method-assign]
     async with serve_tcp(Peer()) as port, opened(house, tcp(port), DEVICE) as line:
         await values(line, "plc")
-        sock = line._session._client.ctx.transport.get_extra_info("socket")
+        sock = line._bus.session._client.ctx.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 80
 
 

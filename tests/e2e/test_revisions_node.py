@@ -89,6 +89,7 @@ async def test_points_come_and_go_and_clients_see_it_at_once(tmp_path: Path) -> 
                 await subscription.subscribe_data_change(client.get_node(ua.NodeId(name, 2)))
                 await seen.next()
             edit(plant, "      ph: {register: input", "      acid: {register: input")
+            edit(plant, "temperature, ph, pump1", "temperature, acid, pump1")
             edit(
                 plant,
                 "      dose:",
@@ -119,6 +120,7 @@ async def test_a_changed_file_is_told_and_not_run_and_a_wrong_one_changes_nothin
     async with small_plant(tmp_path) as plant:
         await plant.all_good()
         edit(plant, "      ph: {register: input", "      acid: {register: input")
+        edit(plant, "temperature, ph, pump1", "temperature, acid, pump1")
         assert (
             "differs from revision 1" in (await plant.control.get("/status"))["revision"]["differs"]
         )

@@ -12,12 +12,17 @@ from gateway.journal.coverage import (
     Except,
     Interval,
     Lost,
+    OwnRun,
     Ruled,
     Run,
     cause_of,
+    complete_ns,
+    cut,
     gaps,
     intersect,
     is_in,
+    lagging,
+    oldest_ns,
     shrink,
     streams,
     subtract,
@@ -25,6 +30,7 @@ from gateway.journal.coverage import (
     unite,
     withdrawn,
 )
+from gateway.journal.records import Behind, Coverage
 from gateway.model import Cause, Term
 
 END = 40
@@ -32,9 +38,19 @@ TERMS = [Term(1, "a", 1), Term(2, "a", 9), Term(2, "b", 5), Term(3, "b", 2)]
 
 instants = st.integers(0, END)
 intervals = st.lists(st.tuples(instants, instants), max_size=8)
-runs = st.lists(
-    st.builds(Run, st.sampled_from(TERMS), st.integers(1, 2), instants, instants), max_size=6
+shared_runs = st.builds(Run, st.sampled_from(TERMS), st.integers(1, 2), instants, instants)
+own_runs = st.builds(
+    OwnRun,
+    st.sampled_from(TERMS),
+    st.integers(1, 2),
+    st.just("plc1"),
+    st.sampled_from(["fast", "slow"]),
+    instants,
+    instants,
+    instants,
+    instants,
 )
+runs = st.lists(shared_runs | own_runs, max_size=8)
 holes = st.lists(
     st.builds(
         Except,
@@ -98,9 +114,24 @@ def has_plc1(term: Term, revision: int) -> bool:
     return revision == 1
 
 
+def claims_of(term: Term, run_list: list[Run | OwnRun], revisions: tuple[int, ...]) -> set[int]:
+    """What a term's runs claim for the fast class of plc1, by looking at everything."""
+    found: set[int] = set()
+    mine = [run for run in run_list if run.term == term and run.revision in revisions]
+    own = [run for run in mine if isinstance(run, OwnRun) and run.scan_class == "fast"]
+    for run in mine:
+        if isinstance(run, Run):
+            found |= set(range(run.since_ns, run.through_ns))
+    for run in own:
+        found -= set(range(run.from_ns, run.to_ns))
+    for run in own:
+        found |= set(range(run.since_ns, run.through_ns))
+    return found
+
+
 @given(runs, holes, losses, instants, instants, st.none() | instants, st.randoms())
 def test_gaps_are_what_no_term_covers_whatever_the_order_of_arrival(
-    run_list: list[Run],
+    run_list: list[Run | OwnRun],
     hole_list: list[Except],
     loss_list: list[Lost],
     start: int,
@@ -110,12 +141,7 @@ def test_gaps_are_what_no_term_covers_whatever_the_order_of_arrival(
 ) -> None:
     covered: set[int] = set()
     for term in TERMS:
-        claimed = {
-            t
-            for r in run_list
-            if r.term == term and r.revision == 1
-            for t in range(r.since_ns, r.through_ns)
-        }
+        claimed = claims_of(term, run_list, (1,))
         for h in hole_list:
             if h.term == term and h.scan_class == "fast":
                 claimed -= set(range(h.from_ns, h.to_ns))
@@ -141,7 +167,7 @@ def test_gaps_are_what_no_term_covers_whatever_the_order_of_arrival(
 
 def dumb_cause(
     t: int,
-    run_list: list[Run],
+    run_list: list[Run | OwnRun],
     hole_list: list[Except],
     loss_list: list[Lost],
     floor: int | None,
@@ -158,7 +184,7 @@ def dumb_cause(
     told += [
         ((r.term.number, r.term.nonce, order.index(Cause.DISABLED)), Cause.DISABLED)
         for r in run_list
-        if r.revision != 1 and r.since_ns <= t < r.through_ns
+        if isinstance(r, Run) and r.revision != 1 and r.since_ns <= t < r.through_ns
     ]
     if told:
         return max(told)[1]
@@ -168,7 +194,7 @@ def dumb_cause(
 
 @given(runs, holes, st.integers(0, 3))
 def test_several_writers_are_shrunk_before_they_are_united_one_is_not(
-    run_list: list[Run], hole_list: list[Except], margin: int
+    run_list: list[Run | OwnRun], hole_list: list[Except], margin: int
 ) -> None:
     by_term = streams(run_list, hole_list, "plc1", "fast")
     alone = {term: parts for term, parts in by_term.items() if term.node == "a"}
@@ -188,7 +214,7 @@ def test_a_cause_of_a_later_version_counts_as_the_devices() -> None:
 
 @given(runs, holes, rulings, instants, instants, st.randoms())
 def test_what_a_ruling_discards_is_the_losers_gap_unless_another_covers_it(
-    run_list: list[Run],
+    run_list: list[Run | OwnRun],
     hole_list: list[Except],
     ruling_list: list[Ruled],
     start: int,
@@ -232,3 +258,68 @@ def test_what_a_ruling_discards_is_the_losers_gap_unless_another_covers_it(
     for items in (run_list, hole_list, ruling_list):
         rng.shuffle(items)
     assert ask() == found
+
+
+steps = st.lists(st.tuples(st.integers(1, 6), st.none() | st.integers(0, 6)), max_size=8)
+
+
+def records_of(told: list[tuple[int, int | None]]) -> list[Coverage]:
+    """The records of a term in which one class is behind at times, by so much."""
+    found: list[Coverage] = []
+    since = own = 0
+    for length, lag in told:
+        through = since + length
+        end = max(own, through - (lag or 0))
+        behind = () if (own, end) == (since, through) else (Behind("plc1", "fast", own, end),)
+        found.append(Coverage(1, since, through, (), behind))
+        since, own = through, end
+    return found
+
+
+@given(steps, st.sets(st.integers(0, 7)), st.randoms())
+def test_a_class_is_claimed_what_the_records_that_came_say_and_nothing_of_those_that_did_not(
+    told: list[tuple[int, int | None]], missing: set[int], rng: Any
+) -> None:
+    records = [r for number, r in enumerate(records_of(told)) if number not in missing]
+    expected = {
+        "fast": {
+            t
+            for r in records
+            for own in r.behind or (Behind("plc1", "fast", r.since_ns, r.through_ns),)
+            for t in range(own.since_ns, own.through_ns)
+        },
+        "slow": {t for r in records for t in range(r.since_ns, r.through_ns)},
+    }
+    rng.shuffle(records)
+    term = TERMS[0]
+    found: list[Run | OwnRun] = []
+    for r in records:
+        found.append(Run(term, 1, r.since_ns, r.through_ns))
+        found += [
+            OwnRun(
+                term, 1, o.device, o.scan_class, r.since_ns, r.through_ns, o.since_ns, o.through_ns
+            )
+            for o in r.behind
+        ]
+    for scan_class, instants_claimed in expected.items():
+        assert points(unite(streams(found, [], "plc1", scan_class))) == instants_claimed
+
+
+@given(steps, instants)
+def test_a_record_is_cut_for_every_class_and_says_how_far_it_reaches(
+    told: list[tuple[int, int | None]], from_ns: int
+) -> None:
+    for record in records_of(told):
+        own = record.behind[0] if record.behind else None
+        stretches = [(record.since_ns, record.through_ns)]
+        stretches += [(own.since_ns, own.through_ns)] if own else []
+        assert oldest_ns(record) == min(since for since, _ in stretches)
+        assert complete_ns(record) == min(through for _, through in stretches)
+        late = own is not None and own.through_ns < record.through_ns
+        assert lagging(record) == ({("plc1", "fast"): complete_ns(record)} if late else {})
+        after = cut(record, from_ns)
+        left = [(after.since_ns, after.through_ns)]
+        left += [(o.since_ns, o.through_ns) for o in after.behind]
+        assert [e for _, e in left] == [e for _, e in stretches]
+        for before, now in zip(stretches, left, strict=True):
+            assert points([now]) == {t for t in points([before]) if t >= from_ns}

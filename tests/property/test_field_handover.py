@@ -112,7 +112,8 @@ def test_whatever_fails_between_two_reigns_is_declared(
     rng = random.Random(seed)
 
     async def world() -> None:
-        plant = Plant(latency_s=lambda: rng.uniform(0.001, 0.25))
+        slow = rng.choice([0, 0.1])  # longer than a claim may wait, shorter than its patience
+        plant = Plant(latency_s=lambda: rng.uniform(0.001, 1.9 if rng.random() < slow else 0.25))
         nodes = [Node("a", plant), Node("b", plant, ahead_ms * NS_PER_MS)]
         for node in nodes:
             node.prepare(PLANT)

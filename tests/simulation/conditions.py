@@ -33,6 +33,8 @@ SHARED_FAULTS = (
     "step",
 )
 SPLIT_FAULTS = ("cut", "blink", "one_way", "firewall", "cut_link")
+LAG_NS = 2_600 * MS
+"""Longer than any period, and shorter than the patience of coverage."""
 WITNESS_FAULTS = ("plc_restart", "plc_away", "absent")
 
 
@@ -56,6 +58,7 @@ class Conditions:
     priority: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
     field_delay_ns: int = 3 * MS
     field_loss: float = 0.0
+    lag_ns: dict[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     pace_ns: int = 3 * NS_PER_S
     safety_ns: int = 25 * NS_PER_S
@@ -99,7 +102,14 @@ def drawn(seed: int) -> Conditions:
     some.pace_ns = dice.choice([800 * MS, 2 * NS_PER_S, 4 * NS_PER_S])
     some.safety_ns = dice.choice([12, 20, 30]) * NS_PER_S
     some.hold = some.sync and dice.random() < 0.3
+    some.lag_ns = _lag(seed)
     return some
+
+
+def _lag(seed: int) -> dict[str, int]:
+    """A quarter of the worlds has a device that at times takes long to answer; dice of its own."""
+    dice = random.Random(f"lag {seed}")
+    return {dice.choice(["pump", "tank"]): LAG_NS} if dice.random() < 0.25 else {}
 
 
 def _calm(seed: int, dice: random.Random) -> Conditions:
@@ -111,4 +121,6 @@ def _calm(seed: int, dice: random.Random) -> Conditions:
     some.faults = () if kind == "none" else (kind,)
     some.pace_ns = 6 * NS_PER_S
     some.safety_ns = 26 * NS_PER_S
+    if kind in ("kill", "power"):  # a drain would wait for it
+        some.lag_ns = {"tank": LAG_NS}
     return some

@@ -109,7 +109,7 @@ class SimField:
         if not self.polling:
             self.polling = True
             self._reign += 1
-            self._later(self._until_second_ns(), self._claim, self._reign)
+            self._later(self._until_claim_ns(), self._claim, self._reign)
         self._go()
 
     def _begin_grid(self, now_ns: int) -> None:
@@ -184,8 +184,8 @@ class SimField:
 
     def store_changed(self, since_ns: int | None) -> None:
         """The store failed, or works again."""
-        if since_ns is None:
-            since_ns = self._clock.utc_ns()
+        told_ns = self.outcomes.coverage.complete_ns
+        since_ns = told_ns if since_ns is None else min(since_ns, told_ns)
         self.outcomes.coverage.failed_all(Cause.STORE, since_ns)
         self.outcomes.begin_streams()
 
@@ -194,7 +194,7 @@ class SimField:
         if not self.polling:
             return
         now_ns = self._clock.utc_ns()
-        self.outcomes.record(now_ns - step_ns)
+        self.outcomes.record(now_ns - step_ns, Cause.CLOCK)
         since_ns = min(now_ns, self.outcomes.coverage.through_ns)
         self.outcomes.begin(since_ns, 0)
         self.outcomes.coverage.failed_all(Cause.CLOCK, since_ns)
@@ -249,6 +249,7 @@ class SimField:
             if point.device == job.device and point.scan_class == job.scan_class
         ]
         back_ns = agenda.between(self._delay_ns // 2, self._delay_ns)
+        back_ns += self._plant.dawdles_ns(job.device)
         self._later(back_ns, self._answer, line, job, asked_ns, values)
 
     def _answer(
@@ -268,13 +269,13 @@ class SimField:
         self._next(line)
         self._look_drained()
 
-    def _until_second_ns(self) -> int:
-        return NS_PER_S - self._clock.utc_ns() % NS_PER_S
+    def _until_claim_ns(self) -> int:
+        return self.outcomes.coverage.wait_ns(self._clock.utc_ns())
 
     def _claim(self, reign: int) -> None:
         if reign == self._reign and self.polling:
             self.outcomes.record(self._clock.utc_ns())
-            self._later(self._until_second_ns(), self._claim, reign)
+            self._later(self._until_claim_ns(), self._claim, reign)
 
 
 async def _room() -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.acquisition.schedule import next_instant, phase_of
-from gateway.journal.coverage import Except, Intervals, Lost, Run, cause_of, gaps, streams
+from gateway.journal.coverage import Except, Intervals, Lost, OwnRun, Run, cause_of, gaps, streams
 from gateway.journal.reconstruct import Reconstruction, reading_order
 from gateway.journal.records import Batch
 from gateway.model import (
@@ -40,7 +40,7 @@ TOLD_MAX = 5
 class Told(NamedTuple):
     """What one node's files say of the whole run."""
 
-    runs: list[Run]
+    runs: list[Run | OwnRun]
     holes: list[Except]
     losses: list[Lost]
     rows: dict[str, list[HistoryRow]]
@@ -61,6 +61,7 @@ def judged(world: World) -> list[str]:
     problems += _seen(world, living)
     if world.conditions.calm:
         problems += _takeovers(world)
+        problems += _claimed(world, first)
     return problems
 
 
@@ -77,10 +78,17 @@ def read(process: Process) -> Told:
         term_id: Term(number, node, int(nonce, 16))
         for term_id, number, node, nonce in database.execute("SELECT * FROM term")
     }
-    runs = [
+    runs: list[Run | OwnRun] = [
         Run(terms[term_id], revision, since_ns, through_ns)
         for term_id, revision, since_ns, through_ns in database.execute(
             "SELECT term_id, revision, since_ns, through_ns FROM run"
+        )
+    ]
+    runs += [
+        OwnRun(terms[term_id], revision, device, scan_class, *stretches)
+        for term_id, revision, device, scan_class, *stretches in database.execute(
+            "SELECT term_id, revision, device, scan_class, from_ns, to_ns, since_ns, through_ns"
+            " FROM own_run"
         )
     ]
     holes = [
@@ -316,6 +324,31 @@ def _takeovers(world: World) -> list[str]:
             took = "never" if first is None else f"{(first - fault.true_ns) / S:.3f} s"
             problems.append(f"takeover: {fault.kind} at {fault.true_ns / S:.3f} s: {took}")
     return problems
+
+
+CLAIMED_NS = 450 * MS
+"""From the last claim of a killed Main to its end: the records' pace, slack, commits, the way."""
+
+
+def _claimed(world: World, process: Process) -> list[str]:
+    """What a killed Main had collected is covered; a slow device holds no other one back."""
+    problems: list[str] = []
+    told, span = read(process), window(world)
+    for fault in world.faults:
+        if fault.kind != "kill" or fault.main is None or not fault.synced:
+            continue
+        at_ns = EPOCH_NS + fault.true_ns
+        for device, scan_class, _ in classes():
+            if device in world.conditions.lag_ns:
+                continue
+            for gap in gaps_of(process, told, device, scan_class, span):
+                if gap.from_ns <= at_ns < gap.to_ns and at_ns - gap.from_ns > CLAIMED_NS:
+                    lost_ms = (at_ns - gap.from_ns) // MS
+                    problems.append(
+                        f"claimed: {device} {scan_class} lost {lost_ms} ms before a kill at"
+                        f" {fault.true_ns / S:.3f} s"
+                    )
+    return problems[:TOLD_MAX]
 
 
 def _reign_lost(world: World, fault: Fault) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
+
 from gateway.journal.records import Adopted, Body, Coverage, Record
 from gateway.model import NS_PER_MS, NS_PER_S
 from gateway.pair import events as ev
@@ -16,7 +18,7 @@ from gateway.pair.roles import CELLS, Cause, PeerView, Verdict, Witness
 from gateway.pair.votes import LeaseTiming
 from gateway.pair.words import Role, Timing
 from gateway.replication.gate import GateEffect, Release, SyncGate
-from tests.simulation.conditions import Conditions
+from tests.simulation.conditions import LAG_NS, Conditions
 from tests.simulation.field import SimField
 from tests.simulation.node import Parts
 from tests.simulation.store import Store, Ticket
@@ -124,6 +126,15 @@ class Hasty(Store):
         super()._write(group)
 
 
+class Proud(Store):
+    """Nobody is ever behind."""
+
+    def append(self, body: Body) -> Ticket:
+        if isinstance(body, Coverage):
+            body = structs.replace(body, behind=())
+        return super().append(body)
+
+
 class Boastful(Store):
     """A full disk: what was claimed waits, and is stored when there is room again."""
 
@@ -223,6 +234,12 @@ MUTANTS: dict[str, Mutant] = {
     "claimed before stored": Mutant(
         replace(_REAL, store=Hasty),
         _under("crash", commit_ns={"a": 900 * MS, "b": 900 * MS}),
+        "history",
+        range(1, 30),
+    ),
+    "claimed though behind": Mutant(
+        replace(_REAL, store=Proud),
+        _under("kill", lag_ns={"tank": LAG_NS}, pace_ns=3 * NS_PER_S),
         "history",
         range(1, 30),
     ),

@@ -71,10 +71,17 @@ class Plant:
     agenda: Agenda
     requests: list[Request] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    lag_ns: dict[str, int] = field(default_factory=dict)
     unreached: set[str] = field(default_factory=set)
     plcs: list[Plc] = field(default_factory=list)
     leases: dict[str, int] = field(default_factory=dict)
     etcd_away: bool = False
+
+    def dawdles_ns(self, device: str) -> int:
+        """How much longer than usual a device takes to answer this time."""
+        if device not in self.lag_ns or not self.agenda.chance(0.3):
+            return 0
+        return self.agenda.between(0, self.lag_ns[device])
 
     def reaches(self, node: str, device: str) -> bool:
         """Whether a device answers a node now."""

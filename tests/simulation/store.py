@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from gateway.journal.coverage import complete_ns, cut, oldest_ns
 from gateway.journal.kept import KeptState
 from gateway.journal.partition_file import load
 from gateway.journal.records import (
@@ -140,7 +139,7 @@ class Store:
         self._crash = crash
         self._queue: deque[Ticket] = deque()
         self._busy = False
-        self.through_ns: int | None = None
+        self.claim: Coverage | None = None
         loaded = load(disk.connection)
         self._state, self.holdings = loaded.state, loaded.held
         self.coverage_end_ns = loaded.through_ns
@@ -156,16 +155,15 @@ class Store:
         self.disk.terms.add(self.term)
         self.term_seen = max(self.term_seen, number)
         self._seq, self._digest = 0, EMPTY_DIGEST
-        self.through_ns = None
+        self.claim = None
         self._resumed_ns = -(2**63)
 
     # ------------------------------------------------------------------------- what others call
 
     def append(self, body: Body) -> Ticket:
         """Queue a body."""
-        if isinstance(body, Coverage) and body.since_ns < self._resumed_ns:
-            since_ns = min(self._resumed_ns, body.through_ns)
-            body = msgspec.structs.replace(body, since_ns=since_ns)
+        if isinstance(body, Coverage):
+            body = cut(body, self._resumed_ns)
         return self._join(body)
 
     def adopt(self, records: Sequence[Adopted], then: Callable[[str | None], None]) -> None:
@@ -304,7 +302,7 @@ class Store:
             if isinstance(body, Coverage):
                 self.coverage_end_ns = max(self.coverage_end_ns, body.through_ns)
                 if position.term == self.term:
-                    self.through_ns = body.through_ns
+                    self.claim = body
         for ticket, error in ended:
             ticket.end(error)
         for sink in self.on_commit:
@@ -347,9 +345,10 @@ class Store:
                 if isinstance(ticket.item, Batch):
                     times.append(ticket.item.requested_ns)
                 elif isinstance(ticket.item, Coverage):
-                    times.append(ticket.item.since_ns)
-            oldest_ns = min(times)
-            self.failed_since_ns = min(oldest_ns, self.through_ns or oldest_ns)
+                    times.append(oldest_ns(ticket.item))
+            if self.claim is not None:
+                times.append(complete_ns(self.claim))
+            self.failed_since_ns = min(times)
             self._shed()
             for sink in self.on_store:
                 sink(self.failed_since_ns)

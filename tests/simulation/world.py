@@ -63,6 +63,7 @@ class World:
         self.net.loss, self.net.twice = conditions.loss, conditions.twice
         plcs = {"plc": 1, "plc3": 3}.get(conditions.witness, 0)
         self.plant = Plant(self.agenda, plcs=[Plc([0, 0, 0]) for _ in range(plcs)])
+        self.plant.lag_ns = conditions.lag_ns
         self.hosts = {node: Host(self, node) for node in "ab"}
         self.deaf_until_ns = 0
         self.healed_ns = 0

@@ -31,7 +31,16 @@ from gateway.driver import (
     Scan,
     WriteOutcome,
 )
-from gateway.journal.coverage import Except, Interval, Run, cause_of, streams, subtract, unite
+from gateway.journal.coverage import (
+    Except,
+    Interval,
+    OwnRun,
+    Run,
+    cause_of,
+    streams,
+    subtract,
+    unite,
+)
 from gateway.journal.reconstruct import Reconstruction, reading_order
 from gateway.journal.records import Batch, Body, Coverage, Event
 from gateway.model import (
@@ -421,14 +430,27 @@ class Node:
 # ----------------------------------------------------------------------------------- the judge
 
 
-def runs_and_holes(nodes: Sequence[Node]) -> tuple[list[Run], list[Except]]:
+def runs_and_holes(nodes: Sequence[Node]) -> tuple[list[Run | OwnRun], list[Except]]:
     """What the coverage records of all nodes say."""
-    runs: list[Run] = []
+    runs: list[Run | OwnRun] = []
     holes: list[Except] = []
     for node in nodes:
         for position, body in node.journal:
             if isinstance(body, Coverage):
-                runs.append(Run(position.term, body.revision, body.since_ns, body.through_ns))
+                term, stretch = position.term, (body.since_ns, body.through_ns)
+                runs.append(Run(term, body.revision, *stretch))
+                runs += [
+                    OwnRun(
+                        term,
+                        body.revision,
+                        own.device,
+                        own.scan_class,
+                        *stretch,
+                        own.since_ns,
+                        own.through_ns,
+                    )
+                    for own in body.behind
+                ]
                 holes += [
                     Except(
                         position.term, h.device, h.scan_class, cause_of(h.cause), h.from_ns, h.to_ns

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.look import console, table
+from gateway.cli.look import but_behind, console, draw_gaps, table
+from gateway.model import Cause, Gap, GapState
 
 
 def test_texts_of_devices_and_people_are_printed_as_they_are(
@@ -19,3 +20,34 @@ def test_texts_of_devices_and_people_are_printed_as_they_are(
 def test_a_table_in_a_pipe_is_wide(capsys: pytest.CaptureFixture[str]) -> None:
     console().print(table("t", ("long",), [("x" * 110,)]))
     assert "x" * 110 in capsys.readouterr().out
+
+
+def test_the_classes_that_are_behind_are_named_and_many_are_counted() -> None:
+    assert but_behind({"behind": {}, "complete_through": "12:00"}) == ""
+    one = {"behind": {"plc2/subscription": "11:59"}, "complete_through": "11:59"}
+    assert but_behind(one) == ", plc2/subscription behind: all through 11:59"
+    many = {"behind": {f"plc{n}/fast": "" for n in range(5)}, "complete_through": "11:58"}
+    assert (
+        but_behind(many) == ", plc0/fast, plc1/fast, plc2/fast and 2 more behind: all through 11:58"
+    )
+
+
+def test_gaps_are_listed_with_what_became_of_them_and_summed_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def gap(state: str, points: tuple[str, ...] = (), why: str = "") -> dict[str, object]:
+        found = Gap("plc1", "fast", 0, 2_500_000_000, Cause.LINK, GapState(state), why, points)
+        return found._asdict()
+
+    many = tuple(f"p{number}" for number in range(6))
+    console().print(
+        draw_gaps([gap("filled"), gap("lost", many, "overwritten"), gap("open"), gap("filled")])
+    )
+    printed = capsys.readouterr().out
+    assert "4 gaps: 1 open, 1 lost, 2 filled" in printed
+    assert "p0, p1, p2, p3 and 2 more" in printed
+    assert "2.500 s" in printed and "overwritten" in printed and "link" in printed
+    console().print(draw_gaps([]))
+    assert "0 gaps" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.model import NS_PER_S, Cause, Gap, Status, Value
+from gateway.model import NS_PER_S, Cause, Gap, GapState, Status, Value
 from hil.judges import EVIDENCE_MAX, Judged, judge, pollers, same
 from hil.outstation.polls import Poll
 from hil.truth import Step
@@ -81,6 +81,35 @@ def test_a_declared_gap_excuses_its_stretch_only() -> None:
 def test_a_gap_of_another_device_or_class_excuses_nothing() -> None:
     assert verdict_of([RIGHT[0], RIGHT[2]], [gap(12, 21, device="other")])[2] == 9
     assert verdict_of([RIGHT[0], RIGHT[2]], [gap(12, 21, scan_class="fast")])[2] == 9
+
+
+def test_a_gap_that_was_filled_excuses_nothing() -> None:
+    stale = [RIGHT[0], RIGHT[2]]
+    for state, missing in (("lost", 0), ("open", 0), ("filled", 9), ("coarse", 9)):
+        assert verdict_of(stale, [gap(10, 21)._replace(state=GapState(state))])[2] == missing
+    bad = [RIGHT[0], (T0 + 5 * S, None, Status.BAD_NO_COMMUNICATION), *RIGHT[1:]]
+    assert verdict_of(bad, [gap(5, 11)._replace(state=GapState.FILLED)])[2] == 6
+
+
+def test_a_gap_excuses_the_points_that_it_names() -> None:
+    stale = [RIGHT[0], RIGHT[2]]
+    lost = gap(10, 21)._replace(state=GapState.LOST, points=("level",))
+    assert verdict_of(stale, [lost])[2] == 0
+    assert verdict_of(stale, [lost._replace(points=("flow", "plc/level"))])[2] == 9
+
+
+def test_where_the_log_is_coarse_its_resolution_is_allowed_and_no_more() -> None:
+    late = [RIGHT[0], (T0 + 15 * S, 2.0, Status.GOOD), RIGHT[2]]
+    coarse = gap(10, 21)._replace(state=GapState.COARSE, resolution_ns=5 * S)
+    assert verdict_of(late) == (27, 0, 3)
+    assert verdict_of(late, [coarse]) == (30, 0, 0)
+    assert verdict_of(late, [coarse._replace(resolution_ns=S)]) == (28, 0, 2)
+    assert verdict_of(late, [coarse._replace(to_ns=T0 + 13 * S)]) == (28, 0, 2)
+    others = coarse._replace(state=GapState.LOST, points=("flow",))
+    assert verdict_of(late, [others]) == (30, 0, 0), "this point is one of the coarse ones"
+    wrong = [RIGHT[0], (T0 + 15 * S, 2.5, Status.GOOD), RIGHT[2]]
+    assert verdict_of(wrong, [coarse])[2] > 0
+    assert verdict_of(RIGHT[1:], [gap(0, 10)._replace(state=GapState.COARSE, resolution_ns=S)])[2]
 
 
 def test_an_undeclared_bad_sample_is_missing() -> None:

@@ -214,7 +214,7 @@ async def test_pages_continue_where_they_ended_in_both_directions(world: World) 
         await flushed(journal)
         for i in range(12, 20):
             journal.append(batch(i, i))
-        await journal.append(batch(3, -1, origin=Origin.WINDBACK))
+        await journal.append(batch(3, -1, origin=Origin.WRITE))
         whole = (await journal.read("plc1/level", 0, 2**62, 1000)).rows
         assert len(whole) == 28
         assert [r.time_ns for r in whole] == sorted(r.time_ns for r in whole)
@@ -323,6 +323,19 @@ def hole_times(first: int, end: int) -> tuple[int, int]:
     return T0 + first * NS_PER_S, T0 + end * NS_PER_S
 
 
+async def test_what_a_term_within_a_reign_is_yet_to_declare_is_no_gap(world: World) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        journal.append(batch(0, 1.0))
+        await journal.append(covered(0, 2))
+        world.clock.now_ns = T0 + 2 * NS_PER_S + 50_000
+        await journal.begin_term()
+        assert await journal.gaps("plc1", T0, 2**62) == []
+        await journal.append(covered(2, 3, Hole("plc1", "normal", *hole_times(2, 3), "clock")))
+        gap = Gap("plc1", "normal", *hole_times(2, 3), Cause.CLOCK)
+        assert await journal.gaps("plc1", T0, 2**62) == [gap]
+
+
 async def test_a_new_day_begins_a_new_file_and_the_old_one_is_sealed(world: World) -> None:
     asked: list[int] = []
     async with world.journal() as journal:
@@ -371,7 +384,9 @@ async def test_retention_drops_whole_days_and_says_so_in_the_gaps(world: World) 
             await until(lambda: all(p.database is None for p in journal._shelf.partitions[:-1]))
         journal._writer._retention_ns = 0
         await until(lambda: len(world.files()) == 3)
-        assert [row.value for row in await all_rows(journal, "plc1/level")] == [1.0, 2.0, 3.0]
+        rows = await all_rows(journal, "plc1/level")
+        assert [row.value for row in rows] == [1.0, None, 2.0, 3.0]
+        assert rows[1].time_ns == journal.floor_ns, "after it nothing was covered"
         gaps = await journal.gaps("plc1", T0, T0 + NS_PER_DAY + 20 * NS_PER_S)
         assert gaps[0].cause is Cause.RETENTION
         assert gaps[0].to_ns == T0 + NS_PER_DAY + 5 * NS_PER_S, "until all is stated anew"
@@ -380,6 +395,37 @@ async def test_retention_drops_whole_days_and_says_so_in_the_gaps(world: World) 
         await asyncio.sleep(0)
         assert len(world.files()) == 3, "never while the clock is behind the journal"
         assert journal._writer.floor_ns == T0 + NS_PER_DAY + 5 * NS_PER_S
+
+
+class Room(Ballast):
+    """Counts how often the journal looked for room."""
+
+    looked = 0
+
+    def ensure(self, spare_bytes: int = 0) -> None:
+        super().ensure(spare_bytes)
+        self.looked += 1
+
+
+async def test_retention_goes_on_while_a_full_disk_takes_not_even_small_records(
+    world: World,
+) -> None:
+    async with world.journal() as journal:
+        journal.append(revision())
+        for day in range(4):
+            world.clock.now_ns = T0 + day * NS_PER_DAY
+            await journal.append(batch(day * 86_400, float(day)))
+            await until(lambda: all(p.database is None for p in journal._shelf.partitions[:-1]))
+        await limit_pages(journal, 0)
+        journal._writer._ballast = room = Room(world.folder / "ballast", 65_536)
+        waiting = journal.append(Audit("write", "plc1/level", T0, "bob", "x" * 200_000))
+        await until(lambda: room.looked == 1 and not room.exists())
+        assert len(world.files()) == 4
+        journal.apply(HistorySettings(retention_ns=2 * NS_PER_DAY, ballast_bytes=65_536))
+        await until(lambda: len(world.files()) == 3)
+        assert not waiting.done()
+        await limit_pages(journal, None)
+        await waiting
 
 
 async def test_a_file_that_grows_too_large_is_split_within_the_day(world: World) -> None:

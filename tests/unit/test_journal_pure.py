@@ -28,6 +28,7 @@ from gateway.journal.records import (
     EMPTY_DIGEST,
     Audit,
     Batch,
+    Behind,
     Body,
     Coverage,
     Fact,
@@ -222,6 +223,30 @@ def test_touching_coverage_becomes_one_run_and_continued_holes_one_hole(partitio
     assert partition.execute("SELECT count(*) FROM record").fetchone() == (8,)
 
 
+def test_a_class_that_stays_behind_is_one_row_and_its_next_time_behind_another(
+    partition: Any,
+) -> None:
+    def told(since: int, through: int, own: tuple[int, int] | None, revision: int = 1) -> Coverage:
+        behind = () if own is None else (Behind("d", "fast", *own),)
+        return Coverage(revision, since, through, (), behind)
+
+    steps: list[list[Body]] = [
+        [told(0, 10, (0, 4)), told(10, 20, (4, 4))],
+        [told(20, 30, (4, 30)), told(30, 40, None), told(40, 50, (40, 41))],
+        [told(50, 60, (41, 60), revision=2)],
+    ]
+    state, seq = PartitionState(), 1
+    for bodies in steps:
+        statements, state = transaction(sealed(bodies, first=seq), 7, state)
+        execute(partition, statements)
+        seq += len(bodies)
+    found = partition.execute(
+        "SELECT revision, from_ns, to_ns, since_ns, through_ns FROM own_run"
+    ).fetchall()
+    assert found == [(1, 0, 30, 0, 30), (1, 40, 50, 40, 41), (2, 50, 60, 41, 60)]
+    assert partition.execute("SELECT * FROM scan").fetchall() == [("d", "fast")]
+
+
 def test_a_transaction_that_was_not_committed_leaves_the_state_as_it_was() -> None:
     state = PartitionState()
     _, after = transaction(sealed([Coverage(1, 0, 10)]), 7, state)
@@ -400,11 +425,13 @@ covering = st.lists(
 def test_the_tables_say_the_same_of_coverage_in_whatever_order_and_group_records_come(
     claims: list[tuple[int, int, int, int]], rng: Any
 ) -> None:
+    """What is behind (hole and size of a claim, taken as its own stretch) among it."""
     records: list[Record] = []
     for number, (since, length, hole, size) in enumerate(claims):
         term = (TERM, OTHER)[number % 2]
         holes = (Hole("d", "c", hole, hole + size, "link"),) if size else ()
-        body = Coverage(1 + number % 3 // 2, since, since + length, holes)
+        behind = (Behind("d", "c", hole, hole + size),) if length % 2 else ()
+        body = Coverage(1 + number % 3 // 2, since, since + length, holes, behind)
         records.append(seal(term, number + 1, EMPTY_DIGEST, body))
 
     def told(order: list[Record]) -> tuple[Any, ...]:
@@ -423,8 +450,15 @@ def test_the_tables_say_the_same_of_coverage_in_whatever_order_and_group_records
         holes: dict[Any, set[int]] = {}
         for term_id, start, end in connection.execute("SELECT term_id, from_ns, to_ns FROM hole"):
             holes.setdefault(numbers[term_id], set()).update(range(start, end))
+        own: dict[Any, tuple[set[int], set[int]]] = {}
+        for term_id, revision, start, end, since, through in connection.execute(
+            "SELECT term_id, revision, from_ns, to_ns, since_ns, through_ns FROM own_run"
+        ):
+            known = own.setdefault((numbers[term_id], revision), (set(), set()))
+            known[0].update(range(start, end))
+            known[1].update(range(since, through))
         connection.close()
-        return runs, holes
+        return runs, holes, own
 
     turned = list(records)
     rng.shuffle(turned)

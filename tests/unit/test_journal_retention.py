@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from test_collector import FakeLine
-from test_journal import T0, World, spoil, until
+from test_journal import T0, World, limit_pages, spoil, until
 
 from gateway.acquisition.collector import Collector
 from gateway.acquisition.house import House
@@ -19,10 +20,10 @@ from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.schedule import Job
 from gateway.driver import DeviceSpec, LineSpec, Observation, PointSpec, Scan
-from gateway.journal.database import checkpoint
+from gateway.journal.database import Ballast, checkpoint
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.partitions import NS_PER_DAY
-from gateway.journal.records import Body, Event, Revision
+from gateway.journal.records import Batch, Body, Event, Revision
 from gateway.model import NS_PER_S, Access, Cause, DataType, Status
 
 LEVEL, STILL, PH = "plc1/level", "plc1/still", "meter/ph"
@@ -50,13 +51,9 @@ class Plant:
         self.live = LiveTable(devices)
         self.collector = Collector(devices, [line], self.live, MaintenanceState(), 1, house)
         journal.on_partition(self.collector.partition_began)
-        journal.on_store(self._store)
+        journal.on_store(self.collector.store_failed)
         self.waiting: list[asyncio.Future[Any]] = []
         self.truth: dict[int, int] = {}
-
-    def _store(self, since_ns: int | None) -> None:
-        back_ns = self.collector.coverage.through_ns
-        self.collector.store_failed(back_ns if since_ns is None else since_ns)
 
     def append(self, body: Body) -> asyncio.Future[Any]:
         self.waiting.append(self.journal.append(body))
@@ -71,17 +68,21 @@ class Plant:
     async def second(self, level: int, steps: int = 1, meter: bool = True) -> None:
         """Let seconds pass, each with a good scan of the devices, and claim them."""
         for _ in range(steps):
-            self.world.clock.now_ns += NS_PER_S
-            now_ns = self.world.clock.now_ns
-            self.truth[now_ns] = level
-            self._scan("plc1", [(0, level), (1, 7)])
-            if meter:
-                self._scan("meter", [(2, 70)])
-            self.collector.outcomes.record(self.world.clock.now_ns)
+            self.said(level, meter)
             await self.stored()
 
-    def _scan(self, device: str, found: list[tuple[int, int]]) -> None:
+    def said(self, level: int, meter: bool = True, age_ns: int = 0) -> None:
+        """A second passes whose scans (that old) and claim wait for the journal."""
+        self.world.clock.now_ns += NS_PER_S
         now_ns = self.world.clock.now_ns
+        self.truth[now_ns] = level
+        self._scan("plc1", [(0, level), (1, 7)], age_ns)
+        if meter:
+            self._scan("meter", [(2, 70)], age_ns)
+        self.collector.outcomes.record(now_ns)
+
+    def _scan(self, device: str, found: list[tuple[int, int]], age_ns: int = 0) -> None:
+        now_ns = self.world.clock.now_ns - age_ns
         seen = [Observation(n, now_ns, value, Status.GOOD) for n, value in found]
         schedule = self.collector.lines.pollers["line"].schedule
         job = Job(device, "normal", now_ns)
@@ -206,3 +207,66 @@ async def test_a_file_damaged_in_use_takes_nothing_that_is_not_declared(
         assert gaps[-1].to_ns < T0 + 15 * NS_PER_S, "it is over with the next good scan"
         assert journal.store_failed_since_ns is None
         assert await journal.verify() == []
+
+
+class SlowBallast(Ballast):
+    """The disk has room again, and takes as long to give it as the test wants."""
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        super().__init__(path, size_bytes)
+        self.asked, self.given = threading.Event(), threading.Event()
+
+    def ensure(self, spare_bytes: int = 0) -> None:
+        super().ensure(spare_bytes)
+        self.asked.set()
+        assert self.given.wait(20)
+
+
+@asynccontextmanager
+async def coming_back(plant: Plant) -> AsyncIterator[None]:
+    """The store has failed for some seconds; in the body it finds room, then it works again."""
+    journal, writer = plant.journal, plant.journal._writer
+    for n in range(5):
+        await plant.second(n)
+    await limit_pages(journal, 0)
+    now_ns = plant.world.clock.now_ns
+    journal.append(Batch("plc1", "", 1, 0, now_ns, now_ns, ((0, now_ns, "x" * 200_000, 0),)))
+    await until(lambda: journal.store_failed_since_ns is not None)
+    for n in range(5, 10):
+        await plant.second(n)
+    writer._ballast = slow = SlowBallast(plant.world.folder / "ballast", 65_536)
+    await until(slow.asked.is_set)
+    await limit_pages(journal, None)
+    yield
+    slow.given.set()
+    await until(lambda: journal.store_failed_since_ns is None)
+    await plant.stored()
+
+
+async def test_what_is_claimed_while_a_full_disk_finds_room_is_refused(world: World) -> None:
+    async with running(world) as plant:
+        async with coming_back(plant):
+            for n in range(10, 13):
+                plant.said(n)
+        for n in range(13, 20):
+            await plant.second(n)
+        assert await plant.missing(T0, world.clock.now_ns) == []
+        gaps = await plant.journal.gaps("plc1", T0 + NS_PER_S, world.clock.now_ns)
+        assert [gap.cause for gap in gaps] == [Cause.STORE]
+        assert gaps[0].to_ns == T0 + 14 * NS_PER_S, "it is over with the next good scan"
+
+
+async def test_a_scan_from_before_the_store_was_back_begins_no_stream(world: World) -> None:
+    async with running(world) as plant:
+        async with coming_back(plant):
+            pass
+        back_ns = world.clock.now_ns
+        plant.said(10, age_ns=NS_PER_S + 1)  # it was received a moment before the store was back
+        await plant.stored()
+        for n in range(11, 15):
+            await plant.second(n)
+        gaps = await plant.journal.gaps("plc1", T0 + NS_PER_S, world.clock.now_ns)
+        assert [(gap.cause, gap.to_ns) for gap in gaps] == [(Cause.STORE, back_ns + 2 * NS_PER_S)]
+        row = await plant.journal.at_or_before(STILL, world.clock.now_ns)
+        assert row is not None
+        assert row.received_ns == gaps[0].to_ns, "the stream states every point where it begins"

@@ -190,9 +190,10 @@ async def test_after_a_split_the_winners_branch_holds_on_both_nodes(
             assert {r.who for _, r in await journal.revisions()} == {"test", "a", "b"}
             assert journal.rulings == (Ruled(low, high, AT[10], AT[20], False),)
             assert values(await all_rows(journal, "plc2/count")) == [5]
-            level = values(await all_rows(journal, "plc1/level"))
-            assert len(level) == 31
-            assert level[-1] == 21.0
+            level = await all_rows(journal, "plc1/level")
+            assert [row.value for row in level if row.time_ns == AT[12]] == [12.0, 112.0, 12.0]
+            assert len(level) == 41, "every observation, and the winner's after each of the loser's"
+            assert level[-1].value == 21.0
             assert await journal.gaps("plc1", T0, AT[20]) == []
 
 
@@ -207,7 +208,7 @@ async def test_discard_withdraws_coverage_and_view_of_the_loser_not_its_records(
 ) -> None:
     async with a.journal(reigns=True) as one, b.journal() as other:
         low, high = await split(a, b, one, other)
-        a.clock.now_ns = b.clock.now_ns = AT[30]
+        a.clock.now_ns = b.clock.now_ns = AT[22]
         await one.append(ruling(high, low, "discard"))
         await one.rest()
         await pull(one, other)
@@ -249,12 +250,13 @@ async def test_what_only_the_loser_has_is_a_gap_when_it_is_discarded(a: Side, b:
         assert await one.gaps("plc1", T0, AT[20]) == [
             Gap("plc1", "normal", AT[10], AT[20], Cause.OTHER_MASTER)
         ]
-        assert values(await all_rows(one, "plc1/level")) == [1.0]
+        rows = await all_rows(one, "plc1/level")
+        assert [(row.time_ns, row.value) for row in rows] == [(T0, 1.0), (AT[10], None)]
         newest = await one.last_values(["plc1/level"])
         assert newest["plc1/level"].value == 1.0
     async with a.journal() as one:
         assert len(one.rulings) == 1
-        assert values(await all_rows(one, "plc1/level")) == [1.0]
+        assert await all_rows(one, "plc1/level") == rows
 
 
 async def test_a_standby_that_could_store_nothing_for_a_while_declares_no_loss(b: Side) -> None:

@@ -351,10 +351,19 @@ def test_the_ends_are_found_by_asking(
     assert 0 <= newest - learned["landmark"] < 100
 
 
-def test_a_log_without_any_record_is_empty() -> None:
+def test_a_log_without_any_record_that_can_be_found_is_not_judged() -> None:
     device = Finder().build(1, 0)
     wanted = LogWanted("recorder1", NOW_NS - SECOND, NOW_NS)
-    assert [why for *_, why in lacking(read_log(cet(), device, wanted))] == [EMPTY]
+    with pytest.raises(LogUnavailable, match="no record was found"):
+        read_log(cet(), device, wanted)
+
+
+def test_a_log_that_was_cleared_and_counts_on_is_found_again() -> None:
+    device = Finder().build(5000, 5020)
+    fact = {"meaning": [], "depth_records": None, "landmark": 4990}
+    wanted = LogWanted("recorder1", device.time_of(5000), device.time_of(5021))
+    pages = read_log(cet(), device, wanted, fact)
+    assert sum(page.records for page in pages) == 21
 
 
 def test_a_log_that_goes_on_and_forgets_while_it_is_read() -> None:

@@ -9,6 +9,8 @@ from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.client.ua_session import UaSession
 
+from drivers.opcua import session_history
+from drivers.opcua.log import ops
 from drivers.opcua.session import Session
 from drivers.opcua.values import Builtin
 
@@ -44,3 +46,23 @@ def test_our_numbers_of_built_in_types_are_those_of_the_library() -> None:
     assert {b.value: b.name for b in Builtin} == {
         kind.value: kind.name.upper() for kind in ua.VariantType
     }
+
+
+def test_our_status_codes_of_history_are_those_of_the_library() -> None:
+    codes = {name.upper(): code for name, code in vars(ua.StatusCodes).items() if name[0] != "_"}
+    ours = {name: code for name, code in vars(ops).items() if name.startswith("BAD_")}
+    assert len(ours) == 8
+    for name, code in ours.items():
+        assert codes[name.replace("_", "")] == code, name
+    too_much = (
+        "ENCODINGLIMITSEXCEEDED",
+        "TOOMANYOPERATIONS",
+        "REQUESTTOOLARGE",
+        "RESPONSETOOLARGE",
+    )
+    assert {codes[f"BAD{name}"] for name in too_much} | {ops.BAD_TIMEOUT} == ops.TOO_MUCH
+
+
+def test_an_unspecified_time_is_zero_on_the_wire() -> None:
+    assert ua.datetime_to_win_epoch(ua.get_win_epoch()) == 0
+    assert ua.get_win_epoch() == session_history._UNSPECIFIED

@@ -88,8 +88,25 @@ def test_what_the_log_lacks_is_lost_with_its_reasons() -> None:
     found = fill(target({"fast": [(2 * S, 9 * S)]}), LogPage(0, 9 * S, lacking=lacking), 99)
     kinds = [(f.kind, f.from_ns, f.to_ns, f.why) for f in found.bodies if isinstance(f, Fill)]
     assert kinds == [
+        ("lost", 2 * S, 3 * S, "overwritten"),
+        ("lost", 3 * S, 4 * S, "cleared"),
         ("filled", 4 * S, 9 * S, ""),
-        ("lost", 2 * S, 4 * S, "overwritten; cleared"),
+    ]
+
+
+def test_a_log_may_lack_some_points_where_it_holds_others() -> None:
+    both = LogSpec("h", "opcua_history", ("flow", "text"))
+    wanted = Target(PLC1, 7, both, frozenset({"flow", "text"}), {"slow": [(0, 9 * S)]})
+    page = LogPage(0, 9 * S, lacking=(Lacking(0, 3 * S, "no value", ("text",)),))
+    kinds = [
+        (f.kind, f.from_ns, f.to_ns, f.points)
+        for f in fill(wanted, page, 99).bodies
+        if isinstance(f, Fill)
+    ]
+    assert kinds == [
+        ("filled", 0, 3 * S, ("flow",)),
+        ("lost", 0, 3 * S, ("text",)),
+        ("filled", 3 * S, 9 * S, ("flow", "text")),
     ]
 
 

@@ -148,7 +148,7 @@ class Pager:
         self._before = OVERWRITTEN
         self._last_ns: int | None = None
         self._raw_ns: int | None = None
-        self._emitted_ns: int | None = None
+        self._crowd: tuple[int, int] | None = None
         self._next: int | None = None
         self._doubt_ns = 0
         self._steps: tuple[Step, ...] = ()
@@ -227,7 +227,7 @@ class Pager:
 
     def _add(self, held: _Held) -> None:
         if held.time_ns < self.from_ns:
-            if held.time_ns != self._emitted_ns:
+            if self._crowd != (held.time_ns, self.from_ns):
                 self._last_ns, self._why = held.time_ns, ""
                 return
             # The page before was full of this very time.
@@ -267,7 +267,7 @@ class Pager:
         ]
         self._lacks = [
             Lacking(max(a - by_ns, self.from_ns), b - by_ns, why)
-            for a, b, why in self._lacks
+            for a, b, why, _ in self._lacks
             if b - by_ns > self.from_ns
         ]
         if self._last_ns is not None:
@@ -291,8 +291,11 @@ class Pager:
                 count -= 1
             if count == 0:
                 # More records of one time than a page holds: the rest is a nanosecond later.
-                count, self._emitted_ns = self._page_records, through_ns
+                count = self._page_records
+                goes_on = self._crowd is not None and self._crowd[1] == through_ns == self.from_ns
+                crowd_ns = self._crowd[0] if self._crowd is not None and goes_on else through_ns
                 through_ns += 1
+                self._crowd = crowd_ns, through_ns
                 self._held[count:] = [
                     each._replace(time_ns=max(each.time_ns, through_ns))
                     for each in self._held[count:]

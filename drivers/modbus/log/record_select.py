@@ -23,7 +23,7 @@ from profiles.windback import RecordSelect
 
 SELECT_TRIES: Final = 3
 PROBES_MAX: Final = 2_000
-"""Selections spent on finding any record at all; then the device is taken to have none."""
+"""Selections spent on finding any record at all, upwards from where one was and from the first."""
 DEPTH_GUESS: Final = 256
 """Records that a log is taken to hold at least, where nobody tells: the step of the search."""
 
@@ -135,15 +135,11 @@ class _Log:
     # -------------------------------------------------------------------------- found out by asking
 
     def _search(self) -> Asking[tuple[int, int]]:
-        """The oldest and the newest record; (1, 0) when there is none."""
+        """The oldest and the newest record. Raises LogUnavailable when none is found."""
         if self._seen is not None and (yield from self._is_there(self._seen[1])):
-            known, low = self._seen[1], self._seen[0]
+            low, known = self._seen
         else:
-            found = yield from self._any()
-            if found is None:
-                self._seen = None
-                return 1, 0
-            known, low = found, 1
+            known, low = (yield from self._any()), 1
         newest = yield from self._edge(known, up=True)
         if not (yield from self._is_there(low)):
             # What is older than what was there before can't come back.
@@ -151,24 +147,34 @@ class _Log:
         self._seen = (low, newest)
         return low, newest
 
-    def _any(self) -> Asking[int | None]:
+    def _any(self) -> Asking[int]:
         """The number of any record that is there: what was there before, what is selected, or any.
 
-        A step is what the log holds, so that one of them must be met.
+        From what is likely it goes up, first twice as far each time (a log that was cleared), then
+        by what the log holds (one that wasn't read for long); last from the first number on.
         """
         hint = self._job.wanted.next_record
         likely: list[int] = [] if hint is None else [hint - 1]
-        likely.append(int(self._job.fact.get("landmark", 0)))
+        likely += [int(self._job.fact.get("landmark", 0)), self._seen[1] if self._seen else 0]
         present = yield from get(self._start)
         likely.append(present if isinstance(present, int) else 0)
         log = self._job.log
         depth = (log.depth_records if log is not None else None) or self._section.depth_records
         step: int = depth or DEPTH_GUESS
+        base = max(likely)
+        nearby = [base + 2**n for n in range(step.bit_length())]
+        above = range(base + step, base + PROBES_MAX * step, step)
+        below = range(1, min(base, PROBES_MAX * step), step)
         guess: int
-        for guess in [*likely, *range(1, PROBES_MAX * step, step)]:
+        # A log that was just cleared may have its next record only when the others were tried.
+        for guess in [*likely, *nearby, *above, *below, *nearby]:
             if guess > 0 and (yield from self._is_there(guess)):
                 return guess
-        return None
+        raise LogUnavailable(
+            f"no record was found by asking for {step} and its multiples from {base} on",
+            _SOON_NS * 12,
+            "It may be empty; else say how many it holds: `depth_records:`",
+        )
 
     def _edge(self, known: int, *, up: bool, end: int = 0) -> Asking[int]:
         """The last record that is there, going up or down from one that is; `end` is not."""

@@ -43,6 +43,7 @@ async function main() {
     });
     faulty.setValueFromSource({ dataType: DataType.Double, value: 0 },
         StatusCodes.BadSensorFailure);
+    for (const node of [flow, count]) space.installHistoricalDataNode(node, { maxOnlineValues: 500 });
     let number = 0;
     setInterval(() => {
         number += 1;

@@ -174,7 +174,10 @@ async def running_node(
         await process.start()
         await process.hear("text", 30, "is Main")
         yield Node(folder, f"opc.tcp://127.0.0.1:{opcua_port}", process, control)
-        assert process.running, process.last_words()
+        assert process.running, "the node ended by itself"
+    except BaseException as error:  # a time-out of pytest, too: whatever it was, the node saw it
+        error.add_note(f"The node's last words:\n{process.last_words()}")
+        raise
     finally:
         await control.close()
         status = await process.stop()
@@ -195,6 +198,6 @@ async def opcua_tasks(tmp_path: Path, tasks: Sequence[dict[str, Any]]) -> list[d
     file.write_text(json.dumps(tasks))
     command = script("opcua_client.js", file, pki(tmp_path))
     async with Spawned("client", command, tmp_path) as client:
-        said = await client.hear("found", 30)
+        said = await client.hear("found")
     found: list[dict[str, Any]] = said["found"]
     return found

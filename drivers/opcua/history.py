@@ -1,0 +1,243 @@
+"""The log of an OPC UA device: what it keeps, and its pages, read on the session of the line.
+
+The decisions are in `drivers.opcua.log`; here they are carried out: each request waits for its
+turn, and whatever continuation point is open when a read ends, in whichever way, is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from drivers.opcua import session_history as service
+from drivers.opcua.log.discovery import (
+    KEPT,
+    POINTS_FACT,
+    STARTS_FACT,
+    known_points,
+    known_starts,
+    verdict,
+    with_start,
+)
+from drivers.opcua.log.method import Wanted, read_history
+from drivers.opcua.log.ops import BAD_TIMEOUT, Answer, Ask, Free, Hands, Op, Refusal, Reply, Times
+from drivers.opcua.log.slices import RETRY_LATE_NS, Pace
+from drivers.opcua.observe import Decoder
+from drivers.opcua.session import FAREWELL_S, Session
+from gateway.driver import DriverContext, LogPage, LogSpec, LogWanted, Turn
+from gateway.errors import DeviceError, LinkError, LogUnavailable, Refused, ReplyTimeout
+from gateway.model import NS_PER_MS, NS_PER_S, Status
+from profiles.windback import OpcUaHistory, effective
+
+if TYPE_CHECKING:
+    from drivers.opcua.line import OpcUaLine
+
+log = logging.getLogger(__name__)
+LOG_NAME: Final = "history"
+FIRST_GUESS_NS: Final = 20 * NS_PER_MS
+ODD_SEVERITY: Final = 300
+
+
+class History:
+    """The history that the server of one line keeps; nothing where its site asks for none."""
+
+    def __init__(self, line: OpcUaLine, context: DriverContext) -> None:
+        self._line = line
+        self._context = context
+        self._device = line.spec.devices[0]
+        method = effective(None, self._device.settings.windback)
+        self._method = method if isinstance(method, OpcUaHistory) else None
+        facts = context.facts
+        self._verdicts = known_points(facts.get((self._device.name, POINTS_FACT)))
+        self._starts = known_starts(facts.get((self._device.name, STARTS_FACT)))
+        self._looked: Session | None = None
+        self._asked: Session | None = None
+        self._nodes_max = service.NODES_MAX
+        self._took_ns = FIRST_GUESS_NS
+
+    def specs(self) -> Sequence[LogSpec]:
+        """The one log, with the points of which history is known to be kept."""
+        method = self._method
+        points = tuple(p.name for p in self._device.points if self._verdicts.get(p.name) == KEPT)
+        if method is None or not points:
+            return ()
+        return (
+            LogSpec(
+                LOG_NAME,
+                method.method,
+                points,
+                method.resolution_ns,
+                method.depth_records,
+                method.depth_ns,
+                ack="never",
+                share=method.budget_percent / 100,
+                order=method.order,
+            ),
+        )
+
+    # ------------------------------------------------------------------------- discovery
+
+    async def discover(self, session: Session) -> None:
+        """Learn, once a session, what the server keeps. Raises DeviceError."""
+        if self._method is None or self._asked is session:
+            return
+        places = [where for where, node in enumerate(self._line.nodes) if node is not None]
+        found = await service.attributes(session, [self._line.nodes[where] for where in places])
+        self._nodes_max = await service.nodes_at_once(session)
+        _, start_ns = await service.times(session)
+        self._asked = session
+        by_place = dict(zip(places, found, strict=True))
+        verdicts = {
+            member.name: verdict(by_place.get(where))
+            for where, decoder in enumerate(self._line.points.decoders)
+            for member in decoder.item.members
+        }
+        self._learn(verdicts, with_start(self._starts, start_ns))
+
+    def _learn(self, verdicts: dict[str, str], starts: list[int]) -> None:
+        learned = self._context.learned
+        if verdicts != self._verdicts:
+            self._verdicts = verdicts
+            learned(self._device.name, POINTS_FACT, dict(verdicts))
+        if starts != self._starts:
+            self._starts = starts
+            learned(self._device.name, STARTS_FACT, list(starts))
+        without = {name: why for name, why in verdicts.items() if why != KEPT}
+        text = f"of {len(verdicts) - len(without)} of {len(verdicts)} points"
+        if without:
+            name, why = next(iter(without.items()))
+            text += f"; {name}: {why}"
+        self._line.wire.diagnostics.notes["history"] = text
+
+    async def look(self, session: Session) -> None:
+        """Discover, once a session, where that must not disturb: a failure is only noted."""
+        if self._looked is session:
+            return
+        self._looked = session
+        try:
+            await self.discover(session)
+        except DeviceError as error:
+            self._line.wire.diagnostics.notes["history"] = str(error)
+
+    # --------------------------------------------------------------------------- reading
+
+    async def read(self, wanted: LogWanted, turn: Turn) -> AsyncGenerator[LogPage, None]:
+        """The pages of [from, to). Raises DeviceError."""
+        method = self._method
+        if method is None or wanted.log != LOG_NAME:
+            text = f"{self._device.name} has no log named {wanted.log}"
+            raise DeviceError(text, "", Status.BAD_NOT_SUPPORTED)
+        session = await self._line.acquire()
+        await turn(self._took_ns)
+        await self.discover(session)
+        decoders = {
+            where: Decoder(decoder.item)
+            for where, decoder in enumerate(self._line.points.decoders)
+            if self._verdicts.get(decoder.item.members[0].name) == KEPT
+        }
+        if not decoders:
+            text = "the server keeps history of none of the points"
+            raise LogUnavailable(text, RETRY_LATE_NS, "Switch it on there, or remove `windback:`")
+        pace = Pace.begin(method.page, method.slice_ns, self._nodes_max)
+        span = (wanted.from_ns, wanted.to_ns, method.overlap_ns, method.return_bounds)
+        reading = read_history(decoders, Wanted(*span, self._starts), pace)
+        carrying = _Carrying(self, session, self._line.nodes, turn)
+        try:
+            reply: Reply = None
+            while True:
+                op = reading.send(reply)
+                reply = None
+                if isinstance(op, LogPage):
+                    yield op
+                else:
+                    reply = await carrying.out(op)
+        except StopIteration:
+            return
+        finally:
+            await carrying.release()
+            if pace.odd:
+                text = f"history: {'; '.join(sorted(pace.odd))}"
+                self._line.points.tell("!history", ODD_SEVERITY, text)
+
+    def expected_ns(self) -> int:
+        """How long a request is expected to take."""
+        return self._took_ns
+
+    def took(self, ns: int) -> None:
+        """Remember how long a request took, the last ones counting most."""
+        self._took_ns = (3 * self._took_ns + ns) // 4
+
+
+class _Carrying:
+    """Carries out operations on one session, and keeps account of open continuation points."""
+
+    def __init__(
+        self, history: History, session: Session, nodes: Sequence[Any], turn: Turn
+    ) -> None:
+        self._history = history
+        self._session = session
+        self._nodes = list(nodes)
+        self._turn = turn
+        self._clock = history._context.clock
+        self._open: dict[int, bytes] = {}
+
+    async def out(self, op: Op) -> Reply:
+        """What came of an operation. Raises DeviceError."""
+        if isinstance(op, Ask | Times | Free):
+            await self._turn(self._history.expected_ns())
+        if isinstance(op, Ask):
+            return await self._ask(op)
+        if isinstance(op, Times):
+            return await self._times()
+        if isinstance(op, Free):
+            await self._free(dict(zip(op.places, op.points, strict=True)))
+        else:
+            await asyncio.sleep(op.ns / NS_PER_S)
+        return None
+
+    async def _ask(self, ask: Ask) -> Answer | Refusal:
+        began_ns = self._clock.monotonic_ns()
+        nodes = [self._nodes[where] for where in ask.places]
+        try:
+            told = await service.history_read(self._session, nodes, ask)
+        except Refused as error:
+            return Refusal(error.code, str(error))
+        except ReplyTimeout as error:
+            if not self._session.alive:
+                raise
+            return Refusal(BAD_TIMEOUT, str(error))
+        for where, said in zip(ask.places, told, strict=True):
+            self._open.pop(where, None)
+            if said.point is not None:
+                self._open[where] = said.point
+        self._history.took(self._clock.monotonic_ns() - began_ns)
+        return Answer(tuple(told))
+
+    async def _times(self) -> Hands:
+        clock = self._clock
+        sent_ns = clock.utc_ns()
+        now_ns, start_ns = await service.times(self._session)
+        return Hands(now_ns, start_ns, sent_ns, clock.utc_ns())
+
+    async def _free(self, points: dict[int, bytes]) -> None:
+        for where in points:
+            self._open.pop(where, None)
+        try:
+            nodes = [self._nodes[where] for where in points]
+            await service.release(self._session, nodes, list(points.values()))
+        except LinkError:
+            raise
+        except DeviceError as error:  # the server forgets them with the session
+            log.debug("%s: continuation points stay: %s", self._session.wire.device, error)
+
+    async def release(self) -> None:
+        """Give back what is open, if that is quick: a server has few, a session may last days."""
+        if not self._open or not self._session.alive:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._free(dict(self._open))
+        except (TimeoutError, DeviceError) as error:
+            log.debug("%s: continuation points stay: %s", self._session.wire.device, error)

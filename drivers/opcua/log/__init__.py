@@ -1,0 +1,1 @@
+"""HistoryRead raw of a server's own history: pure, told by `drivers.opcua.history` what came."""

@@ -1,0 +1,264 @@
+"""The driver's methods against the emulated logs, both from the same profiles: judged by the truth.
+
+What is judged is when each record was really made, which the emulator knows and the driver must
+find out from stamps of a clock that may be off.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from log_device import Device, a_device, joined, lacking, read_log
+from log_world import T0, Logged, S
+
+from drivers.modbus import frames
+from drivers.modbus.log.ops import Call, Op, Read, Write
+from drivers.modbus.log.paging import CLEARED, NOT_RECORDED, OVERWRITTEN, RECONFIGURED
+from gateway.driver import DeviceSpec, LogPage, LogWanted
+from gateway.errors import LogUnavailable
+from hil.outstation.devicelog import DeviceLog
+from hil.settings import LogSettings
+from profiles.load import load
+
+LEVEL = {"level": {"address": 5, "type": "float32"}}
+FILE = {
+    "method": "file_record",
+    "file": 3,
+    "first_record": 2,
+    "records": 400,
+    "record": {
+        "words": 6,
+        "time": {"at": 0, "format": "packed_ymdhms_ms"},
+        "columns_at": 4,
+        "column_type": "float32",
+    },
+}
+LOG = {"id": "log", "columns": ["level"]}
+KINDS: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "ring": ("generic/plc-ring", {"address": 1000, "columns": ["level"]}),
+    "ion": (
+        "schneider/ion-recorder",
+        {"logs": [{"id": "log", "select": 1, "columns": ["level"]}]},
+    ),
+    "cet": (
+        "cet/pmc-53a",
+        {"zone": "utc", "logs": [{"id": "recorder2", "columns": ["level"]}]},
+    ),
+    "words": (None, {**FILE, "logs": [LOG]}),
+    "records": (None, {**FILE, "unit_is_record": True, "logs": [LOG]}),
+}
+CAPACITY = 400
+
+
+class Emulated(Device):
+    """An emulated unit; each request takes its round trip of the emulator's time."""
+
+    def of(self, logged: Logged, now_ns: int) -> Emulated:
+        self.logged, self.now_ns = logged, now_ns
+        return self
+
+    @property
+    def log(self) -> DeviceLog:
+        return self.logged.logs.books[0].log
+
+    def _answer(self, op: Read | Write | Call) -> int | tuple[tuple[int, ...], bytes]:
+        if isinstance(op, Call):
+            pdu = bytes([op.function]) + op.payload
+        elif isinstance(op, Write):
+            pdu = b"\x10" + frames.registers_payload(op.address, op.words)
+        else:
+            pdu = b"\x03" + frames.read_payload(op.address, op.size)
+        reply = self.logged.unit.answer(pdu, self.now_ns)
+        if reply[0] & 0x80:
+            return reply[1]
+        if isinstance(op, Read):
+            return struct.unpack(f">{op.size}H", reply[2:]), b""
+        return (), reply[1:]
+
+
+def made(kind: str, **rig: Any) -> tuple[Emulated, DeviceSpec]:
+    """A device that has recorded for 500 s, 400 records of which it holds."""
+    profile, said = KINDS[kind]
+    windback = {**said, "resolution": "1s"}
+    settings = LogSettings(**{"start": 1, "capacity": CAPACITY, **rig})
+    logged = Logged(windback, LEVEL, {"level": 1.5}, profile, settings)
+    spec = a_device(windback, LEVEL, load(profile) if profile else None)
+    return Emulated().of(logged, T0 + 500 * S), spec
+
+
+def wanted_of(spec: DeviceSpec, begin: int, end: int) -> LogWanted:
+    logs = (spec.settings.windback or {}).get("logs")
+    name = logs[0]["id"] if logs else "ring"
+    return LogWanted(name, T0 + begin * S, T0 + end * S)
+
+
+def judge(
+    device: Emulated, pages: list[LogPage], wanted: LogWanted, within_ns: int = S // 50
+) -> list[int]:
+    """Every record of the stretch is there, at its true time, or its time is called lacking."""
+    assert joined(pages, wanted)
+    observations = [o for page in pages for o in page.observations]
+    assert {o.value for o in observations} <= {1.5}
+    through_ns = max((page.through_ns for page in pages), default=wanted.from_ns)
+    holes = lacking(pages)
+    span = device.log.span(device.now_ns)
+    true = [device.log.moment(index).true_ns for index in range(*span)]
+    for observation in observations:
+        assert any(abs(observation.time_ns - each) <= within_ns for each in true) or (
+            observation.time_ns < true[0]
+        )
+    got = [observation.time_ns for observation in observations]
+    assert got == sorted(set(got))
+    for each in true:
+        if wanted.from_ns + within_ns <= each < through_ns - within_ns:
+            there = any(abs(time_ns - each) <= within_ns for time_ns in got)
+            assert there or any(a <= each + within_ns and each < b for a, b, _ in holes)
+    return got
+
+
+def on_request(number: int, act: Callable[[Emulated], Any]) -> Callable[[Device, Op], None]:
+    def rule(device: Device, op: Op) -> None:
+        if len(device.seen) == number:
+            assert isinstance(device, Emulated)
+            act(device)
+
+    return rule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("begin", "end"), [(200, 300), (50, 150), (450, 600), (120, 121)])
+def test_a_stretch_is_read_as_it_was(kind: str, begin: int, end: int) -> None:
+    device, spec = made(kind)
+    wanted = wanted_of(spec, begin, end)
+    pages = read_log(spec, device, wanted)
+    got = judge(device, pages, wanted)
+    assert len(got) >= min(end, 500) - max(begin, 102)
+    assert {why for *_, why in lacking(pages)} == ({OVERWRITTEN} if begin < 100 else set())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clock_that_is_ninety_seconds_off(kind: str) -> None:
+    device, spec = made(kind, clock_offset_ns=-90 * S)
+    wanted = wanted_of(spec, 200, 300)
+    pages = read_log(spec, device, wanted)
+    if kind in ("words", "records"):
+        assert pages[0].clock is None  # the file alone tells no clock
+        return
+    clock = pages[0].clock
+    assert clock is not None
+    assert abs(clock.offset_ns + 90 * S) <= clock.uncertainty_ns
+    assert len(judge(device, pages, wanted, clock.uncertainty_ns)) in (99, 100, 101)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clock_that_was_set_back_inside_the_log(kind: str) -> None:
+    device, spec = made(kind, clock_offset_ns=90 * S)
+    device.logged.logs.set_clock({"offset": 0}, T0 + 350 * S)
+    for begin, end in ((200, 300), (340, 360), (300, 500)):
+        wanted = wanted_of(spec, begin, end)
+        pages = read_log(spec, device, wanted)
+        assert len(judge(device, pages, wanted, S)) in range(end - begin - 2, end - begin + 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_without_power_recorded_nothing(kind: str) -> None:
+    device, spec = made(kind)
+    device.logged.logs.power(False, T0 + 250 * S)
+    device.logged.logs.power(True, T0 + 280 * S)
+    wanted = wanted_of(spec, 200, 300)
+    pages = read_log(spec, device, wanted)
+    judge(device, pages, wanted)
+    ((begin, end, why),) = lacking(pages)
+    assert (why, abs(end - begin - 30 * S) <= S) == (NOT_RECORDED, True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_that_overruns_its_reader(kind: str) -> None:
+    device, spec = made(kind)
+
+    def later(each: Emulated) -> None:
+        each.now_ns += 100 * S
+
+    device.rules.append(on_request(22, later))
+    wanted = wanted_of(spec, 110, 300)
+    pages = read_log(spec, device, wanted)
+    judge(device, pages, wanted)
+    assert {why for *_, why in lacking(pages)} <= {OVERWRITTEN}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["clear", "reconfigure"])
+def test_a_log_that_is_cleared_or_set_up_anew_while_it_is_read(kind: str, what: str) -> None:
+    device, spec = made(kind)
+    device.rules.append(on_request(22, lambda d: d.logged.logs.disturb(what, {}, d.now_ns)))
+    wanted = wanted_of(spec, 110, 490)
+    pages = read_log(spec, device, wanted)
+    assert joined(pages, wanted)
+    assert {why for *_, why in lacking(pages)} <= {
+        OVERWRITTEN,
+        CLEARED,
+        RECONFIGURED,
+        "the log is empty",
+    }
+    assert lacking(pages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", [2**32 - 400, 2**16 - 400])
+def test_numbers_that_grow_large_or_start_again(kind: str, start: int) -> None:
+    if kind == "ion":
+        start = min(start, 2**31)
+    if kind == "cet":
+        # It is found by asking, from where another read has been.
+        start = min(start, 100_000)
+    # Where a ring's capacity doesn't divide the range of numbers, slots are used before their turn.
+    device, spec = made(kind, start=start, capacity=256)
+    wanted = wanted_of(spec, 260, 490)
+    pages = read_log(spec, device, wanted)
+    assert len(judge(device, pages, wanted)) in (229, 230)
+    assert not lacking(pages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_newest_record_that_is_half_written(kind: str) -> None:
+    device, spec = made(kind)
+    device.logged.logs.disturb("torn", {}, T0)
+    wanted = wanted_of(spec, 480, 600)
+    pages = read_log(spec, device, wanted)
+    assert len(judge(device, pages, wanted)) >= 19
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_that_refuses_is_left_alone_and_one_that_is_busy_is_waited_for(kind: str) -> None:
+    device, spec = made(kind)
+    wanted = wanted_of(spec, 200, 300)
+    device.logged.logs.disturb("refuse", {"code": 6}, T0)
+    with pytest.raises(LogUnavailable):
+        read_log(spec, device, wanted)
+    device.logged.logs.disturb("answer", {}, T0)
+    device.rules.append(on_request(9, lambda d: d.logged.logs.disturb("wrong_index", {}, 0)))
+    judge(device, read_log(spec, device, wanted), wanted)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Prague"])
+@pytest.mark.parametrize("begin", [0, 1800, 3600, 5400])
+def test_summer_time_ends_in_a_meter_on_local_time(zone: str, begin: int) -> None:
+    change = 1_792_890_000 * S
+    windback = {"zone": zone, "logs": [{"id": "log", "columns": ["level"]}], "resolution": "1m"}
+    logged = Logged(
+        {**FILE, **windback},
+        LEVEL,
+        {"level": 1.5},
+        None,
+        LogSettings(capacity=CAPACITY),
+        change - 10_000 * S,
+    )
+    spec = a_device({**FILE, **windback}, LEVEL)
+    device = Emulated().of(logged, change + 7200 * S)
+    wanted = LogWanted("log", change + (begin - 3600) * S, change + (begin - 1800) * S)
+    pages = read_log(spec, device, wanted)
+    assert len(judge(device, pages, wanted)) == 30
+    assert not lacking(pages)
