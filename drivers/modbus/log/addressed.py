@@ -276,3 +276,24 @@ def newest_place(
         else:
             high = middle
     return low
+
+
+def oldest_place(
+    first: int, places: int, newest: int, time_of: Callable[[int], Asking[int | None]]
+) -> Asking[int]:
+    """The next place after the newest that has a record; the first one where none of them has."""
+    after, last = newest + 1, first + places - 1
+    if after > last:
+        return first
+    if (yield from time_of(after)) is not None:
+        return after
+    if (yield from time_of(last)) is None:
+        return first
+    absent, there = after, last
+    while there - absent > 1:
+        middle = (absent + there) // 2
+        if (yield from time_of(middle)) is None:
+            absent = middle
+        else:
+            there = middle
+    return there

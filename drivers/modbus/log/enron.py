@@ -14,7 +14,7 @@ from typing import Final
 
 from drivers.modbus.frames import READ_HOLDING
 from drivers.modbus.log import addressed, enron_events
-from drivers.modbus.log.addressed import Survey, newest_place
+from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
 from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
@@ -82,7 +82,8 @@ class _Log:
             if newest is None:
                 return None, 1
             newest_ns = yield from self._time(newest)
-            oldest, oldest_ns = yield from self._after(newest)
+            oldest = yield from oldest_place(1, self._places, newest, self._time)
+            oldest_ns = yield from self._time(oldest)
             if newest_ns is None and oldest_ns is None:
                 return None, 1
             if oldest_ns is None or (newest_ns is not None and newest_ns >= oldest_ns):
@@ -94,17 +95,6 @@ class _Log:
             MISFIT_NS,
             f"If it stays so, write `pointer_is: {other}`",
         )
-
-    def _after(self, newest: int) -> Asking[tuple[int, int | None]]:
-        """The oldest place of a full archive and its time; 1 and None if it isn't full.
-
-        The place after the newest may just be written.
-        """
-        for ahead in (1, 2):
-            place = (newest + ahead - 1) % self._places + 1
-            if place != newest and (time_ns := (yield from self._time(place))) is not None:
-                return place, time_ns
-        return 1, None
 
     def _newest(self) -> Asking[int | None]:
         if self._section.pointer is None:

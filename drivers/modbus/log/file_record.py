@@ -12,7 +12,7 @@ from typing import Final
 
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
-from drivers.modbus.log.addressed import Survey, newest_place
+from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
 from drivers.modbus.log.job import MISFIT_NS, Job
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
@@ -66,7 +66,7 @@ class _Log:
         clock = yield from self._job.read_clock()
         if newest is None:
             return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
-        oldest = yield from self._oldest(newest)
+        oldest = yield from oldest_place(0, self._places, newest, self._time)
         return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
 
     def _newest(self) -> Asking[int | None]:
@@ -78,20 +78,6 @@ class _Log:
             there = 0 <= place < self._places and (yield from self._time(place)) is not None
             return place if there else None
         return (yield from newest_place(0, self._places, self._time))
-
-    def _oldest(self, newest: int) -> Asking[int]:
-        """The next place after the newest that has a record; the first where none of them has."""
-        after, last = newest + 1, self._places - 1
-        if after > last or (yield from self._time(last)) is None:
-            return 0
-        absent, there = newest, last
-        while there - absent > 1:
-            middle = (absent + there) // 2
-            if (yield from self._time(middle)) is None:
-                absent = middle
-            else:
-                there = middle
-        return there
 
     def _time(self, place: int) -> Asking[int | None]:
         """When the record in a place was made; None if there is none."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal, Write
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import Place, get, get_all, insist, put
@@ -172,7 +172,7 @@ class _Log:
                 return guess
         raise LogUnavailable(
             f"no record was found by asking for {step} and its multiples from {base} on",
-            _SOON_NS * 12,
+            SOON_NS * 12,
             "It may be empty; else say how many it holds: `depth_records:`",
         )
 
