@@ -51,10 +51,17 @@ KINDS: dict[str, tuple[str | None, dict[str, Any]]] = {
         "cameron/scanner-2000",
         {"zone": "utc", "logs": [{"id": "interval", "columns": ["level"]}]},
     ),
+    "satec": (
+        "satec/pm172",
+        {
+            "zone": "utc",
+            "logs": [{"id": "data1", "columns": [{"point": "level", "type": "float32"}]}],
+        },
+    ),
     "words": (None, {**FILE, "logs": [LOG]}),
     "records": (None, {**FILE, "unit_is_record": True, "logs": [LOG]}),
 }
-CLOCKLESS = {"words", "records", "enron"}
+CLOCKLESS = {"words", "records", "enron", "satec"}
 """Their times are as the device has them."""
 CAPACITY = 400
 

@@ -15,7 +15,7 @@ from gateway.driver import DeviceSpec, LogWanted
 from gateway.model import NS_PER_S
 from profiles.load import load, names
 from profiles.schema import Example, Profile
-from profiles.windback import Enron, RecordSelect, Windback, effective
+from profiles.windback import Enron, Pointer, RecordSelect, Windback, effective
 
 
 def dumb(section: Windback, example: Example) -> Device:
@@ -68,7 +68,19 @@ def archive(section: Windback, example: Example) -> Device:
     return device
 
 
-RIGS = {"ring": dumb, "record_select": recorder, "enron": archive}
+def pointed(section: Windback, example: Example) -> Device:
+    """A meter whose pointer takes only the number of the example's record."""
+    assert isinstance(section, Pointer)
+    device = dumb(section, example)
+    data = address_of(section.data.address)
+    for at in range(section.data_words):
+        device.words.setdefault(data + at, 0)
+    numbers = [(record.seq,) for record in example.records]
+    device.written = lambda write: None if write.words in numbers else 3
+    return device
+
+
+RIGS = {"ring": dumb, "record_select": recorder, "enron": archive, "pointer": pointed}
 EXAMPLES = [
     (name, at)
     for name in names()

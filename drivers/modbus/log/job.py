@@ -90,10 +90,10 @@ class Job:
         except ValueError as error:
             raise LogUnavailable(str(error), MISFIT_NS, "Correct `columns:`") from None
 
-    def pager(self, clock: ClockReading | None) -> Pager:
-        """Pages for what is wanted."""
+    def pager(self, clock: ClockReading | None, wanted: LogWanted | None = None) -> Pager:
+        """Pages for what is wanted, or for another stretch."""
         return Pager(
-            self.wanted,
+            wanted or self.wanted,
             self.zone,
             self.resolution_ns,
             clock,

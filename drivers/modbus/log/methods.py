@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from drivers.modbus.log import enron, enron_events, file_record, record_select, ring
+from drivers.modbus.log import enron, enron_events, file_record, pointer, record_select, ring
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -15,7 +15,7 @@ from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
 from profiles.records import Log
 from profiles.schema import PointMap, Profile, resolve
-from profiles.windback import Enron, NoLog, Windback
+from profiles.windback import Enron, NoLog, Pointer, Windback
 from profiles.windback import effective as section_of
 
 METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
@@ -23,6 +23,7 @@ METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "record_select": record_select.read,
     "enron": enron.read,
     "file_record": file_record.read,
+    "pointer": pointer.read,
 }
 """`method:` to what reads it."""
 ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {
@@ -135,12 +136,17 @@ class Logs:
             destructive=section.destructive != "no" and not isinstance(section, Enron),
             ack=section.ack,
             share=section.budget_percent / 100,
-            order=section.order,
+            # What reading moves past is gone: nothing older may be passed over.
+            order="oldest" if _consumes(section) else section.order,
         )
 
 
 def _has_events(section: Windback) -> bool:
     return isinstance(section, Enron) and section.event_register is not None
+
+
+def _consumes(section: Windback) -> bool:
+    return isinstance(section, Pointer) and not section.settable
 
 
 def points_of(device: DeviceSpec) -> Points:

@@ -181,6 +181,15 @@ class Pager:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
         self._before = why
 
+    def follows(self, time_ns: int) -> None:
+        """Say when the record before the next one was made, which an earlier read had."""
+        self._last_ns = time_ns
+
+    @property
+    def last_ns(self) -> int | None:
+        """When the last record was made that was taken; corrected."""
+        return self._last_ns
+
     def measured(self, clock: ClockReading | None) -> None:
         """Take another reading of the device's clock: one that disagrees makes the times doubtful.
 
@@ -301,6 +310,14 @@ class Pager:
                     for each in self._held[count:]
                 ]
             yield self._page(count, through_ns)
+
+    def flush(self) -> Iterator[LogPage]:
+        """What was taken so far, in pages that end right behind the last record."""
+        yield from self.pages()
+        if self._held:
+            last_ns = self._held[-1].time_ns
+            self._crowd = last_ns, last_ns + 1
+            yield self._page(len(self._held), last_ns + 1)
 
     def finish(self) -> Iterator[LogPage]:
         """The rest, once the newest record was taken or the wanted stretch is through."""
