@@ -149,7 +149,8 @@ class Journal(JournalReading):
         Commits of partitions are synchronous NORMAL: what they hold is in the WAL, which is brought
         to the disk here (SQLite, "Write-Ahead Logging", section 2.2).
         """
-        await asyncio.to_thread(sync_files, self._shelf.logs())
+        written = [p.path for p in self._shelf.partitions if p.database is not None]
+        await asyncio.to_thread(sync_files, [Path(f"{path}-wal") for path in written])
 
     def set_durable(self, on: bool) -> None:
         """While on, commits are on the disk before they are acknowledged (synchronous FULL)."""

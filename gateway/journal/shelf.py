@@ -226,10 +226,6 @@ class Shelf(Views):
         self._freeze(current)
         return True
 
-    def logs(self) -> list[Path]:
-        """The WAL files of the partitions that are written to."""
-        return [Path(f"{p.path}-wal") for p in self.partitions if p.database is not None]
-
     async def set_durable(self, on: bool) -> None:
         """From now on commits are FULL, or NORMAL again. Raises sqlite3.Error."""
         wanted = "FULL" if on else "NORMAL"

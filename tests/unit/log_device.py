@@ -184,7 +184,7 @@ def rows(pages: Sequence[LogPage]) -> list[tuple[int, int, Any]]:
 
 
 def lacking(pages: Sequence[LogPage]) -> list[tuple[int, int, str]]:
-    return [tuple(lack) for page in pages for lack in page.lacking]
+    return [(lack.from_ns, lack.to_ns, lack.why) for page in pages for lack in page.lacking]
 
 
 def joined(pages: Sequence[LogPage], wanted: LogWanted) -> bool:

@@ -172,7 +172,7 @@ def test_what_is_lost_ends_where_it_is_known() -> None:
     found.take([entry(5, 5)])
     (page,) = found.lost(NOW_NS + 20 * SECOND, CLEARED)
     assert (page.through_ns - NOW_NS, page.next_record) == (20 * SECOND, 6)
-    assert [lack[1:] for lack in page.lacking][-1] == (NOW_NS + 20 * SECOND, CLEARED)
+    assert [lack[1:3] for lack in page.lacking][-1] == (NOW_NS + 20 * SECOND, CLEARED)
     assert list(found.lost(NOW_NS + 20 * SECOND, CLEARED)) == []
     ahead = pager(wanted(0, 30))
     ahead.take([entry(25, 25)])
