@@ -32,11 +32,10 @@ class Held(NamedTuple):
     wound_back: bool
 
 
-class Shown(NamedTuple):
-    """A row of a raw read: as it was observed, or restated at the time that it has here."""
+class Restated(HistoryRow):
+    """A row of a raw read that repeats a sample at a later time; else as the sample is."""
 
-    row: HistoryRow
-    restated: bool
+    __slots__ = ()
 
 
 class Reconstruction:
@@ -93,7 +92,7 @@ class Reconstruction:
         beaten = {r.loser for r in ruled if r.winner in covering}
         return next((t for t in covering if t not in beaten), next(iter(covering), None))
 
-    def raw_view(self, from_ns: int, to_ns: int) -> list[Shown]:
+    def raw_view(self, from_ns: int, to_ns: int) -> list[HistoryRow]:
         """Every observation in [from, to), and what holds restated where they would hide it.
 
         Read as steps, the rows say what `at` says at every instant from its row's time on: behind
@@ -104,17 +103,17 @@ class Reconstruction:
         """
         low, high = (bisect_left(self._rows, t, key=time_of) for t in (from_ns, to_ns))
         edges = self._edges[bisect_left(self._edges, from_ns) : bisect_left(self._edges, to_ns)]
-        result: list[Shown] = []
+        result: list[HistoryRow] = []
         index = low
         for at_ns in sorted({*edges, *map(time_of, self._rows[low:high])}):
             last: HistoryRow | None = None
             while index < high and (row := self._rows[index]).time_ns == at_ns:
                 index += 1
                 if row.origin is not Origin.WINDBACK or self.speaker(at_ns) is None:
-                    result.append(Shown(row, False))
+                    result.append(row)
                     last = row
             if (held := self._hidden(at_ns, last)) is not None:
-                result.append(Shown(held._replace(time_ns=at_ns), True))
+                result.append(Restated(at_ns, *held[1:]))
         return result
 
     def _hidden(self, at_ns: int, last: HistoryRow | None) -> HistoryRow | None:
@@ -185,8 +184,8 @@ def reading_order(row: HistoryRow) -> Key:
     return row.time_ns, term.number, term.nonce, row.position.seq
 
 
-def shown_order(shown: Shown) -> Key:
+def shown_order(row: HistoryRow) -> Key:
     """The order of a raw read: what is restated comes last at its time."""
-    if shown.restated:
-        return shown.row.time_ns, _AFTER_ALL, 0, 0
-    return reading_order(shown.row)
+    if isinstance(row, Restated):
+        return row.time_ns, _AFTER_ALL, 0, 0
+    return reading_order(row)

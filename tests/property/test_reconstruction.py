@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.journal.coverage import Interval, Ruled, union
-from gateway.journal.reconstruct import Reconstruction, Shown, reading_order, shown_order
+from gateway.journal.reconstruct import Reconstruction, Restated, reading_order, shown_order
 from gateway.model import HistoryRow, Origin, Position, Status, Term
 
 END = 24
@@ -100,7 +100,7 @@ def test_the_raw_view_holds_every_observation_and_read_as_steps_says_what_held(
     reconstruction = Reconstruction(given_rows, by_term, ruled)
     view = reconstruction.raw_view(-1, END + 3)
     assert view == sorted(view, key=shown_order)
-    assert [shown.row for shown in view if not shown.restated] == [
+    assert [row for row in view if not isinstance(row, Restated)] == [
         r
         for r in given_rows
         if r.origin is not Origin.WINDBACK or reconstruction.speaker(r.time_ns) is None
@@ -108,20 +108,20 @@ def test_the_raw_view_holds_every_observation_and_read_as_steps_says_what_held(
     for t in range(-1, END + 3):
         held = reconstruction.at(t)
         if held is not None and held.row.time_ns <= t:
-            step = [shown.row for shown in view if shown.row.time_ns <= t][-1]
+            step = [row for row in view if row.time_ns <= t][-1]
             assert (step.value, step.status) == (held.row.value, held.row.status)
-    for shown in view:
-        if shown.restated:
-            held = reconstruction.at(shown.row.time_ns)
+    for row in view:
+        if isinstance(row, Restated):
+            held = reconstruction.at(row.time_ns)
             assert held is not None
-            assert shown.row == held.row._replace(time_ns=shown.row.time_ns)
+            assert row == held.row._replace(time_ns=row.time_ns)
     low, high = sorted((start, cut))
     parts = [(-1, low), (low, high), (high, END + 3)]
-    assert [s for part in parts for s in reconstruction.raw_view(*part)] == view
+    assert [row for part in parts for row in reconstruction.raw_view(*part)] == view
 
 
 def shown_values(reconstruction: Reconstruction, from_ns: int, to_ns: int) -> list[tuple[int, Any]]:
-    return [(s.row.time_ns, s.row.value) for s in reconstruction.raw_view(from_ns, to_ns)]
+    return [(row.time_ns, row.value) for row in reconstruction.raw_view(from_ns, to_ns)]
 
 
 @given(rows, st.lists(st.tuples(instants, instants), max_size=4).map(union))
@@ -140,7 +140,8 @@ def test_one_stream_alone_is_shown_as_it_is(
     ]
     whole = sorted([*alone, *begun], key=reading_order)
     view = Reconstruction(whole, {term: covered}).raw_view(-1, END + 3)
-    assert view == [Shown(r, False) for r in whole]
+    assert view == whole
+    assert not any(isinstance(row, Restated) for row in view)
 
 
 def test_where_the_higher_stream_ends_the_other_is_restated() -> None:
@@ -161,7 +162,7 @@ def test_a_node_without_its_field_hides_nothing_of_the_other() -> None:
     reconstruction = Reconstruction(history, {low: [(0, 10)]})
     assert shown_values(reconstruction, 0, 10) == [(1, 10), (3, None), (3, 10)]
     shown = reconstruction.raw_view(0, 10)[-1]
-    assert shown == Shown(history[0]._replace(time_ns=3), True), "with its own receipt and position"
+    assert shown == history[0]._replace(time_ns=3), "with its own receipt and position"
     same = Reconstruction([history[0], bad._replace(value=10, status=0)], {low: [(0, 10)]})
     assert shown_values(same, 0, 10) == [(1, 10), (3, 10)], "who says the same hides nothing"
 
