@@ -167,6 +167,14 @@ def test_a_node_without_its_field_hides_nothing_of_the_other() -> None:
     assert shown_values(same, 0, 10) == [(1, 10), (3, 10)], "who says the same hides nothing"
 
 
+def test_a_value_with_an_old_stamp_is_restated_where_its_interval_begins() -> None:
+    term = TERMS[0]
+    old = HistoryRow(3, 10, 0, 6, Origin.POLL, Position(term, 2))
+    bad = HistoryRow(5, None, Status.BAD_NO_COMMUNICATION, 5, Origin.POLL, Position(term, 1))
+    reconstruction = Reconstruction([old, bad], {term: [(6, 12)]})
+    assert shown_values(reconstruction, 0, 12) == [(3, 10), (5, None), (6, 10)]
+
+
 def test_an_interval_speaks_only_by_what_was_learned_since_it_began() -> None:
     term = TERMS[0]
     stale = HistoryRow(1, 10, 0, 1, Origin.POLL, Position(term, 1))
