@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, islice, pairwise, repeat
 from operator import le, sub
@@ -121,11 +121,24 @@ def unpack(packed: bytes) -> Columns:
 
 
 def rows(
-    columns: Columns, term: Term, origin: Origin, from_ns: int, to_ns: int
+    columns: Columns,
+    term: Term,
+    origin: Origin,
+    from_ns: int,
+    to_ns: int,
+    most: int | None = None,
+    reverse: bool = False,
 ) -> list[HistoryRow]:
-    """The samples in [from, to) as rows, in order."""
+    """The samples in [from, to) as rows, in order.
+
+    With `most`, those at the first instant and so many more; the last ones with `reverse`.
+    """
     times, received, seqs, statuses, values = columns
     low, high = bisect_left(times, from_ns), bisect_left(times, to_ns)
+    if most is not None and reverse:
+        low = max(low, bisect_left(times, to_ns - 1) - most)
+    elif most is not None:
+        high = min(high, bisect_right(times, from_ns) + most)
     if low or high < len(times):
         times, received, seqs = times[low:high], received[low:high], seqs[low:high]
         values = values[low:high]

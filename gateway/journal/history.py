@@ -152,6 +152,7 @@ def page(
             from_ns = max(from_ns, cursor[0])
     queue = _queue(view, from_ns, to_ns, reverse)
     wanted = limit + 1
+    most = None if view.withdrawn else wanted
     found: list[HistoryRow] = []
     in_order = True
     while queue:
@@ -169,7 +170,7 @@ def page(
             ):
                 _push(queue, part_block, reverse, number)
             continue
-        part = _left(_load(files, block, from_ns, to_ns), view.withdrawn)
+        part = _left(_load(files, block, from_ns, to_ns, most, reverse), view.withdrawn)
         if reverse:
             part.reverse()
         if cursor is not None and part:
@@ -193,7 +194,7 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
         return newest[0] if newest else None
     found: list[HistoryRow] = []
     for term, origin, columns in view.tails_seen:
-        found += rows(columns, term, origin, -_FOREVER, time_ns + 1)[-1:]
+        found += rows(columns, term, origin, -_FOREVER, time_ns + 1, 1, True)[-1:]
     spans = sorted(
         ((min(file.span[1], time_ns), n) for n, file in enumerate(view.files) if file.span),
         reverse=True,
@@ -209,7 +210,7 @@ def at_or_before(files: Files, view: View, point: str, time_ns: int) -> HistoryR
             "last_ns > :time AND first_ns <= :time",
         ):
             for block in _where(files, view, file, point, condition, time_ns):
-                last = _load(files, block, -_FOREVER, time_ns + 1)[-1:]
+                last = _load(files, block, -_FOREVER, time_ns + 1, 1, True)[-1:]
                 best = max([*last, best] if best else last, key=reading_order, default=None)
     return best
 
@@ -221,7 +222,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
         return first_row[0] if first_row else None
     found: list[HistoryRow] = []
     for term, origin, columns in view.tails_seen:
-        found += rows(columns, term, origin, time_ns + 1, _FOREVER)[:1]
+        found += rows(columns, term, origin, time_ns + 1, _FOREVER, 1)[:1]
     spans = sorted(
         (max(file.span[0], time_ns), n) for n, file in enumerate(view.files) if file.span
     )
@@ -233,7 +234,7 @@ def after(files: Files, view: View, point: str, time_ns: int) -> HistoryRow | No
         for block in sorted(blocks, key=lambda b: b.first_ns):
             if best is not None and block.first_ns > best.time_ns:
                 break
-            first = _load(files, block, time_ns + 1, _FOREVER)[:1]
+            first = _load(files, block, time_ns + 1, _FOREVER, 1)[:1]
             best = min([*first, best] if best else first, key=reading_order, default=None)
     return best
 
@@ -263,7 +264,7 @@ def last_values(
                 continue
             newest = [row for row in (known,) if row is not None]
             for block in _where(files, view, file, point, condition, 0):
-                newest += _load(files, block, -_FOREVER, _FOREVER)[-1:]
+                newest += _load(files, block, -_FOREVER, _FOREVER, 1, True)[-1:]
             if newest:
                 found[point] = max(newest, key=reading_order)
     return found
@@ -336,17 +337,24 @@ def _where(
     ]
 
 
-def _load(files: Files, block: _Block, from_ns: int, to_ns: int) -> list[HistoryRow]:
+def _load(
+    files: Files,
+    block: _Block,
+    from_ns: int,
+    to_ns: int,
+    most: int | None = None,
+    reverse: bool = False,
+) -> list[HistoryRow]:
     if block.columns is not None:
         assert block.term is not None
-        return rows(block.columns, block.term, block.origin, from_ns, to_ns)
+        return rows(block.columns, block.term, block.origin, from_ns, to_ns, most, reverse)
     assert block.file is not None
     try:
         segment = files.segment(block.file, block.segment_id)
     except (sqlite3.Error, ValueError, TypeError) as error:
         files.broken(block.file, str(error))
         return []
-    return rows(segment.columns, segment.term, segment.origin, from_ns, to_ns)
+    return rows(segment.columns, segment.term, segment.origin, from_ns, to_ns, most, reverse)
 
 
 def read_segment(files: Files, view: FileView, segment_id: int) -> Segment:

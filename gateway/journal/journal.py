@@ -90,8 +90,8 @@ class Journal(JournalReading):
 
         async def open_term() -> Term:
             nonlocal spoken_ns
-            if self._writer.reigns:  # what followed the last claim is this term's to declare
-                spoken_ns = min(now_ns, self._writer.through_ns or now_ns)
+            if self._writer.claim is not None:  # what followed it is this term's to declare
+                spoken_ns = min(now_ns, self._writer.claim.through_ns)
             seen = (self._writer.term_seen,)
             return await self._state.open_term(self._node, self._rng, now_ns, number, seen)
 
@@ -149,7 +149,8 @@ class Journal(JournalReading):
         Commits of partitions are synchronous NORMAL: what they hold is in the WAL, which is brought
         to the disk here (SQLite, "Write-Ahead Logging", section 2.2).
         """
-        await asyncio.to_thread(sync_files, self._shelf.logs())
+        written = [p.path for p in self._shelf.partitions if p.database is not None]
+        await asyncio.to_thread(sync_files, [Path(f"{path}-wal") for path in written])
 
     def set_durable(self, on: bool) -> None:
         """While on, commits are on the disk before they are acknowledged (synchronous FULL)."""

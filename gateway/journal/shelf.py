@@ -137,13 +137,13 @@ class Shelf(Views):
                 path,
                 database,
                 loaded.state,
+                begun_ns,
+                begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
                 loaded.points,
                 loaded.flushed,
                 loaded.held,
                 loaded.segments,
                 loaded.span,
-                begun_ns,
-                begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
                 loaded.outline,
             )
         )
@@ -226,10 +226,6 @@ class Shelf(Views):
         self._freeze(current)
         return True
 
-    def logs(self) -> list[Path]:
-        """The WAL files of the partitions that are written to."""
-        return [Path(f"{p.path}-wal") for p in self.partitions if p.database is not None]
-
     async def set_durable(self, on: bool) -> None:
         """From now on commits are FULL, or NORMAL again. Raises sqlite3.Error."""
         wanted = "FULL" if on else "NORMAL"
@@ -260,19 +256,7 @@ class Shelf(Views):
             await database.close()
             raise
         self.partitions.append(
-            Partition(
-                key,
-                path,
-                database,
-                PartitionState(scans=scans),
-                {},
-                Holdings(),
-                Holdings(),
-                0,
-                None,
-                now_ns,
-                alone_ns,
-            )
+            Partition(key, path, database, PartitionState(scans=scans), now_ns, alone_ns)
         )
 
     def _freeze(self, partition: Partition) -> None:

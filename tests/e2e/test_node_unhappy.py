@@ -237,7 +237,7 @@ async def test_the_diagnostics_that_opc_ua_clients_read_are_what_the_node_counts
             assert "127.0.0.1:9" in await read("plc1#Diagnostics.LastError")
             assert await read("#Node.Role") == "main"
             async with asyncio.timeout(10):
-                while await read("#Node.OpenGaps") != 1:
+                while await read("#Node.OpenGaps") < 1:
                     await asyncio.sleep(0.2)  # paces: gaps are counted every few seconds
             assert await read("#Node.JournalOk") is True
     finally:

@@ -54,6 +54,7 @@ class Around:
         running: Any = SimpleNamespace(
             field=self.field, facts={}, number=1, reigns=lambda term: None,
             doubt=lambda: self.done.append("doubt"), renew_maintenance=lambda: None,
+            windback=SimpleNamespace(begin=lambda: None, halt=lambda: None, end=self._released),
         )  # fmt: skip
         doors: Any = SimpleNamespace(
             alarm=lambda source, severity, text: self.alarms.append(text),
@@ -69,6 +70,9 @@ class Around:
         )
         keeper: Any = SimpleNamespace(machine=self.machine, is_main=True)
         self.deeds.keeper = keeper
+
+    async def _released(self, patience_s: float) -> None:
+        """No log is being read."""
 
     async def begin_term(self, number: int) -> Term:
         self.monotonic_ns += self.disk_ns
