@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from log_device import Device, a_device, joined, read_log, rows
+from log_device import Device, a_device, joined, read_known, rows
 
 from drivers.modbus.log.methods import Logs
 from drivers.modbus.log.ops import Write
@@ -15,7 +15,7 @@ from gateway.driver import DeviceSpec, LogWanted
 from gateway.model import NS_PER_S
 from profiles.load import load, names
 from profiles.schema import Example, Profile
-from profiles.windback import Enron, Pointer, RecordSelect, Windback, effective
+from profiles.windback import Enron, Pointer, RecordSelect, Windback, WindowSession, effective
 
 
 def dumb(section: Windback, example: Example) -> Device:
@@ -80,7 +80,48 @@ def pointed(section: Windback, example: Example) -> Device:
     return device
 
 
-RIGS = {"ring": dumb, "record_select": recorder, "enron": archive, "pointer": pointed}
+def window(section: Windback, example: Example) -> Device:
+    """A meter that is free until it is engaged, then by its own port; it has one window."""
+    assert isinstance(section, WindowSession)
+    assert section.owner is not None
+    assert section.own_port is not None
+    device = dumb(section, example)
+    owner, used = address_of(section.owner.address), address_of(section.status["used"].address)
+    port = device.words[owner]
+    start = address_of(section.window.address)
+    for at in range(section.window_words):
+        device.words.setdefault(start + at, 0xFFFF)
+    settings = section.settings
+    assert settings is not None
+    for at in range(settings.words):
+        device.words.setdefault(address_of(settings.address) + at, 0)
+    device.put(used, 0, example.records[-1].seq + 1)
+    device.put(owner, 0)
+    device.put(address_of(section.own_port.address), port)
+    session, control = (address_of(r.address) for r in (section.session, section.control))
+    block = {start + at: device.words[start + at] for at in range(section.window_words)}
+    size = device.words[address_of(section.status["record_bytes"].address)] // 2
+
+    def written(write: Write) -> int | None:
+        if write.address == session:
+            device.put(owner, port if write.words[0] & 0xFF == section.engage else 0)
+        elif write.address == control:
+            # The index itself is written where the window shows it.
+            for at in range(2, section.window_words):
+                device.put(start + at, block.get(start + at + write.words[2] * size, 0xFFFF))
+        return None
+
+    device.written = written
+    return device
+
+
+RIGS = {
+    "ring": dumb,
+    "record_select": recorder,
+    "enron": archive,
+    "pointer": pointed,
+    "window_session": window,
+}
 EXAMPLES = [
     (name, at)
     for name in names()
@@ -96,6 +137,8 @@ def spec_of(profile: Profile, example: Example, section: Windback) -> DeviceSpec
         column.point: profile.points.get(column.point, {"address": 1, "type": "float32"})
         for column in columns
     }
+    # Where the device tells what it records.
+    points |= {name: profile.points[name] for name in example.records[0].values if not columns}
     return a_device(example.site or {}, points, profile)
 
 
@@ -118,7 +161,7 @@ def test_a_worked_example_is_read_right(name: str, at: int) -> None:
     device.now_ns = times[-1] + NS_PER_S // 10
     log, *_ = Logs(spec).specs({})
     wanted = LogWanted(log.name, times[0], times[-1] + 1)
-    pages = read_log(spec, device, wanted)
+    pages = read_known(spec, device, wanted)
     assert joined(pages, wanted)
     numbers = {point.name: point.number for point in spec.points}
     assert rows(pages) == [

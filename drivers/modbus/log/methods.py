@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from drivers.modbus.log import enron, enron_events, file_record, pointer, record_select, ring
+from drivers.modbus.log import (
+    enron,
+    enron_events,
+    file_record,
+    pointer,
+    record_select,
+    ring,
+    window_session,
+)
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -24,6 +32,7 @@ METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "enron": enron.read,
     "file_record": file_record.read,
     "pointer": pointer.read,
+    "window_session": window_session.read,
 }
 """`method:` to what reads it."""
 ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {
@@ -121,12 +130,15 @@ class Logs:
                 events=True,
             )
         columns = (log.columns if log is not None else ()) or getattr(section, "columns", ())
-        named = [column.point for column in columns] or fact.get("points", ())
+        # Until the device has told them, it may be any: nothing is declared lost for that.
+        named = [column.point for column in columns] or fact.get("points", self._points.numbers)
         return LogSpec(
             name,
             section.method,
             tuple(dict.fromkeys(point for point in named if point in self._points.numbers)),
-            (log.resolution_ns if log is not None else None) or section.resolution_ns,
+            (log.resolution_ns if log is not None else None)
+            or section.resolution_ns
+            or fact.get("resolution_ns"),
             (log.depth_records if log is not None else None)
             or section.depth_records
             or fact.get("depth_records"),
