@@ -187,6 +187,12 @@ def test_more_records_of_one_time_than_a_page_holds() -> None:
     assert joined(pages, what)
     assert [page.records for page in pages] == [5, 5, 3]
     assert [value for *_, value in rows(pages)] == list(range(13))
+    found = pager(what, page_records=5)
+    found.take([entry(n, 5) for n in range(7)])
+    first = list(found.flush())
+    found.take([entry(n, 5) for n in range(7, 9)])
+    pages = [*first, *found.finish()]
+    assert [value for *_, value in rows(pages)] == list(range(9)), "they go on in what comes later"
 
 
 def test_an_hour_that_comes_twice_is_settled_across_what_is_taken() -> None:

@@ -301,8 +301,7 @@ class Pager:
             if count == 0:
                 # More records of one time than a page holds: the rest is a nanosecond later.
                 count = self._page_records
-                goes_on = self._crowd is not None and self._crowd[1] == through_ns == self.from_ns
-                crowd_ns = self._crowd[0] if self._crowd is not None and goes_on else through_ns
+                crowd_ns = self._crowd_ns(through_ns)
                 through_ns += 1
                 self._crowd = crowd_ns, through_ns
                 self._held[count:] = [
@@ -316,8 +315,12 @@ class Pager:
         yield from self.pages()
         if self._held:
             last_ns = self._held[-1].time_ns
-            self._crowd = last_ns, last_ns + 1
+            self._crowd = self._crowd_ns(last_ns), last_ns + 1
             yield self._page(len(self._held), last_ns + 1)
+
+    def _crowd_ns(self, time_ns: int) -> int:
+        """The time that records at `time_ns` had before a page was full of it."""
+        return self._crowd[0] if self._crowd is not None and self._crowd[1] == time_ns else time_ns
 
     def finish(self) -> Iterator[LogPage]:
         """The rest, once the newest record was taken or the wanted stretch is through."""
