@@ -79,12 +79,6 @@ class CoverageTracker:
         """Up to when records told of every key."""
         return min((self._since_ns, *(state.claimed_ns for state in self._states.values())))
 
-    @property
-    def behind(self) -> dict[Key, int]:
-        """The keys that were told of less far than others, and how far."""
-        found = {key: state.claimed_ns for key, state in self._states.items()}
-        return {key: told_ns for key, told_ns in found.items() if told_ns < self._since_ns}
-
     def wait_ns(self, now_ns: int) -> int:
         """From now until the next record is due."""
         pace_ns = NS_PER_S if self._named > BEHIND_MANY else CLAIM_NS
