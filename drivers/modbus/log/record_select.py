@@ -50,6 +50,9 @@ class _Log:
         self._status: dict[str, Place] = {
             key: job.place(register, "status") for key, register in section.status.items()
         }
+        # Numbers that the device tells start again where their register ends.
+        told = {"oldest", "newest"} <= set(self._status)
+        self._modulo = 1 << 16 * self._start.words if told else None
         self._form: RecordForm | None = None
         self._most: int | None = None
         self._seen: tuple[int, int] | None = None
@@ -82,20 +85,23 @@ class _Log:
         self._most = said.get("max_records")
         self._lay_out(columns)
         meaning = tuple(said[key] for key in ("config_id", "columns") if key in said)
-        if "oldest" in said and "newest" in said:
+        if self._modulo is not None:
             oldest, newest = said["oldest"], said["newest"]
+            held = (newest - oldest + 1) % self._modulo
+            empty = oldest == newest == 0 or not 0 < held <= self._modulo // 2
         else:
             oldest, newest = yield from self._search()
-        empty = newest < oldest or newest <= 0
+            empty = newest < oldest
         clock = yield from self._job.read_clock()
         return Survey(
             oldest,
             newest,
             empty,
             at_ns,
-            clock=clock,
+            self._modulo,
+            clock,
             meaning=meaning,
-            landmark=newest if "newest" not in said else None,
+            landmark=newest if self._modulo is None else None,
         )
 
     def _choose(self, which: Place) -> Asking[None]:
@@ -228,15 +234,18 @@ class _Log:
         found: list[Entry | str] = []
         for at in range(0, len(words), form.words):
             entry = form.decode(words[at : at + form.words])
-            if entry.number is not None and entry.number != number + len(found):
+            if entry.number not in (None, self._wrapped(number + len(found))):
                 break
             found.append(entry if entry.wall_ns is not None else TORN)
         return found
 
+    def _wrapped(self, number: int) -> int:
+        return number if self._modulo is None else number % self._modulo
+
     def _select(self, number: int) -> Asking[bool]:
         """Choose a record; False when it isn't there. Both registers in one write if they meet."""
         try:
-            write = put(self._start, number)
+            write = put(self._start, self._wrapped(number))
         except ValueError:
             return False  # no device can have a record that its register can't name
         which, log = self._which, self._job.log
