@@ -229,8 +229,6 @@ def test_a_log_that_is_cleared_or_set_up_anew_while_it_is_read(kind: str, what: 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start", [2**32 - 400, 2**16 - 400])
 def test_numbers_that_grow_large_or_start_again(kind: str, start: int) -> None:
-    if kind == "ion":
-        start = min(start, 2**31)
     if kind == "cet":
         # It is found by asking, from where another read has been.
         start = min(start, 100_000)
