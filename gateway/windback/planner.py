@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.driver.log import LogSpec, LogWanted
-from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState
+from gateway.errors import ControlError
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, format_time
 
 Stretch = tuple[int, int]
 """[from, to) in ns UTC."""
@@ -31,6 +32,8 @@ BACKOFF_MAX_NS: Final = 60 * NS_PER_S
 ENDED_TRIES: Final = 4
 """How often a log that ends too early is asked whether it went on."""
 NOT_LOGGED: Final = "the device's log has no such point"
+AHEAD_NS: Final = 60 * NS_PER_S
+"""How far the clock of who asks may be ahead of this node's."""
 ASKED_BY_HAND: Final = frozenset({Cause.DISABLED})
 """Gaps that somebody wanted: they are filled only when somebody asks."""
 NEVER: Final = frozenset({Cause.RETENTION})
@@ -130,6 +133,20 @@ def wanted_gaps(device: DeviceView) -> list[Gap]:
 
 def _within(gap: Gap, stretches: Iterable[Stretch]) -> bool:
     return any(gap.from_ns < end and gap.to_ns > start for start, end in stretches)
+
+
+def check_asked(from_ns: int, to_ns: int, now_ns: int) -> None:
+    """Refuse a stretch that nobody can mean. Raises ControlError."""
+    if from_ns >= to_ns:
+        raise ControlError(
+            f"the stretch ends at {format_time(to_ns)}, before it begins at {format_time(from_ns)}",
+            "Write --from before --to",
+        )
+    if to_ns > now_ns + AHEAD_NS:
+        raise ControlError(
+            f"{format_time(to_ns)} is in the future: here it is {format_time(now_ns)}",
+            "Ask for what has passed",
+        )
 
 
 def decide(

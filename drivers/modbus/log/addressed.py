@@ -35,6 +35,8 @@ RESTARTS_MAX: Final = 3
 BATCH_MIN: Final = 16
 """Requests between two looks at the log where its oldest records are wanted."""
 LANDMARK_STEP: Final = 100
+MEANWHILE_NS: Final = 10 * NS_PER_S
+"""How much a device may have recorded between two requests of a look at its log."""
 EMPTY: Final = "the log is empty"
 _RESTLESS_NS: Final = 10 * NS_PER_S
 
@@ -279,21 +281,35 @@ def newest_place(
 
 
 def oldest_place(
-    first: int, places: int, newest: int, time_of: Callable[[int], Asking[int | None]]
+    first: int,
+    places: int,
+    newest: int,
+    time_of: Callable[[int], Asking[int | None]],
+    newest_ns: int | None = None,
 ) -> Asking[int]:
-    """The next place after the newest that has a record; the first one where none of them has."""
+    """The next place after the newest that has a record; the first one where none of them has.
+
+    With `newest_ns`, when the newest was made, what the device recorded since then is not taken
+    for its oldest: it lies there, too.
+    """
+
+    def is_old(time_ns: int | None) -> bool:
+        return time_ns is not None and (
+            newest_ns is None or not 0 < time_ns - newest_ns <= MEANWHILE_NS
+        )
+
     after, last = newest + 1, first + places - 1
     if after > last:
         return first
-    if (yield from time_of(after)) is not None:
+    if is_old((yield from time_of(after))):
         return after
-    if (yield from time_of(last)) is None:
+    if not is_old((yield from time_of(last))):
         return first
     absent, there = after, last
     while there - absent > 1:
         middle = (absent + there) // 2
-        if (yield from time_of(middle)) is None:
-            absent = middle
-        else:
+        if is_old((yield from time_of(middle))):
             there = middle
+        else:
+            absent = middle
     return there

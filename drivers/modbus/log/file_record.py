@@ -62,22 +62,27 @@ class _Log:
 
     def survey(self) -> Asking[Survey]:
         """Find the newest place, and from it the oldest."""
-        newest = yield from self._newest()
+        found = yield from self._newest()
         clock = yield from self._job.read_clock()
-        if newest is None:
+        if found is None:
             return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
-        oldest = yield from oldest_place(0, self._places, newest, self._time)
+        newest, newest_ns = found
+        oldest = yield from oldest_place(0, self._places, newest, self._time, newest_ns)
         return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
 
-    def _newest(self) -> Asking[int | None]:
+    def _newest(self) -> Asking[tuple[int, int] | None]:
+        """The place of the newest record, and when that was made; None: the file is empty."""
         if self._section.newest is not None:
             said = yield from get(self._job.place(self._section.newest, "newest"))
             if isinstance(said, Refusal) or said is None:
                 return None
-            place = int(said) - self._section.first_record
-            there = 0 <= place < self._places and (yield from self._time(place)) is not None
-            return place if there else None
-        return (yield from newest_place(0, self._places, self._time))
+            place: int | None = int(said) - self._section.first_record
+        else:
+            place = yield from newest_place(0, self._places, self._time)
+        if place is None or not 0 <= place < self._places:
+            return None
+        time_ns = yield from self._time(place)
+        return None if time_ns is None else (place, time_ns)
 
     def _time(self, place: int) -> Asking[int | None]:
         """When the record in a place was made; None if there is none."""

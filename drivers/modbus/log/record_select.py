@@ -3,12 +3,13 @@
 Some devices tell their oldest and newest record; of others they are found by asking, since a number
 that is not there is refused. A selection may be repeated: it is the same every time. Where a record
 carries its number, it is compared: another master, or an answer that came late, may have moved the
-block meanwhile.
+block meanwhile. Where the device tells its oldest and newest record, its numbers may start again
+after the last that the register can name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from drivers.modbus.log import addressed
@@ -50,9 +51,7 @@ class _Log:
         self._status: dict[str, Place] = {
             key: job.place(register, "status") for key, register in section.status.items()
         }
-        # Numbers that the device tells start again where their register ends.
-        told = {"oldest", "newest"} <= set(self._status)
-        self._modulo = 1 << 16 * self._start.words if told else None
+        self._modulo = _modulo(self._status)
         self._form: RecordForm | None = None
         self._most: int | None = None
         self._seen: tuple[int, int] | None = None
@@ -85,13 +84,12 @@ class _Log:
         self._most = said.get("max_records")
         self._lay_out(columns)
         meaning = tuple(said[key] for key in ("config_id", "columns") if key in said)
-        if self._modulo is not None:
+        if "oldest" in said and "newest" in said:
             oldest, newest = said["oldest"], said["newest"]
-            held = (newest - oldest + 1) % self._modulo
-            empty = oldest == newest == 0 or not 0 < held <= self._modulo // 2
+            empty = _is_empty(oldest, newest, self._modulo)
         else:
             oldest, newest = yield from self._search()
-            empty = newest < oldest
+            empty = False
         clock = yield from self._job.read_clock()
         return Survey(
             oldest,
@@ -101,7 +99,7 @@ class _Log:
             self._modulo,
             clock,
             meaning=meaning,
-            landmark=newest if self._modulo is None else None,
+            landmark=newest if "newest" not in said else None,
         )
 
     def _choose(self, which: Place) -> Asking[None]:
@@ -234,18 +232,19 @@ class _Log:
         found: list[Entry | str] = []
         for at in range(0, len(words), form.words):
             entry = form.decode(words[at : at + form.words])
-            if entry.number not in (None, self._wrapped(number + len(found))):
+            if entry.number is not None and entry.number != self._named(number + len(found)):
                 break
             found.append(entry if entry.wall_ns is not None else TORN)
         return found
 
-    def _wrapped(self, number: int) -> int:
+    def _named(self, number: int) -> int:
+        """The number that the device gives a record."""
         return number if self._modulo is None else number % self._modulo
 
     def _select(self, number: int) -> Asking[bool]:
         """Choose a record; False when it isn't there. Both registers in one write if they meet."""
         try:
-            write = put(self._start, self._wrapped(number))
+            write = put(self._start, self._named(number))
         except ValueError:
             return False  # no device can have a record that its register can't name
         which, log = self._which, self._job.log
@@ -261,3 +260,19 @@ class _Log:
         if answer.code in self._section.not_there:
             return False
         raise refused(f"record {number}", answer)
+
+
+def _modulo(status: Mapping[str, Place]) -> int | None:
+    """Where told numbers start again: after the last that their register can name."""
+    newest = status.get("newest")
+    if "oldest" not in status or newest is None or newest.type.is_float:
+        return None
+    return 10 ** (4 * newest.words) if newest.type.is_bcd else 1 << 16 * newest.words
+
+
+def _is_empty(oldest: int, newest: int, modulo: int | None) -> bool:
+    """Whether a log that tells so has no record; one that never had any says 0, or 0 and 1."""
+    if newest >= oldest or modulo is None:
+        return newest < oldest or newest <= 0
+    # The numbers started again, unless so many are between that the end lies before the beginning.
+    return newest - oldest + 1 + modulo > modulo // 2
