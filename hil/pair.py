@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -332,12 +332,18 @@ class Pair:
 
         await self.until(up, PAIRED_S)
 
-    async def until_filled(self, from_ns: int, to_ns: int, patience_s: float) -> None:
-        """Until no gap of the Main's is open, or the time is over: then the judge speaks."""
+    async def until_filled(
+        self, from_ns: int, to_ns: int, patience_s: float, devices: Collection[str] = ()
+    ) -> None:
+        """Until no gap of the Main's is open, or the time is over: then the judge speaks.
+
+        `devices`: only these are waited for.
+        """
         end_s = time.monotonic() + patience_s
         while time.monotonic() < end_s:
             gaps = await (await self.main()).control.gaps(from_ns, to_ns)
-            if not any(gap.state in (GapState.OPEN, GapState.FILLING) for gap in gaps):
+            waits = (GapState.OPEN, GapState.FILLING)
+            if not any(g.state in waits for g in gaps if not devices or g.device in devices):
                 return
             await asyncio.sleep(LOOK_S * 4)
 
