@@ -184,10 +184,7 @@ class SimField:
 
     def store_changed(self, since_ns: int | None) -> None:
         """The store failed, or works again."""
-        told_ns = self.outcomes.coverage.complete_ns
-        since_ns = told_ns if since_ns is None else min(since_ns, told_ns)
-        self.outcomes.coverage.failed_all(Cause.STORE, since_ns)
-        self.outcomes.begin_streams()
+        self.outcomes.store_failed(since_ns)
 
     def clock_stepped(self, step_ns: int) -> None:
         """The clock was set."""
@@ -259,7 +256,9 @@ class SimField:
             return
         line.running = None
         now_ns = self._clock.utc_ns()
-        if values is None:
+        if not self._may_send():
+            self.outcomes.outlived(line.schedule, self.outcomes.devices[job.device])
+        elif values is None:
             fault = Fault(Cause.DEVICE, Status.BAD_TIMEOUT, "no answer", RETRY_NS)
             line.schedule.failed(job.device, now_ns + RETRY_NS)
             self.outcomes.failed(self.outcomes.devices[job.device], fault)

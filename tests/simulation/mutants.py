@@ -143,6 +143,9 @@ class Boastful(Store):
         super()._shed()
         self._queue.extend(ticket for ticket in claims if ticket not in self._queue)
 
+    def _refuse_claims(self) -> None:
+        pass
+
 
 class Terse(SimField):
     """A new term does not state what is in force."""

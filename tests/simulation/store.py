@@ -373,9 +373,18 @@ class Store:
             for sink in self.on_commit:
                 sink(unstored, False)
 
+    def _refuse_claims(self) -> None:
+        line, self._queue = self._queue, deque()
+        for ticket in line:
+            if isinstance(ticket.item, Coverage):
+                ticket.end("it would claim what is lost")
+            else:
+                self._queue.append(ticket)
+
     def _resume(self) -> None:
         assert self.failed_since_ns is not None
         now_ns = self._clock.utc_ns()
+        self._refuse_claims()  # said while nothing was kept, and not shed yet
         loss = Loss(self.failed_since_ns, now_ns, Cause.STORE, "the store took nothing")
         self._queue.appendleft(Ticket(loss))
         self.failed_since_ns = None
