@@ -61,7 +61,6 @@ class Meter(Device):
         self.last_occurrence = False
         self.torn: set[int] = set()
         self.torn_reads = 10**6
-        self.late: Callable[[], None] | None = None
         self.before_read, self.written = self.show, self.write
         self.put(CHANNEL, 0)
         return self
@@ -335,6 +334,36 @@ def test_another_master_that_chooses_another_moment(to: int, at: int) -> None:
     assert not lacking(pages)
 
 
+@pytest.mark.parametrize("pause", [20, 2000])
+def test_another_master_makes_nothing_lost(pause: int) -> None:
+    asked_again = 0
+    for at in range(1, 20):
+        meter = Meter().build()
+        before_ns = NOW_NS - (pause + 10) * MINUTE
+        for number in range(100):
+            meter.make(before_ns - (100 - number) * MINUTE)
+        for number in range(10):
+            meter.make(NOW_NS - (10 - number) * MINUTE)
+        meter.rules.append(nth(DATA, at, lambda meter=meter: setattr(meter, "cursor", 103)))
+        wanted = last(pause // 2 + 10)
+        try:
+            pages = read_log(spec(), meter, wanted)
+        except LogUnavailable as error:
+            assert error.retry_after_ns == 5 * SECOND
+            asked_again += 1
+            continue
+        assert values(pages) == numbers(101, 111)
+        assert {why for *_, why in lacking(pages)} == {NOT_RECORDED}
+    assert asked_again == 1, "the last look for where to begin"
+
+
+def test_an_oldest_record_that_is_never_the_same() -> None:
+    meter = meter_with(60)
+    meter.rules += [nth(DATA, at, lambda at=at: setattr(meter, "cursor", at)) for at in range(30)]
+    with pytest.raises(LogUnavailable, match="do not follow one another"):
+        read_log(spec(), meter, last(100))
+
+
 def test_another_master_that_never_stops() -> None:
     meter = meter_with(60)
     meter.rules += [nth(DATA, at, lambda: setattr(meter, "cursor", 1)) for at in range(3, 300)]
@@ -490,6 +519,33 @@ def test_a_torn_record_is_lacking(torn: set[int], lost: int | None) -> None:
     assert found == ({TORN} if max(torn) < 60 else set())
 
 
+@pytest.mark.parametrize("torn", [{33}, {31, 32, 33, 34, 35, 36, 37, 38, 39}])
+def test_without_a_next_block_torn_records_are_gone_past(torn: set[int]) -> None:
+    meter = meter_with(60, many=2)
+    meter.torn = torn
+    wanted = last(40)
+    pages = read_log(spec(next=None, data_words=2 * WORDS), meter, wanted)
+    assert joined(pages, wanted)
+    assert values(pages) == [float(n) for n in range(21, 61) if n not in torn]
+    assert {why for *_, why in lacking(pages)} == {TORN}
+
+
+def test_without_a_next_block_damaged_records_do_not_go_on_for_ever() -> None:
+    meter = meter_with(60, many=2)
+    meter.torn = {50, 51}
+    meter.rules.append(
+        lambda _, op: (
+            setattr(meter, "cursor", 50)  # type: ignore[func-returns-value]
+            if meter.cursor == 51 and isinstance(op, Read)
+            else None
+        )
+    )
+    meter.rows = [row for row in meter.rows if row[1] <= 51]
+    meter.rows += [(NOW_NS // SECOND + 10**8, 51)]
+    with pytest.raises(LogUnavailable, match="no more than the records of one moment"):
+        read_log(spec(next=None, data_words=2 * WORDS), meter, last(40))
+
+
 def test_a_record_that_was_just_being_written_is_read_once_more() -> None:
     meter = meter_with(60)
     meter.torn, meter.torn_reads = {60}, 1
@@ -521,7 +577,7 @@ def local(utc_ns: int) -> int:
     first=st.integers(-400, 130),
     many=st.integers(1, 20),
     last_occurrence=st.booleans(),
-    lost=st.sets(st.integers(1, 30), max_size=4),
+    lost=st.sets(st.integers(1, 30), max_size=3),
 )
 def test_the_hour_that_comes_twice_is_read_once(
     begin: int, length: int, first: int, many: int, last_occurrence: bool, lost: set[int]
@@ -548,6 +604,59 @@ def test_the_hour_that_comes_twice_is_read_once(
     expected = [(at, n) for n, at in truth.items() if wanted.from_ns <= at < wanted.to_ns]
     assert got == expected
     assert {why for *_, why in lacking(pages)} <= ({OVERWRITTEN} if begin < first else set())
+
+
+def begun_in_the_hour() -> tuple[Meter, LogWanted]:
+    """A log whose oldest record has a stamp that comes twice."""
+    meter = Meter().build()
+    for minute in range(-50, 100):
+        meter.make(local(CHANGE + minute * MINUTE))
+    meter.now_ns = CHANGE + 200 * MINUTE
+    return meter, LogWanted("profile", CHANGE - 80 * MINUTE, CHANGE + 100 * MINUTE)
+
+
+def test_a_log_that_begins_in_the_hour_that_comes_twice() -> None:
+    meter, wanted = begun_in_the_hour()
+    pages = read_log(spec(zone=PRAGUE), meter, wanted)
+    assert rows(pages)[0] == (0, CHANGE - 50 * MINUTE, 1.0)
+    assert values(pages) == numbers(1, 151)
+    assert lacking(pages) == [(wanted.from_ns, CHANGE - 50 * MINUTE, OVERWRITTEN)]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_another_master_while_it_is_found_out_which_hour_it_is(every: int) -> None:
+    meter, wanted = begun_in_the_hour()
+    device = spec(zone=PRAGUE, channel={"address": CHANNEL})
+    meter.rules.append(nth(NEXT, 3, lambda: setattr(meter, "channel", OTHER)))
+    with pytest.raises(LogUnavailable, match="do not follow one another"):
+        read_log(device, meter, wanted)
+    meter.rules = [
+        nth(DATA, at, lambda at=at: setattr(meter, "cursor", at)) for at in range(4, 200, every)
+    ]
+    with pytest.raises(LogUnavailable, match="do not follow one another"):
+        read_log(device, meter, wanted)
+
+
+@pytest.mark.parametrize("at", range(20, 32))
+@pytest.mark.parametrize("trick", ["lost", "ahead", "behind"])
+def test_the_way_back_into_the_hour_that_comes_twice_may_be_disturbed(at: int, trick: str) -> None:
+    meter = Meter().build()
+    for minute in range(-200, 100):
+        meter.make(local(CHANGE + minute * MINUTE))
+    meter.now_ns = CHANGE + 200 * MINUTE
+
+    def disturb() -> ReplyTimeout | None:
+        meter.cursor = {"lost": meter.cursor, "ahead": 280, "behind": 3}[trick]
+        return ReplyTimeout("no answer") if trick == "lost" else None
+
+    meter.rules = [
+        nth(NEXT, 19, lambda: ReplyTimeout("no answer")),
+        nth(NEXT if trick == "lost" else DATA, at, disturb),
+    ]
+    wanted = LogWanted("profile", CHANGE - 80 * MINUTE, CHANGE + 80 * MINUTE)
+    pages = read_log(spec(zone=PRAGUE), meter, wanted)
+    assert rows(pages) == [(0, CHANGE + n * MINUTE, n + 201.0) for n in range(-80, 80)]
+    assert not lacking(pages)
 
 
 @pytest.mark.parametrize("begin", [-90, -30, 10])
@@ -595,6 +704,13 @@ def test_a_moment_that_comes_twice_leads_nowhere(at: int) -> None:
     with pytest.raises(ReplyTimeout):
         read_log(device, meter, wanted)
     assert len(values(read_log(device, meter, wanted))) == 90
+
+
+def test_another_master_where_stamps_come_twice() -> None:
+    meter = set_back(5)
+    meter.rules.append(nth(NEXT, 21, lambda: setattr(meter, "cursor", 3)))
+    with pytest.raises(LogUnavailable, match="do not follow one another"):
+        read_log(spec(data_words=5 * WORDS), meter, last(90))
 
 
 def test_a_log_that_ends_where_its_stamps_come_twice() -> None:

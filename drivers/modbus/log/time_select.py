@@ -30,6 +30,8 @@ FAILURES_MAX: Final = 3
 TRIES: Final = 4
 """How often the moment of the last record is written until it is sure what follows it."""
 PROBES_MAX: Final = 40
+DOUBLED_MAX: Final = 25
+"""How often damaged records are gone past twice as far: up to a year."""
 BLOCKS_MAX: Final = 5_000
 """How far the last record may be from the moment that leads to it."""
 _HOUR_NS: Final = 3600 * NS_PER_S
@@ -81,8 +83,8 @@ class _Forward:
         """What is between two records, or the least that was."""
         self.at_ns = job.now_ns
         self.cleared = False
-        self._last: Entry | None = None
-        self._raw_ns = 0
+        self._begun = False
+        self._last_wall = self._raw_ns = 0
         """When the last record was made, by the device's clock."""
         self._same = 0
         """How many records of that moment were taken one after the other."""
@@ -209,7 +211,7 @@ class _Forward:
             block = yield from self._next()
             if block is not None and self._follows(block):
                 return self._taken(block.entries, block, sure=False)
-        lost = self._last is None or (self._log.moves_on and self._is_twice())
+        lost = not self._begun or (self._log.moves_on and self._is_twice())
         if not self._full or (block is not None and not block.entries):
             # Where no moment leads back to the last record, this has to do.
             if self._sure or self._rounds or lost:
@@ -243,7 +245,7 @@ class _Forward:
     def _follows(self, block: Block) -> bool:
         """Whether a block is what comes after the last record, as far as its stamps tell."""
         first = block.first
-        if first is None or first.wall_ns is None or self._last is None:
+        if first is None or first.wall_ns is None or not self._begun:
             return bool(block.entries)
         if block.entries == self._shown:
             return False  # it didn't move
@@ -262,7 +264,7 @@ class _Forward:
         """Take records of a block as those that follow."""
         dated = [entry for entry in entries if entry.wall_ns is not None]
         walls = [entry.wall_ns or 0 for entry in dated]
-        before_ns = None if self._last is None else self._raw_ns
+        before_ns = self._raw_ns if self._begun else None
         for raw_ns in settle(walls, self._job.zone, before_ns, self._present_ns):
             if before_ns is not None and raw_ns < before_ns:
                 self._top_ns = max(self._top_ns or before_ns, before_ns)
@@ -273,7 +275,8 @@ class _Forward:
             self._same = self._same + 1 if raw_ns == before_ns else 1
             self._raw_ns = before_ns = raw_ns
         if dated:
-            self._last, self._ahead, self._torn = dated[-1], None, 0
+            self._begun, self._last_wall = True, walls[-1]
+            self._ahead, self._torn = None, 0
             self._rounds, self._failures, self._failure = 0, 0, None
         self._torn += next((at for at, e in enumerate(entries[::-1]) if e.wall_ns), len(entries))
         self._full, self._sure, self._shown = block.full, sure, block.entries
@@ -284,8 +287,7 @@ class _Forward:
 
     def _anew(self) -> Asking[list[Entry] | None]:
         """What follows the last record, by its moment. Raises LogUnavailable, DeviceError."""
-        assert self._last is not None
-        wall = self._last.wall_ns or 0
+        wall = self._last_wall
         if not self._log.moves_on and (self._is_twice() or self._log.comes_twice(wall)):
             return (yield from self._past(wall, TWICE))
         for _ in range(TRIES):
@@ -306,26 +308,24 @@ class _Forward:
         same = 0
         for number in range(BLOCKS_MAX):
             if block is None:
-                break
+                return None
             dated = [at for at, entry in enumerate(block.entries) if entry.wall_ns is not None]
             walls = [block.entries[at].wall_ns or 0 for at in dated]
             raws = settle(walls, self._job.zone, before_ns, self._present_ns)
             if raws and raws[0] < before_ns:
-                break  # another master chose
+                return None  # another master chose
             for at, raw_ns in zip(dated, raws, strict=True):
                 same += raw_ns == self._raw_ns
                 if same == self._same:
                     return (yield from self._after(block.entries[at + 1 :], block))
                 if raw_ns > self._raw_ns:
-                    if number and at == dated[0] and not same:
+                    if number and at == dated[0]:
                         return None  # perhaps it was in between
-                    return self._without_last(block.entries[at:], block, lost=not same)
+                    return self._without_last(block.entries[at:], block)
             before_ns = raws[-1] if raws else before_ns
             if not block.full:
-                return self._without_last([], block, lost=True) if not number or raws else None
-            if not self._log.moves_on:
-                raise _narrow()
-            block = yield from self._next()
+                return self._without_last([], block) if not number or raws else None
+            block = (yield from self._next()) if self._log.moves_on else None
         return None
 
     def _after(self, rest: list[Entry], block: Block) -> Asking[list[Entry] | None]:
@@ -333,8 +333,7 @@ class _Forward:
         if not self._log.moves_on and block.full and all(e.wall_ns is None for e in rest):
             if not rest:
                 raise _narrow()
-            wall = self._last.wall_ns if self._last is not None else None
-            return (yield from self._past((wall or 0) + NS_PER_S, TORN))
+            return (yield from self._past(self._last_wall + NS_PER_S, TORN))
         if rest or not block.full:
             return self._taken(rest, block, sure=True)
         following = yield from self._next()
@@ -345,17 +344,16 @@ class _Forward:
         self._ahead = following.first
         return None
 
-    def _without_last(self, rest: list[Entry], block: Block, *, lost: bool) -> list[Entry] | None:
+    def _without_last(self, rest: list[Entry], block: Block) -> list[Entry] | None:
         """The last record isn't there, or another master chose: to be seen again, and the same."""
-        if lost:
-            self._missed.append(rest[:1])
-            count = 2 if rest else 3
-            if self._missed[-count:] != [rest[:1]] * count:
-                return None
-            if not rest:
-                self.cleared = True
-                return None
-            self._pager.lack(OVERWRITTEN)
+        self._missed.append(rest[:1])
+        count = 2 if rest else 3
+        if self._missed[-count:] != [rest[:1]] * count:
+            return None
+        if not rest:
+            self.cleared = True
+            return None
+        self._pager.lack(OVERWRITTEN)
         return self._taken(rest, block, sure=True)
 
     def _past(self, wall: int, why: str) -> Asking[list[Entry]]:
@@ -365,7 +363,7 @@ class _Forward:
         while self._log.comes_twice(wall):
             wall += _MINUTE_NS - wall % _MINUTE_NS
         self._pager.lack(why)
-        for doubled in range(PROBES_MAX):
+        for doubled in range(DOUBLED_MAX):
             block = yield from self._open(wall)
             if block.first is not None or not block.full:
                 return self._taken(block.entries, block, sure=True)
