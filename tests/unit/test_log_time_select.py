@@ -638,21 +638,22 @@ def test_another_master_while_it_is_found_out_which_hour_it_is(every: int) -> No
 
 
 @pytest.mark.parametrize("at", range(20, 32))
-@pytest.mark.parametrize("trick", ["lost", "ahead", "behind"])
+@pytest.mark.parametrize("trick", ["lost", "refused", "ahead", "behind", "an hour"])
 def test_the_way_back_into_the_hour_that_comes_twice_may_be_disturbed(at: int, trick: str) -> None:
     meter = Meter().build()
     for minute in range(-200, 100):
         meter.make(local(CHANGE + minute * MINUTE))
     meter.now_ns = CHANGE + 200 * MINUTE
 
-    def disturb() -> ReplyTimeout | None:
-        meter.cursor = {"lost": meter.cursor, "ahead": 280, "behind": 3}[trick]
-        return ReplyTimeout("no answer") if trick == "lost" else None
+    def elsewhere() -> None:
+        meter.cursor = {"ahead": 280, "an hour": 241}.get(trick, 3)
 
-    meter.rules = [
-        nth(NEXT, 19, lambda: ReplyTimeout("no answer")),
-        nth(NEXT if trick == "lost" else DATA, at, disturb),
-    ]
+    answers: dict[str, Any] = {"lost": ReplyTimeout("no answer"), "refused": 4}
+    if trick in answers:
+        disturbed = nth(NEXT, at, lambda: answers[trick])
+    else:
+        disturbed = nth(DATA, at, elsewhere)
+    meter.rules = [nth(NEXT, 19, lambda: ReplyTimeout("no answer")), disturbed]
     wanted = LogWanted("profile", CHANGE - 80 * MINUTE, CHANGE + 80 * MINUTE)
     pages = read_log(spec(zone=PRAGUE), meter, wanted)
     assert rows(pages) == [(0, CHANGE + n * MINUTE, n + 201.0) for n in range(-80, 80)]

@@ -85,6 +85,7 @@ class _Forward:
         self.cleared = False
         self._begun = False
         self._last_wall = self._raw_ns = 0
+        self._values: tuple[object, ...] = ()
         """When the last record was made, by the device's clock."""
         self._same = 0
         """How many records of that moment were taken one after the other."""
@@ -275,7 +276,7 @@ class _Forward:
             self._same = self._same + 1 if raw_ns == before_ns else 1
             self._raw_ns = before_ns = raw_ns
         if dated:
-            self._begun, self._last_wall = True, walls[-1]
+            self._begun, self._last_wall, self._values = True, walls[-1], dated[-1].values
             self._ahead, self._torn = None, 0
             self._rounds, self._failures, self._failure = 0, 0, None
         self._torn += next((at for at, e in enumerate(entries[::-1]) if e.wall_ns), len(entries))
@@ -305,10 +306,8 @@ class _Forward:
         block: Block | None = yield from self._open(wall)
         # What comes twice was asked for an hour earlier.
         before_ns = moments(wall, self._job.zone)[0] - _HOUR_NS
-        same = 0
-        for number in range(BLOCKS_MAX):
-            if block is None:
-                return None
+        same = blocks = 0
+        while block is not None and blocks < BLOCKS_MAX:
             dated = [at for at, entry in enumerate(block.entries) if entry.wall_ns is not None]
             walls = [block.entries[at].wall_ns or 0 for at in dated]
             raws = settle(walls, self._job.zone, before_ns, self._present_ns)
@@ -317,15 +316,18 @@ class _Forward:
             for at, raw_ns in zip(dated, raws, strict=True):
                 same += raw_ns == self._raw_ns
                 if same == self._same:
+                    if self._log.comes_twice(wall) and block.entries[at].values != self._values:
+                        return None  # an hour before or after it
                     return (yield from self._after(block.entries[at + 1 :], block))
                 if raw_ns > self._raw_ns:
-                    if number and at == dated[0]:
+                    if blocks and at == dated[0]:
                         return None  # perhaps it was in between
                     return self._without_last(block.entries[at:], block)
             before_ns = raws[-1] if raws else before_ns
             if not block.full:
-                return self._without_last([], block) if not number or raws else None
+                return self._without_last([], block) if raws or not blocks else None
             block = (yield from self._next()) if self._log.moves_on else None
+            blocks += 1
         return None
 
     def _after(self, rest: list[Entry], block: Block) -> Asking[list[Entry] | None]:
