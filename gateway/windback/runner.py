@@ -16,7 +16,7 @@ from typing import Any, Final
 from gateway.driver import Lacking, LogPage, LogSpec, LogWanted
 from gateway.errors import ControlError, DeviceError, JournalError, LogUnavailable
 from gateway.journal.coverage import subtract, union
-from gateway.journal.records import Batch, Coverage, Record, Ruling
+from gateway.journal.records import Batch, Coverage, Fact, Record, Ruling
 from gateway.model import NS_PER_S
 from gateway.windback.filling import Target, by_class, class_points, lost
 from gateway.windback.forgetting import Forgetting
@@ -52,6 +52,7 @@ class Runner:
     def __init__(self, ports: Ports, forgetting: Forgetting) -> None:
         self._ports = ports
         self._forgetting = forgetting
+        self._reigning = False
         self._devices: dict[str, DeviceState] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._reads: dict[str, asyncio.Lock] = {}
@@ -62,6 +63,7 @@ class Runner:
 
     def begin(self) -> None:
         """A reign, or a revision, begins: look after every device that keeps a log."""
+        self._reigning = True
         floor_ns = self._ports.floor_ns()
         capable = {n: d for n, d in self._ports.devices().items() if self._ports.logs(n)}
         before, self._devices = self._devices, {}
@@ -85,6 +87,7 @@ class Runner:
 
     def halt(self) -> None:
         """The reign ends: read no more. Locks are given back while requests may still be sent."""
+        self._reigning = False
         for line in list(self._tasks):
             self._end(line)
         self._devices.clear()
@@ -107,9 +110,9 @@ class Runner:
         """Hear of commits: a class that is complete again has a gap behind it.
 
         What the other node claimed, or a ruling, may change any gap; an own claim makes what was
-        complete lately known as covered.
+        complete lately known as covered. Of some devices it is learned late that they keep a log.
         """
-        if not self._devices:
+        if not self._reigning:
             return
         for record in records:
             body = record.body
@@ -118,6 +121,10 @@ class Runner:
                     device.dirty = True
             elif isinstance(body, Ruling) or (isinstance(body, Coverage) and not own(record)):
                 self._look_at_all()
+            elif isinstance(body, Fact):
+                devices, found = self._ports.devices(), body.device
+                if found in devices and found not in self._devices and self._ports.logs(found):
+                    self.begin()
             elif isinstance(body, Coverage):
                 for name, wake in self._wakes.items():
                     if any(d.dirty and self._ports.answers(d.name) for d in self._on(name)):

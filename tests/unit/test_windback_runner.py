@@ -26,6 +26,7 @@ from gateway.journal.records import (
     Body,
     Coverage,
     Event,
+    Fact,
     Fill,
     Record,
     Ruling,
@@ -60,6 +61,7 @@ class World:
     gaps: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     devices: dict[str, DeviceSpec] = field(default_factory=lambda: {"plc1": device()})
     spec: LogSpec = RING
+    known: bool = True
     records: list[Body] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     asked: list[LogWanted] = field(default_factory=list)
@@ -85,7 +87,7 @@ class World:
                 devices=lambda: self.devices,
                 revision=lambda: 1,
                 answers=lambda device: self.answering,
-                logs=lambda device: [self.spec, *([self.events] if self.events else [])],
+                logs=self.logs,
                 read_log=self.read_log,
                 gaps=self.gaps_of,
                 fills=self.fills,
@@ -106,6 +108,9 @@ class World:
                 )
             ),
         )
+
+    def logs(self, name: str) -> list[LogSpec]:
+        return [self.spec, *([self.events] if self.events else [])] if self.known else []
 
     async def is_safe(self, position: Position, both: bool) -> bool:
         self.asked_safe.append(both)
@@ -378,6 +383,29 @@ def test_a_device_that_does_not_answer_is_left_alone() -> None:
         await pass_s(40)
         assert world.stretches("filled") == [(at(-100), at(-50))]
         await runner.end(1)
+
+    simulate(run())
+
+
+def test_a_device_of_which_it_is_learned_late_that_it_keeps_a_log_is_read() -> None:
+    world = World({"plc1": [(at(-100), at(-50))]}, known=False)
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(100)
+        assert not world.asked
+        assert not runner.tasks
+        facts = [Fact(name, "points", {"level": "kept"}, at(99)) for name in ("plc1", "gone")]
+        runner.committed([seal(OWN, 2, b"", fact) for fact in facts], own)
+        assert not runner.tasks, "it keeps none still"
+        world.known = True
+        runner.committed([seal(OWN, 3, b"", fact) for fact in facts], own)
+        await pass_s(10)
+        assert world.stretches("filled") == [(at(-100), at(-50))]
+        await runner.end(1)
+        runner.committed([seal(OWN, 4, b"", fact) for fact in facts], own)
+        assert not runner.tasks, "the reign is over"
 
     simulate(run())
 
