@@ -125,7 +125,7 @@ class App:
                 "(opcua: insecure: true); it listens on loopback only"
             )
         journal.apply(settings_of(site))
-        journal.set_durable(node.link is not None and site.pair.replication == "sync")
+        journal.set_durable(self._is_sync(site))
         running = self._running = Running(
             node,
             site,
@@ -308,6 +308,13 @@ class App:
     async def _swap(self, site: SiteConfig, number: int) -> None:
         await self._running.swap(site, number)
         self._journal.apply(settings_of(site))
+        self._journal.set_durable(self._is_sync(site))
+        if self._peering is not None:
+            self._peering.revised()
+
+    def _is_sync(self, site: SiteConfig) -> bool:
+        """Whether each node commits FULL, so that its acknowledgement may free a value."""
+        return self._node.link is not None and site.pair.replication == "sync"
 
     async def _watch(self) -> int:
         """Until told to stop and all is said, or until a task that must not end has ended."""

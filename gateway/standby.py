@@ -13,6 +13,7 @@ from typing import Any, Final
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.config.node import Link
+from gateway.config.site import PairSettings
 from gateway.doors import Doors
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
@@ -65,8 +66,8 @@ class Peering:
         self._orders = orders
         self._answer_order = answer
         self._running = running
-        self._pair = running.site.pair
         self._held: HeldBack | None = None
+        self._reigning = False
         self._tasks: set[asyncio.Task[None]] = set()
         me = LinkIdentity(identity.site, identity.node, identity.boot, __version__)
         self._server = Server(journal, clock, self._tell_replication, self._acknowledged)
@@ -80,10 +81,10 @@ class Peering:
             self._answer,
             lambda severity, text: doors.alarm("link", severity, text),
         )
-        machine, pair = keeper.machine, self._pair
+        machine = keeper.machine
         others = {term.node for term in journal.holdings.terms} - {identity.node}
         self.witnesses = Witnesses(
-            pair.witness,
+            self._pair.witness,
             identity.node,
             min(others) < identity.node if others else None,
             machine.timing,
@@ -177,6 +178,11 @@ class Peering:
     # --------------------------------------------------------------------- what clients see
 
     @property
+    def _pair(self) -> PairSettings:
+        """As the revision that runs has it."""
+        return self._running.site.pair
+
+    @property
     def _sync(self) -> bool:
         return self._pair.replication == "sync"
 
@@ -189,22 +195,35 @@ class Peering:
 
     def hold_back(self) -> None:
         """A reign begins."""
+        self._reigning = True
         if self._sync:
-            hold, follows = self._pair.sync_fallback == "hold", self._server.follows()
-            node = self._keeper.machine.identity.node
-            gate = SyncGate(node, self._pair.sync_timeout_ns, hold, follows)
-            self._held = HeldBack(
-                gate,
-                self._running.committed,
-                self._doors.commit,
-                self._server.follows,
-                self._clock,
-                self._tell_replication,
-            )
-            self._held.start()
+            self._close_gate(fresh=True)
+
+    def revised(self) -> None:
+        """Another revision runs: in a reign, clients see values as it says from now on."""
+        if self._held is not None:
+            pair = self._pair
+            self._held.gate.revise(self._sync, pair.sync_timeout_ns, pair.sync_fallback == "hold")
+        elif self._sync and self._reigning:
+            self._close_gate(fresh=False)
+
+    def _close_gate(self, fresh: bool) -> None:
+        hold, follows = self._pair.sync_fallback == "hold", self._server.follows()
+        node = self._keeper.machine.identity.node
+        gate = SyncGate(node, self._pair.sync_timeout_ns, hold, follows, fresh)
+        self._held = HeldBack(
+            gate,
+            self._running.committed,
+            self._doors.commit,
+            self._server.follows,
+            self._clock,
+            self._tell_replication,
+        )
+        self._held.start()
 
     def let_go(self) -> None:
         """The reign is over."""
+        self._reigning = False
         held, self._held = self._held, None
         if held is not None:
             self._spawn(held.stop(), "end of the sync gate")

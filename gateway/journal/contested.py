@@ -6,16 +6,17 @@ reads give them as they are stored. Inside it they are weighed, which costs more
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Final
 
-from gateway.journal.coverage import Interval, Intervals, union
+from gateway.journal.coverage import Interval, Intervals, intersect, union
 from gateway.journal.records import Batch, Body, Coverage
 from gateway.model import NS_PER_S, Term
 
 MARGIN_NS: Final = 15 * NS_PER_S
-"""How far a term's samples may lie outside its claims: a claim waits 12 s for a subscription that
-is late, and clocks of devices are a little off."""
+"""How far a term's samples may lie outside its claims as the other node sees them: a claim waits
+12 s for a subscription that is late, and clocks are a little off."""
 
 
 Claim = tuple[Term, int, int]
@@ -59,17 +60,28 @@ class Claims:
     def contested(self) -> Intervals:
         """Where two terms or more may have something to say, ordered and disjoint."""
         if self._contested is None:
-            self._contested = meeting(self._spans.values())
+            self._contested = _contested(self._spans)
         return self._contested
 
 
+def _contested(spans: Mapping[Term, Interval]) -> Intervals:
+    """A node's own terms follow one another on one clock: only between nodes a margin counts."""
+    found = meeting(spans.values())
+    by_node: dict[str, Intervals] = {}
+    for term, (from_ns, to_ns) in spans.items():
+        around = (from_ns - MARGIN_NS, to_ns + MARGIN_NS)
+        by_node.setdefault(term.node, []).append(around)
+    for one, other in combinations(map(union, by_node.values()), 2):
+        found += intersect(one, other)
+    return union(found)
+
+
 def meeting(spans: Iterable[Interval]) -> Intervals:
-    """Where two of these spans meet, each of them a margin longer at both ends."""
+    """Where two of these spans meet."""
     found: Intervals = []
     reach_ns: int | None = None
     for from_ns, to_ns in sorted(spans):
-        start_ns, end_ns = from_ns - MARGIN_NS, to_ns + MARGIN_NS
-        if reach_ns is not None and start_ns < reach_ns:
-            found.append((start_ns, min(end_ns, reach_ns)))
-        reach_ns = end_ns if reach_ns is None else max(reach_ns, end_ns)
+        if reach_ns is not None and from_ns < reach_ns:
+            found.append((from_ns, min(to_ns, reach_ns)))
+        reach_ns = to_ns if reach_ns is None else max(reach_ns, to_ns)
     return union(found)

@@ -31,6 +31,10 @@ SPOKEN: Final = frozenset({GapState.FILLED, GapState.COARSE})
 DROPPED: Final = "history of that time is kept no more"
 
 
+_NOTHING_TOLD: Final = (GapState.OPEN, "", (), 0)
+"""As if nothing had been judged: open, and nobody says why."""
+
+
 class Written(NamedTuple):
     """A Fill record, and where it is written."""
 
@@ -199,9 +203,9 @@ def _together(timelines: Sequence[tuple[tuple[str, ...], list[Judged]]]) -> Iter
                 at[index] += 1
             if at[index] < len(parts) and parts[at[index]].from_ns <= start_ns:
                 here.append((points, parts[at[index]]))
-        if not here:
+        part = _worst(start_ns, end_ns, here) if here else None
+        if part is None or part[2:] == _NOTHING_TOLD:
             continue
-        part = _worst(start_ns, end_ns, here)
         if last is not None and last.to_ns == start_ns and last[2:] == part[2:]:
             last = last._replace(to_ns=end_ns)
             continue

@@ -90,10 +90,8 @@ class Journal(JournalReading):
 
         async def open_term() -> Term:
             nonlocal spoken_ns
-            claim = self._writer.claim
-            if self._writer.reigns and claim is not None:
-                # What followed the last claim is this term's to declare.
-                spoken_ns = min(now_ns, claim.through_ns)
+            if self._writer.claim is not None:  # what followed it is this term's to declare
+                spoken_ns = min(now_ns, self._writer.claim.through_ns)
             seen = (self._writer.term_seen,)
             return await self._state.open_term(self._node, self._rng, now_ns, number, seen)
 

@@ -67,13 +67,13 @@ class Partition:
     path: Path
     database: Database | None
     state: PartitionState
-    points: dict[str, int]
-    flushed: Holdings
-    held: Holdings
-    segments: int
-    span: tuple[int, int] | None
     begun_ns: int
     alone_ns: int
+    points: dict[str, int] = field(default_factory=dict)
+    flushed: Holdings = field(default_factory=Holdings)
+    held: Holdings = field(default_factory=Holdings)
+    segments: int = 0
+    span: tuple[int, int] | None = None
     outline: Outline = field(default_factory=Outline)
     live: TailSet = field(default_factory=TailSet)
     frozen: TailSet | None = None

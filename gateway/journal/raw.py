@@ -21,7 +21,6 @@ from gateway.journal.declared import Declared, look_up
 from gateway.journal.history import PAGE_MAX, Files, View
 from gateway.journal.reconstruct import (
     Reconstruction,
-    Shown,
     reading_order,
     shown_order,
     time_of,
@@ -102,48 +101,57 @@ class _Loom:
     def page(
         self, from_ns: int, to_ns: int, limit: int, cursor: Cursor | None, reverse: bool
     ) -> HistoryPage:
-        """As the page above; whole instants are read until there are rows enough."""
-        found: list[Shown] = []
-        while from_ns < to_ns and len(found) <= limit:
-            rows, begin_ns, end_ns = self._stored(from_ns, to_ns, limit + 1, reverse)
+        """As the page above: whole instants are woven until there are rows enough.
+
+        What a page leaves out, or an earlier one gave, decides whether something is restated behind
+        it.
+        """
+        given: list[HistoryRow] = []
+        found = self._stored(from_ns, to_ns, limit + 1, cursor, reverse)
+        while True:
+            rows, begin_ns, end_ns = self._whole(found, from_ns, to_ns, cursor, reverse)
             part = self._woven(rows, begin_ns, end_ns)
             if reverse:
                 part.reverse()
                 to_ns = begin_ns
             else:
                 from_ns = end_ns
-            if cursor is not None:
-                part = beyond(part, cursor, reverse, shown_order)
-            found += part
-        given = found[:limit]
-        rest = cursor_after(given, cursor, shown_order) if len(found) > limit else None
-        return HistoryPage([shown.row for shown in given], rest)
-
-    def _rows(self, from_ns: int, to_ns: int, limit: int = PAGE_MAX) -> list[HistoryRow]:
-        rows = history.page(
-            self._files, self._view, self._point, from_ns, to_ns, limit, None, False
-        )
-        return rows.rows
+            given += part if cursor is None else beyond(part, cursor, reverse, shown_order)
+            if len(given) > limit:
+                del given[limit:]
+                return HistoryPage(given, cursor_after(given, cursor, shown_order))
+            if from_ns >= to_ns:
+                return HistoryPage(given, None)
+            found = self._stored(from_ns, to_ns, limit + 1, None, reverse)
 
     def _stored(
-        self, from_ns: int, to_ns: int, limit: int, reverse: bool
-    ) -> tuple[list[HistoryRow], int, int]:
-        """About `limit` stored rows of one end of [from, to), and what they are all rows of."""
-        found = history.page(
-            self._files, self._view, self._point, from_ns, to_ns, limit, None, reverse
+        self, from_ns: int, to_ns: int, limit: int, cursor: Cursor | None, reverse: bool
+    ) -> HistoryPage:
+        return history.page(
+            self._files, self._view, self._point, from_ns, to_ns, limit, cursor, reverse
         )
-        rows = found.rows
-        if found.cursor is not None:
-            edge_ns = rows[-1].time_ns
-            rows = [row for row in rows if row.time_ns != edge_ns] + self._rows(
-                edge_ns, edge_ns + 1
-            )
-            from_ns, to_ns = (edge_ns, to_ns) if reverse else (from_ns, edge_ns + 1)
-        return sorted(rows, key=reading_order), from_ns, to_ns
 
-    def _woven(self, rows: Sequence[HistoryRow], from_ns: int, to_ns: int) -> list[Shown]:
+    def _rows(self, from_ns: int, to_ns: int) -> list[HistoryRow]:
+        return self._stored(from_ns, to_ns, PAGE_MAX, None, False).rows
+
+    def _whole(
+        self, found: HistoryPage, from_ns: int, to_ns: int, cursor: Cursor | None, reverse: bool
+    ) -> tuple[list[HistoryRow], int, int]:
+        """The stored rows of a page in order, its first and last instants whole, and their span."""
+        rows = found.rows[::-1] if reverse else found.rows
+        cut = {cursor[0]} if cursor is not None and from_ns <= cursor[0] < to_ns else set()
+        if found.cursor is not None:
+            edge_ns = found.rows[-1].time_ns
+            cut.add(edge_ns)
+            from_ns, to_ns = (edge_ns, to_ns) if reverse else (from_ns, edge_ns + 1)
+        for at_ns in cut:
+            low = bisect_left(rows, at_ns, key=time_of)
+            rows[low : bisect_left(rows, at_ns + 1, key=time_of)] = self._rows(at_ns, at_ns + 1)
+        return rows, from_ns, to_ns
+
+    def _woven(self, rows: list[HistoryRow], from_ns: int, to_ns: int) -> list[HistoryRow]:
         """All rows of [from, to) as a raw read gives them; `rows` are those stored."""
-        found: list[Shown] = []
+        found: list[HistoryRow] = []
         stretches = [s for s in self._view.weighed if s[0] < to_ns and s[1] > from_ns]
         at = 0
         for stretch in stretches:
@@ -165,7 +173,7 @@ class _Loom:
 
     def _weighed(
         self, own: Sequence[HistoryRow], from_ns: int, to_ns: int, declared: Declared
-    ) -> list[Shown]:
+    ) -> list[HistoryRow]:
         before = self._before(from_ns, declared)
         whole = Reconstruction(
             [*before, *own],
@@ -246,6 +254,6 @@ def _speaks(term: Term, row: HistoryRow) -> bool:
     return not is_bad(row.status)
 
 
-def _plain(rows: Sequence[HistoryRow]) -> list[Shown]:
+def _plain(rows: Sequence[HistoryRow]) -> list[HistoryRow]:
     """Rows where one stream alone was polled: as they are."""
-    return [Shown(row, False) for row in rows if row.origin is not Origin.WINDBACK]
+    return [row for row in rows if row.origin is not Origin.WINDBACK]

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _FILES_MAX: Final = 40
 _TRIES_MAX: Final = 4
 _SAMPLES_MAX: Final = 100_000
-"""Of all remembered segments together; some 4 MB."""
+"""Of all remembered segments together; some 12 MB."""
 
 
 class Reader:

@@ -45,14 +45,10 @@ class Held(NamedTuple):
     wound_back: bool
 
 
-class Shown(NamedTuple):
-    """A row of a raw read: as it was observed, or restated at the time that it has here.
+class Restated(HistoryRow):
+    """A row of a raw read that repeats a sample at a later time; else as the sample is."""
 
-    Or of origin GAP: nothing is known from its time on.
-    """
-
-    row: HistoryRow
-    restated: bool
+    __slots__ = ()
 
 
 class Reconstruction:
@@ -146,7 +142,7 @@ class Reconstruction:
         beaten = {r.loser for r in ruled if r.winner in covering}
         return next((t for t in covering if t not in beaten), next(iter(covering), None))
 
-    def raw_view(self, from_ns: int, to_ns: int) -> list[Shown]:
+    def raw_view(self, from_ns: int, to_ns: int) -> list[HistoryRow]:
         """Every observation in [from, to), and what holds restated where they would hide it.
 
         Read as steps, the rows say what `at` says at every instant from its row's time on: behind
@@ -156,7 +152,7 @@ class Reconstruction:
         """
         low, high = (bisect_left(self._seen, t, key=time_of) for t in (from_ns, to_ns))
         edges = self._edges[bisect_left(self._edges, from_ns) : bisect_left(self._edges, to_ns)]
-        result: list[Shown] = []
+        result: list[HistoryRow] = []
         index = low
         for at_ns in sorted({*edges, *map(time_of, self._seen[low:high])}):
             first = index
@@ -166,10 +162,10 @@ class Reconstruction:
             if (part := self._marked.get(at_ns)) is not None and not any(
                 is_bad(row.status) for row in rows
             ):
-                result.append(Shown(self._mark(part), False))
-            result += [Shown(row, False) for row in rows]
+                result.append(self._mark(part))
+            result += rows
             if (held := self._hidden(at_ns, rows[-1] if rows else None)) is not None:
-                result.append(Shown(held._replace(time_ns=at_ns), True))
+                result.append(Restated(at_ns, *held[1:]))
         return result
 
     def _mark(self, part: Missing) -> HistoryRow:
@@ -253,10 +249,10 @@ def reading_order(row: HistoryRow) -> Key:
     return row.time_ns, term.number, term.nonce, row.position.seq
 
 
-def shown_order(shown: Shown) -> Key:
+def shown_order(row: HistoryRow) -> Key:
     """The order of a raw read: what is missing comes first at its time, what is restated last."""
-    if shown.row.origin is Origin.GAP:
-        return shown.row.time_ns, _BEFORE_ALL, 0, 0
-    if shown.restated:
-        return shown.row.time_ns, _AFTER_ALL, 0, 0
-    return reading_order(shown.row)
+    if row.origin is Origin.GAP:
+        return row.time_ns, _BEFORE_ALL, 0, 0
+    if isinstance(row, Restated):
+        return row.time_ns, _AFTER_ALL, 0, 0
+    return reading_order(row)

@@ -137,13 +137,13 @@ class Shelf(Views):
                 path,
                 database,
                 loaded.state,
+                begun_ns,
+                begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
                 loaded.points,
                 loaded.flushed,
                 loaded.held,
                 loaded.segments,
                 loaded.span,
-                begun_ns,
-                begun_ns + RESTATED_NS if loaded.alone_ns is None else loaded.alone_ns,
                 loaded.outline,
             )
         )
@@ -256,19 +256,7 @@ class Shelf(Views):
             await database.close()
             raise
         self.partitions.append(
-            Partition(
-                key,
-                path,
-                database,
-                PartitionState(scans=scans),
-                {},
-                Holdings(),
-                Holdings(),
-                0,
-                None,
-                now_ns,
-                alone_ns,
-            )
+            Partition(key, path, database, PartitionState(scans=scans), now_ns, alone_ns)
         )
 
     def _freeze(self, partition: Partition) -> None:

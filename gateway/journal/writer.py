@@ -41,6 +41,7 @@ from gateway.journal.waiting import Waiting
 from gateway.model import NS_PER_S, Position, Term
 
 _GROUP_MAX: Final = 2_000
+_ADOPTED_A_ROUND: Final = 32
 _KEPT_BACKLOG_MAX: Final = 10_000
 _FLUSH_PACE_S: Final = 0.05
 _NEAR_NS: Final = 600 * NS_PER_S
@@ -149,7 +150,7 @@ class Writer(StoreCare):
                 if self._pending:
                     await self._commit_group()
                 if self._adopting and self.store_failed_since_ns is None:
-                    await self._adopt_group()
+                    await self._adopt_groups()
                 await self._change_term()
                 if self._closing and (not self._pending or self.store_failed_since_ns is not None):
                     break
@@ -260,6 +261,14 @@ class Writer(StoreCare):
             digest = chain(digest, position, wire)
             records.append(Record(position, wire, digest, body))
         return records
+
+    async def _adopt_groups(self) -> None:
+        """A few groups, while nothing but the care of the files waits."""
+        for _ in range(_ADOPTED_A_ROUND):
+            await self._adopt_group()
+            waits = self._pending or self._new_term is not None or self._closing
+            if waits or not self._adopting or self.store_failed_since_ns is not None:
+                return
 
     async def _adopt_group(self) -> None:
         calls = self._adopting.take()

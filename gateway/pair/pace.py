@@ -29,6 +29,26 @@ def redial_ns(down_ns: int, refused: bool) -> int:
     return EAGER_NS if down_ns < EAGER_FOR_NS else PATIENT_NS
 
 
+class Redialling:
+    """When one path is dialled again.
+
+    One that stood and fell is dialled at once and eagerly: the first dial may meet the kernel while
+    it takes the killed process apart, which accepts and resets, and only the next is refused. One
+    that stood shorter than a patient pause flaps: it did not mend, so its pace doesn't change.
+    """
+
+    def __init__(self, now_ns: int) -> None:
+        self._down_since_ns = now_ns
+
+    def pause_ns(self, began_ns: int, now_ns: int, stood: bool, refused: bool) -> int:
+        """How long to wait now, after the attempt that began then, which `stood` or was refused."""
+        if stood and now_ns - began_ns >= PATIENT_NS:
+            self._down_since_ns = now_ns
+            return 0
+        due_ns = began_ns + redial_ns(now_ns - self._down_since_ns, refused)
+        return max(0, due_ns - now_ns)
+
+
 class Standing(NamedTuple):
     """A path that carries heartbeats: its name, round trip, and since when."""
 

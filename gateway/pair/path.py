@@ -18,14 +18,18 @@ from gateway.pair.beats import Beats
 from gateway.pair.greeting import Greeted, Greeter
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.hello import HEARTBEATS, HelloRefused
-from gateway.pair.pace import EAGER_FOR_NS, redial_ns
+from gateway.pair.pace import Redialling
 from gateway.pair.stream import words
 from gateway.pair.wire import WireError
 
 log = logging.getLogger(__name__)
 
-CONNECT_S: Final = (0.5, 0.5, 0.5, 2.0)
-"""Short, so that a healed path is found soon; one in four is for slow ones."""
+CONNECT_S: Final = (0.1, 0.5, 0.5, 2.0)
+"""Short, so that a healed path is found soon; one in four is for slow ones.
+
+The first after a fall is the shortest: a host that is just closing a listener may drop a SYN, and
+the kernel sends the next after a second only.
+"""
 
 
 class Path:
@@ -82,16 +86,13 @@ class Path:
             self.beats.drain()
 
     async def _run(self) -> None:
-        down_since_ns = self._clock.monotonic_ns()
+        redialling = Redialling(self._clock.monotonic_ns())
         while True:
             began_ns = self._clock.monotonic_ns()
             refused = await self._attempt()
             now_ns = self._clock.monotonic_ns()
-            if self._stood and now_ns - began_ns >= EAGER_FOR_NS:
-                down_since_ns = now_ns
-                continue
-            pause_ns = began_ns + redial_ns(now_ns - down_since_ns, refused) - now_ns
-            await asyncio.sleep(max(0, pause_ns) / NS_PER_S)
+            pause_ns = redialling.pause_ns(began_ns, now_ns, self._stood, refused)
+            await asyncio.sleep(pause_ns / NS_PER_S)
 
     async def _attempt(self) -> bool:
         """Dial once, and stay while the path stands; whether the peer and this node don't match."""

@@ -52,7 +52,8 @@ class State(Enum):
     RISING = "going back to sync"
 
 
-_WAITS: Final = frozenset({State.SYNC, State.HELD, State.FALLING})
+_CLOSED: Final = frozenset({State.SYNC, State.HELD})
+_WAITS: Final = _CLOSED | {State.FALLING}
 
 
 class _Waiting(NamedTuple):
@@ -66,13 +67,19 @@ class SyncGate:
 
     `level` says whether the peer follows at the start: if not, the gate falls back before the first
     value, so that a takeover doesn't wait for a node that is dead. With `hold` it never lets go.
+    `fresh` says that the reign begins: else values went out unacknowledged until now.
     """
 
-    def __init__(self, node: str, timeout_ns: int, hold: bool, level: bool) -> None:
+    def __init__(
+        self, node: str, timeout_ns: int, hold: bool, level: bool, fresh: bool = True
+    ) -> None:
         self._node = node
         self._timeout_ns = timeout_ns
         self._hold = hold
+        self._wanted = True
         self.state = State.SYNC if level or hold else State.FALLING
+        if not fresh:
+            self.state = State.ASYNC
         self._waiting: deque[_Waiting] = deque()
         self._samples = 0
         self._samples_max = HELD_SAMPLES_MAX
@@ -83,6 +90,10 @@ class SyncGate:
     def waiting(self) -> int:
         """Samples that clients don't see yet."""
         return self._samples
+
+    def revise(self, wanted: bool, timeout_ns: int, hold: bool) -> None:
+        """The site says otherwise from now on; the next `tick` does what follows."""
+        self._wanted, self._timeout_ns, self._hold = wanted, timeout_ns, hold
 
     def begin(self) -> list[GateEffect]:
         """What is to be done before the first value."""
@@ -123,16 +134,24 @@ class SyncGate:
 
     def tick(self, now_ns: int, level: bool) -> list[GateEffect]:
         """Time passed. `level`: the peer follows, commits FULL, and lacks nothing."""
-        if self.state is State.SYNC and self._late(now_ns):
+        if self.state in _CLOSED and not self._wanted:
+            return self._fall("the site no longer asks for sync", now_ns)
+        if self.state in _CLOSED and self._late(now_ns):
             text = f"no acknowledgement of the other node for {self._timeout_ns // 1_000_000} ms"
-            if self._hold:
+            if not self._hold:
+                return self._fall(text, now_ns)
+            if self.state is State.SYNC:
                 self.state = State.HELD
                 return [Alarm(850, f"{text}: values are held back from clients until there is one")]
-            self.state, self._fell_ns = State.FALLING, now_ns
-            return [Declare(False, text)]
-        if self.state is State.ASYNC and level and now_ns - self._fell_ns >= RESUME_NS:
-            self.state = State.RISING
-            return [Declare(True, "the other node has everything")]
+        if self.state is State.ASYNC and self._wanted:
+            if level and now_ns - self._fell_ns >= RESUME_NS:
+                self.state = State.RISING
+                return [Declare(True, "the other node has everything")]
+            if self._hold:
+                self.state = State.RISING
+                return [
+                    Declare(True, "the site asks for it, whether the other node follows or not")
+                ]
         return []
 
     def journalled(self) -> list[GateEffect]:
@@ -145,6 +164,10 @@ class SyncGate:
         return []
 
     # ------------------------------------------------------------------ inside
+
+    def _fall(self, why: str, now_ns: int) -> list[GateEffect]:
+        self.state, self._fell_ns = State.FALLING, now_ns
+        return [Declare(False, why)]
 
     def _is_value(self, record: Record) -> bool:
         return isinstance(record.body, Batch) and record.position.term.node == self._node

@@ -78,6 +78,7 @@ class Bench:
             "for_s": READS_S,
         }
         asking = asyncio.create_task(self._client.ask(json.dumps(wanted), "seen", CLIENT_S))
+        going = asyncio.create_task(self._gone_ns(old))
         await asyncio.sleep(KNOCKING_S)
         at_ns = time.time_ns()
         try:
@@ -85,7 +86,8 @@ class Bench:
             found = await asking
         finally:
             asking.cancel()
-        role_ns = await self._main_since(new, at_ns)
+            going.cancel()
+        role_ns, why = await self._main_since(new, at_ns)
         await self._undo(kind, old, last)
         return Run(
             at_ns,
@@ -94,7 +96,15 @@ class Bench:
             found["open_ns"],
             found["session_ns"],
             {node: [tuple(one) for one in seen] for node, seen in found["seen"].items()},
+            going.result() if going.done() and not going.cancelled() else 0,
+            why,
+            os.getloadavg()[0],
         )
+
+    async def _gone_ns(self, node: str) -> int:
+        """When the kernel had closed what a process had open: until then nothing is refused."""
+        await self.pair.process(node).ended()
+        return time.time_ns()
 
     async def _do(self, kind: str, node: str) -> None:
         pid, lab = self.pair.process(node).pid, self.pair.places.lab
@@ -129,12 +139,13 @@ class Bench:
         if not last:
             await pair.start(node)
 
-    async def _main_since(self, node: str, from_ns: int) -> int:
+    async def _main_since(self, node: str, from_ns: int) -> tuple[int, str]:
         if not isinstance(self.pair, Ours):
-            return 0
+            return 0, ""
         told = await self.pair.ask(node, "/roles")
-        since = [span["from_ns"] for span in told.get("reigns", ()) if span["node"] == node]
-        return max((at_ns for at_ns in since if at_ns >= from_ns), default=0)
+        mine = [span for span in told.get("reigns", ()) if span["node"] == node]
+        since = [(span["from_ns"], span["why"]) for span in mine if span["from_ns"] >= from_ns]
+        return max(since, default=(0, ""))
 
 
 def judge(pair: Pair, kind: str, runs: Sequence[Run]) -> Series:
@@ -184,6 +195,7 @@ def rows(series: Sequence[Series]) -> list[Row]:
             "scans lost": one.lost,
             "doubled": one.doubled,
             "wrong values": sum(t.wrong for t in one.takeovers),
+            "load": percentile([t.load for t in one.takeovers], 0.5),
         }
         made.append(Row(f"{one.kind}, {one.party}", figures))
     return made
@@ -197,14 +209,17 @@ def steps(series: Sequence[Series]) -> list[Row]:
             continue
         taken = one.takeovers
         figures = {
+            "gone": percentile([t.gone_ms for t in taken if t.gone_ms is not None], 0.5),
             "is Main": percentile([t.role_ms for t in taken], 0.5),
             "first poll": percentile([t.poll_ms for t in taken], 0.5),
             "port open": percentile([t.open_ms for t in taken], 0.5),
             "session": percentile([t.session_ms for t in taken], 0.5),
             "fresh value": percentile(one.fresh, 0.5),
+            "gone p99": percentile([t.gone_ms for t in taken if t.gone_ms is not None], 0.99),
             "is Main p99": percentile([t.role_ms for t in taken], 0.99),
             "first poll p99": percentile([t.poll_ms for t in taken], 0.99),
             "session p99": percentile([t.session_ms for t in taken], 0.99),
+            "by silence": sum(t.why.endswith("is silent") for t in taken),
         }
         made.append(Row(one.kind, figures))
     return made
@@ -274,6 +289,7 @@ async def bench(
     notes = [
         "fresh: polled by the new main itself.",
         "all: a point of each of ten devices; two of these are scanned each second.",
+        "load: runnable processes on this machine over a minute, the median of the runs.",
         "naive: asks `alive?` each second, three misses; its changeover is a SIGTERM of the main.",
         "The best published server pairs take 3 to 70 s.",
     ]

@@ -30,7 +30,11 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One fault and what the client saw: per NodeId (read at, stamp, value), all ns UTC."""
+    """One fault and what the client saw: per NodeId (read at, stamp, value), all ns UTC.
+
+    `gone_ns`: when the kernel had closed all that the old main had open; `why` the new one reigns;
+    `load`: how many processes of the machine wanted to run.
+    """
 
     at_ns: int
     new_host: str
@@ -38,6 +42,9 @@ class Run:
     open_ns: int
     session_ns: int
     seen: Mapping[str, Sequence[tuple[int, int, Value]]]
+    gone_ns: int = 0
+    why: str = ""
+    load: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,9 @@ class Takeover:
     fresh_ms: float | None
     all_ms: float | None
     wrong: int
+    gone_ms: float | None = None
+    why: str = ""
+    load: float = 0.0
 
 
 def device_of(node: str) -> str:
@@ -91,6 +101,9 @@ def takeover(
         after(min(arrived.values(), default=None)),
         after(max(arrived.values(), default=None)) if everybody else None,
         wrong,
+        after(run.gone_ns),
+        run.why,
+        run.load,
     )
 
 

@@ -42,6 +42,8 @@ async def test_a_takeover_is_measured_at_a_client_and_judged_by_the_outstations(
     assert all(row["median ms"] > 0 and row["wrong values"] == 0 for row in taken.values())
     handed = taken["changeover, hotpair"]
     assert (handed["scans lost"], handed["doubled"]) == (0, 0)
+    assert steps["changeover"]["gone"] is None
+    assert steps["kill"]["gone"] > 0
     for row in steps.values():
         assert 0 < row["is Main"] <= row["first poll"] <= row["fresh value"]
 

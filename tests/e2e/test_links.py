@@ -10,6 +10,7 @@ import random
 import resource
 import signal
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ from link_rig import (
 from gateway.config.node import HostPort
 from gateway.errors import AskRefused, ControlError, LinkClosed, LinkDown
 from gateway.pair.channel import Channel
+from gateway.pair.greeting import Addresses, Greeter
+from gateway.pair.hello import LinkIdentity
 from gateway.pair.wire import FRAME_SIZE_MAX
 
 CHILD = Path(__file__).with_name("link_child.py")
@@ -186,6 +189,31 @@ async def test_the_death_of_the_peers_process_is_proved_within_milliseconds(
         # It is said again and again, since a heartbeat that was under way takes it back.
         count = len(a.refused)
         await until(lambda: len(a.refused) > count + 4)
+
+
+async def test_a_dial_that_is_accepted_and_reset_by_a_dying_host_is_followed_by_the_proof() -> None:
+    at_a, at_b = ends()
+    a = node_of("a", at_a, at_b)
+    loop = asyncio.get_running_loop()
+    with socket.create_server(at_b[0]) as listener:
+        listener.setblocking(False)
+        async with started(a):
+            me = LinkIdentity("plant", "b", 7, "0.1.0")
+            greeter = Greeter(me, None, a.clock, Addresses())
+            sock, _ = await loop.sock_accept(listener)
+            sock.setblocking(False)
+            stood = await greeter.welcome(sock)
+            await greeter.answer(stood)
+            await until(lambda: a.up)
+            stood.stream.close()
+            # The kernel closes what a killed process had open one after the other.
+            backlog, _ = await loop.sock_accept(listener)
+            backlog.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            assert not a.refused
+            listener.close()
+            backlog.close()
+            await until(lambda: a.refused)
+            assert a.refused[0] == str(at_b[0])
 
 
 async def test_a_frozen_peer_keeps_its_connections_and_drains_them_when_it_wakes(

@@ -82,6 +82,36 @@ async def test_a_split_is_healed_with_one_main_and_both_nodes_data(tmp_path: Pat
 
 
 @pytest.mark.slow
+async def test_the_duty_that_a_revision_gave_holds_in_the_next_split_without_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with pair_with_proxies(tmp_path) as (plant, proxies):
+        main, standby = await plant.until_paired()
+        text = plant.site_file.read_text()
+        assert "startup_wait: 1s" in text
+        plant.site_file.write_text(
+            text.replace("startup_wait: 1s", "startup_wait: 1s, duty: discard")
+        )
+        status, out, err = await main.hotpair("apply", str(plant.site_file))
+        assert status == 0, (out, err)
+        await plant.until(lambda s: all(n["revision"]["running"] == 2 for n in s.values()), 15)
+        for proxy in proxies:
+            proxy.cut()
+        await plant.until_roles(**{main.name: "main", standby.name: "main"}, within_s=10)
+        split_ns = time.time_ns()
+        await asyncio.sleep(2.5)  # paces: both collect
+        healed_ns = time.time_ns()
+        for proxy in proxies:
+            proxy.heal()
+        main, standby = await plant.until_paired(within_s=15)
+        await plant.until_equal()
+        assert {node for at, node in plant.polls("plc1", split_ns) if at < healed_ns} == {"a", "b"}
+        rows = [await n.control.history("plc1/level", split_ns, healed_ns) for n in (main, standby)]
+        assert rows[0] == rows[1]
+        assert {row.position.term.node for row in rows[0]} == {main.name}, "the loser's are out"
+
+
+@pytest.mark.slow
 async def test_one_link_of_two_may_go_and_nothing_happens(tmp_path: Path) -> None:
     async with pair_with_proxies(tmp_path) as (plant, proxies):
         main, standby = await plant.until_paired()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,45 @@ async def test_alone_must_be_said_and_the_other_takes_the_revision_over_when_it_
         assert "revision 3 runs on node" in out
         await until_revision(pair, 3, "a", "b")
         assert "plc1/added" not in await points(standby)
+
+
+async def until_state(pair: SmallPair, main: PairNode, state: str) -> None:
+    await pair.until(
+        lambda seen: (
+            all(
+                seen[name]
+                and seen[name]["replication"]["mode"] == ("sync" if state == "sync" else "async")
+                for name in ("a", "b")
+            )
+            and seen[main.name]["replication"]["state"] == state
+        ),
+        20,
+    )
+
+
+async def test_replication_becomes_sync_and_async_again_in_a_reign_with_no_restart(
+    tmp_path: Path,
+) -> None:
+    async with small_pair(tmp_path) as pair:
+        main, standby = await begun(pair)
+        from_ns = time.time_ns()
+        roles = await main.control.get("/roles")
+        edit(pair, "startup_wait: 1s", "startup_wait: 1s, replication: sync, duty: discard")
+        status, done, err = await apply(pair, standby)
+        assert status == 0 and done["in_force"], (done, err)
+        assert not any("next start" in line for line in done["changes"]), done["changes"]
+        await until_state(pair, main, "sync")
+        await pair.until_equal()
+        status, _, err = await main.hotpair("rollback", "1")
+        assert status == 0, err
+        await until_state(pair, main, "async")
+        await pair.until_equal()
+        to_ns = time.time_ns()
+        for node in (main, standby):
+            span = {"from": from_ns, "to": to_ns}
+            said = [e["text"] for e in await node.control.get("/events", **span)]
+            turns = [text.split(" since ")[0] for text in said if " since " in text]
+            assert turns == ["replication is sync again", "replication is async"], said
+            assert not (await node.status())["revision"]["not_able"]
+        assert (await main.control.get("/roles"))["reigns"] == roles["reigns"], "one reign"
+        assert await pair.gaps(main, from_ns, to_ns) == []

@@ -265,7 +265,7 @@ def test_pages_of_any_size_and_direction_are_one_view_that_says_what_held(
     store = Store(written, ruled)
     known = whole(written, given_streams, ruled)
     before_ns, after_ns = -STEP_NS, (END + 2) * STEP_NS
-    view = [shown.row for shown in known.raw_view(before_ns, after_ns)]
+    view = known.raw_view(before_ns, after_ns)
     assert store.pages(limit, False, before_ns, after_ns) == view
     assert store.pages(limit, True, before_ns, after_ns) == view[::-1]
     from_ns, to_ns = (tick * STEP_NS for tick in span)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.journal.coverage import Interval, Ruled, union
 from gateway.journal.fills import Missing
-from gateway.journal.reconstruct import Reconstruction, Shown, reading_order, shown_order
+from gateway.journal.reconstruct import Reconstruction, Restated, reading_order, shown_order
 from gateway.model import GapState, HistoryRow, Origin, Position, Status, Term
 
 END = 24
@@ -179,9 +179,9 @@ def test_the_raw_view_holds_what_is_seen_and_read_as_steps_says_what_held(
     view = reconstruction.raw_view(-1, END + 3)
     assert view == sorted(view, key=shown_order)
     visible = seen(given_rows, by_term, missing)
-    marks = [shown.row for shown in view if shown.row.origin is Origin.GAP]
+    marks = [row for row in view if row.origin is Origin.GAP]
     assert [
-        shown.row for shown in view if not shown.restated and shown.row.origin is not Origin.GAP
+        row for row in view if not isinstance(row, Restated) and row.origin is not Origin.GAP
     ] == visible
     bad = {r.time_ns for r in visible if r.status}
     lacking = [p for p in missing if p.term is None and p.from_ns > cut and p.from_ns not in bad]
@@ -200,16 +200,16 @@ def test_the_raw_view_holds_what_is_seen_and_read_as_steps_says_what_held(
     for t in range(-1, END + 3):
         held = reconstruction.at(t)
         if held is not None and held.row.time_ns <= t:
-            step = [shown.row for shown in view if shown.row.time_ns <= t][-1]
+            step = [row for row in view if row.time_ns <= t][-1]
             assert (step.value, step.status) == (held.row.value, held.row.status)
-    for shown in view:
-        if shown.restated:
-            held = reconstruction.at(shown.row.time_ns)
+    for row in view:
+        if isinstance(row, Restated):
+            held = reconstruction.at(row.time_ns)
             assert held is not None
-            assert shown.row == held.row._replace(time_ns=shown.row.time_ns)
+            assert row == held.row._replace(time_ns=row.time_ns)
     low, high = sorted((start, cut))
     parts = [(-1, low), (low, high), (high, END + 3)]
-    assert [s for part in parts for s in reconstruction.raw_view(*part)] == view
+    assert [row for part in parts for row in reconstruction.raw_view(*part)] == view
 
 
 def any_covered(by_term: Cover, part: Missing) -> bool:
@@ -217,7 +217,7 @@ def any_covered(by_term: Cover, part: Missing) -> bool:
 
 
 def shown_values(reconstruction: Reconstruction, from_ns: int, to_ns: int) -> list[tuple[int, Any]]:
-    return [(s.row.time_ns, s.row.value) for s in reconstruction.raw_view(from_ns, to_ns)]
+    return [(row.time_ns, row.value) for row in reconstruction.raw_view(from_ns, to_ns)]
 
 
 @given(rows, st.lists(st.tuples(instants, instants), max_size=4).map(union))
@@ -236,7 +236,8 @@ def test_one_stream_alone_is_shown_as_it_is(
     ]
     whole = sorted([*alone, *begun], key=reading_order)
     view = Reconstruction(whole, {term: covered}).raw_view(-1, END + 3)
-    assert view == [Shown(r, False) for r in whole]
+    assert view == whole
+    assert not any(isinstance(row, Restated) for row in view)
 
 
 def test_where_the_higher_stream_ends_the_other_is_restated() -> None:
@@ -257,9 +258,17 @@ def test_a_node_without_its_field_hides_nothing_of_the_other() -> None:
     reconstruction = Reconstruction(history, {low: [(0, 10)]})
     assert shown_values(reconstruction, 0, 10) == [(1, 10), (3, None), (3, 10)]
     shown = reconstruction.raw_view(0, 10)[-1]
-    assert shown == Shown(history[0]._replace(time_ns=3), True), "with its own receipt and position"
+    assert shown == history[0]._replace(time_ns=3), "with its own receipt and position"
     same = Reconstruction([history[0], bad._replace(value=10, status=0)], {low: [(0, 10)]})
     assert shown_values(same, 0, 10) == [(1, 10), (3, 10)], "who says the same hides nothing"
+
+
+def test_a_value_with_an_old_stamp_is_restated_where_its_interval_begins() -> None:
+    term = TERMS[0]
+    old = HistoryRow(3, 10, 0, 6, Origin.POLL, Position(term, 2))
+    bad = HistoryRow(5, None, Status.BAD_NO_COMMUNICATION, 5, Origin.POLL, Position(term, 1))
+    reconstruction = Reconstruction([old, bad], {term: [(6, 12)]})
+    assert shown_values(reconstruction, 0, 12) == [(3, 10), (5, None), (6, 10)]
 
 
 def test_an_interval_speaks_only_by_what_was_learned_since_it_began() -> None:
@@ -341,9 +350,9 @@ def test_a_filled_stretch_begins_with_what_was_in_force_and_shows_each_record_on
     spoken = [held.row.value for t in range(12) if (held := known.at(t)) is not None]
     assert spoken == [10, 10, 10, 10, 10, 10, 10, 72, 72, 90, 90, 90]
     assert [known.at(t) for t in (12, 13, 14, 15, 16)] == [None] * 5
-    statuses = [s.row.status for s in known.raw_view(10, 20)]
+    statuses = [row.status for row in known.raw_view(10, 20)]
     assert statuses == [Status.BAD_DATA_LOST, Status.BAD_DATA_UNAVAILABLE]
     heard = Reconstruction(history, {low: [(0, 4)]}, (), filled, 12, 20)
-    assert [(s.row.time_ns, s.row.status) for s in heard.raw_view(10, 20)] == [
+    assert [(row.time_ns, row.status) for row in heard.raw_view(10, 20)] == [
         (16, Status.BAD_NO_COMMUNICATION)
     ], "it goes on; and before a point was heard of it lacks nothing"

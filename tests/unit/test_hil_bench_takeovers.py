@@ -20,7 +20,7 @@ def at(ms: float) -> int:
 
 def run(seen: Mapping[str, Sequence[tuple[int, int, Value]]], **changes: int) -> Run:
     times = {"role_ns": at(200), "open_ns": at(210), "session_ns": at(220)} | changes
-    return Run(T0, NEW, seen=seen, **times)
+    return Run(T0, NEW, seen=seen, why="a is dead", load=2.5, **times)
 
 
 POLLS = [
@@ -38,6 +38,8 @@ def test_only_what_the_new_main_polled_itself_is_fresh() -> None:
     assert (found.fresh_ms, found.all_ms) == (250, 270)
     assert (found.role_ms, found.poll_ms, found.open_ms, found.session_ms) == (200, 230, 210, 220)
     assert found.wrong == 0
+    assert (found.gone_ms, found.why, found.load) == (None, "a is dead", 2.5)
+    assert takeover(run(seen, gone_ns=at(21)), POLLS, lambda *_: ()).gone_ms == 21
 
 
 def test_a_value_that_the_plant_did_not_hold_then_is_wrong() -> None:

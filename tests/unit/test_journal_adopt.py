@@ -25,10 +25,12 @@ from journal_pair import (
 )
 
 from gateway.errors import JournalError, ReplicaError, StoreFull
+from gateway.journal.adoption import AdoptionLine
 from gateway.journal.holdings import difference, fingerprint, wanted
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.partitions import NS_PER_DAY
 from gateway.journal.records import (
+    EMPTY_DIGEST,
     Adopted,
     Audit,
     Batch,
@@ -501,6 +503,25 @@ async def test_the_queue_of_adopted_records_is_bounded_and_ends_with_the_journal
             await standby._writer.close()
             with pytest.raises(JournalError, match="closed"):
                 standby.adopt([])
+
+
+async def test_a_group_of_adopted_records_is_small_enough_for_one_turn_of_the_loop() -> None:
+    line = AdoptionLine(1_000)
+    one = batch(0, 1.0)
+    sizes = [2_000, 4_000, 3_000, 30_000, 1_000, *[2_000] * 20]
+    for seq, count in enumerate(sizes, 1):
+        wire = encode(msgspec.structs.replace(one, samples=one.samples * count))
+        line.join([Adopted(Position(Term(1, "a", 5), seq), wire, EMPTY_DIGEST)], kept_only=False)
+    taken: list[int] = []
+    while line:
+        group = [record for call in line.take() for record in call.records]
+        taken += [record.position.seq for record in group]
+        bytes_ = sum(len(record.wire) for record in group)
+        assert len(group) == 1 or bytes_ <= 256 << 10
+        if len(group) == 1:
+            assert group[0].position.seq == 4  # larger than a group may be: by itself
+    assert taken == list(range(1, len(sizes) + 1))
+    assert len(line) == 0
 
 
 async def adopted_now(journal: Journal, first: int, last: int) -> list[Adopted]:

@@ -163,9 +163,15 @@ def test_claims_meet_where_two_terms_say_something_and_a_margin_around_it() -> N
     assert claims.contested == [(around[0], AT[100] + MARGIN_NS)]
 
 
+def test_terms_of_one_node_follow_one_another_and_meet_only_where_they_overlap() -> None:
+    claims = Claims()
+    claims.take(Term(1, "a", 1), AT[0], AT[50])
+    claims.take(Term(2, "a", 2), AT[51], AT[100])
+    assert claims.contested == [], "a restart"
+    claims.take(Term(3, "a", 3), AT[90], AT[120])
+    assert claims.contested == [(AT[90], AT[100])], "its clock was set back"
+
+
 def test_three_spans_meet_wherever_two_of_them_do() -> None:
-    far = 10 * MARGIN_NS
-    assert meeting([(0, far), (4 * far, 5 * far), (far // 2, 9 * far)]) == [
-        (far // 2 - MARGIN_NS, far + MARGIN_NS),
-        (4 * far - MARGIN_NS, 5 * far + MARGIN_NS),
-    ]
+    assert meeting([(0, 100), (400, 500), (50, 900)]) == [(50, 100), (400, 500)]
+    assert meeting([(0, 10), (10, 20)]) == []

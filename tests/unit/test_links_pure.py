@@ -37,7 +37,15 @@ from gateway.pair.hello import (
     judge,
     refusal_of,
 )
-from gateway.pair.pace import Standing, Told, best_first, redial_ns
+from gateway.pair.pace import (
+    EAGER_NS,
+    PATIENT_NS,
+    Redialling,
+    Standing,
+    Told,
+    best_first,
+    redial_ns,
+)
 
 A = hello_of(LinkIdentity("plant", "a", 1, "0.1.0"), "heartbeat", "10.0.9.2:7700")
 B = hello_of(LinkIdentity("plant", "b", 2, "0.2.0"), "heartbeat")
@@ -227,6 +235,26 @@ def test_a_path_is_dialled_eagerly_then_patiently_and_slowly_when_refused() -> N
     assert redial_ns(0, False) == redial_ns(2 * NS_PER_S - 1, False) == 20 * NS_PER_MS
     assert redial_ns(2 * NS_PER_S, False) == 200 * NS_PER_MS
     assert redial_ns(0, True) == NS_PER_S
+
+
+@pytest.mark.parametrize("stood_ns", [PATIENT_NS, NS_PER_S, 60 * NS_PER_S])
+def test_a_path_that_fell_is_dialled_at_once_and_eagerly_however_short_it_stood(
+    stood_ns: int,
+) -> None:
+    redialling = Redialling(0)
+    began_ns = 60 * NS_PER_S  # the peer's node took a while to start
+    fell_ns = began_ns + stood_ns
+    assert redialling.pause_ns(began_ns, fell_ns, stood=True, refused=False) == 0
+    reset_ns = fell_ns + NS_PER_MS  # accepted and reset by a kernel that closes the listener
+    assert redialling.pause_ns(fell_ns, reset_ns, False, False) == EAGER_NS - NS_PER_MS
+
+
+def test_a_path_that_flaps_keeps_its_pace_and_a_slow_attempt_is_not_waited_for() -> None:
+    redialling = Redialling(0)
+    began_ns = 60 * NS_PER_S
+    flapped_ns = began_ns + PATIENT_NS // 2
+    assert redialling.pause_ns(began_ns, flapped_ns, True, False) == PATIENT_NS // 2
+    assert redialling.pause_ns(began_ns, began_ns + NS_PER_S, False, False) == 0
 
 
 def test_bulk_goes_by_the_quickest_path_and_jitter_does_not_decide() -> None:

@@ -168,12 +168,53 @@ def test_points_of_different_revisions_are_different_points() -> None:
     assert gate.waiting == size + 2  # more points than room: it may grow to twice their number
 
 
+def test_a_reign_that_goes_on_closes_its_gate_once_the_other_node_follows() -> None:
+    """A revision asked for sync: what went out before waits for nobody."""
+    gate = SyncGate("a", TIMEOUT_NS, False, level=False, fresh=False)
+    assert gate.begin() == []
+    assert released(gate.committed([record(1)], True, NS_PER_S)) == [1]
+    assert gate.tick(2 * NS_PER_S, False) == []
+    assert gate.tick(3 * NS_PER_S, True) == [Declare(True, "the other node has everything")]
+    gate.journalled()
+    assert gate.committed([record(2)], True, 4 * NS_PER_S) == []
+
+
+def test_a_revision_that_asks_for_async_lets_go_after_it_is_journalled() -> None:
+    gate = closed(hold=True)
+    gate.committed([record(1)], True, 0)
+    gate.tick(TIMEOUT_NS, False)
+    assert gate.state is State.HELD
+    gate.revise(False, TIMEOUT_NS, True)
+    assert gate.tick(NS_PER_S, True) == [Declare(False, "the site no longer asks for sync")]
+    assert gate.committed([record(2)], True, NS_PER_S) == []
+    assert released(gate.journalled()) == [1, 2]
+    assert gate.tick(100 * NS_PER_S, True) == [], "it stays open"
+    gate.revise(True, TIMEOUT_NS, False)
+    assert gate.tick(101 * NS_PER_S, False) == []
+    gate.revise(True, TIMEOUT_NS, True)
+    (declare,) = gate.tick(102 * NS_PER_S, False)
+    assert isinstance(declare, Declare) and declare.synchronous, "hold waits for nobody"
+    gate.journalled()
+    assert gate.state is State.SYNC
+
+
+def test_who_no_longer_says_hold_lets_go_of_what_is_held() -> None:
+    gate = closed(hold=True)
+    gate.committed([record(1)], True, 0)
+    gate.tick(TIMEOUT_NS, False)
+    gate.revise(True, 2 * TIMEOUT_NS, False)
+    assert gate.tick(2 * TIMEOUT_NS - 1, False) == []
+    (declare,) = gate.tick(2 * TIMEOUT_NS, False)
+    assert declare == Declare(False, "no acknowledgement of the other node for 1000 ms")
+
+
 OPS = st.lists(
     st.one_of(
         st.tuples(st.just("commit"), st.integers(1, 4)),
         st.tuples(st.just("ack"), st.integers(0, 6)),
         st.tuples(st.just("time"), st.integers(1, 800)),
         st.tuples(st.just("journalled"), st.just(0)),
+        st.tuples(st.just("revise"), st.integers(0, 3)),
     ),
     max_size=60,
 )
@@ -201,6 +242,8 @@ def test_no_value_is_seen_before_its_turn(
         elif what == "time":
             now_ns += number * NS_PER_MS
             effects = gate.tick(now_ns, follows)
+        elif what == "revise":
+            gate.revise(bool(number & 1), TIMEOUT_NS, bool(number & 2))
         elif asked:
             asked = False
             sync = gate.state is State.RISING
