@@ -42,8 +42,8 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     to_ns = time.time_ns()
     found = Judgement(to_ns)
     await pair.until_complete(to_ns, SETTLE_S)
-    logging = {n for n, d in pair.plant.devices.items() if d.windback is not None}
-    logging |= set(pair.plant.rig.opcua_history)
+    stations = {n for n, d in pair.plant.devices.items() if d.windback is not None}
+    logging = stations | set(pair.plant.rig.opcua_history)
     await pair.until_filled(from_ns, to_ns, SETTLE_S, logging)
     await pair.until_equal(SETTLE_S)
     told = await send(pair.rig_socket, {"journal": True})
@@ -70,7 +70,7 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
         if gap.device in logging:
             became = (gap.device, gap.state.value)
             found.states_s[became] = found.states_s.get(became, 0.0) + _length_s(gap)
-    found.missed = await _held_still(pair, [g for g in gaps["a"] if g.device in logging])
+    found.missed = await _held_still(pair, [g for g in gaps["a"] if g.device in stations])
     await _held_against_polls(pair, found, splits)
     return found
 
