@@ -9,7 +9,7 @@ after the last that the register can name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from drivers.modbus.log import addressed
