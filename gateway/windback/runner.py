@@ -69,7 +69,7 @@ class Runner:
         before, self._devices = self._devices, {}
         for name in capable:
             self._devices[name] = before.get(name) or DeviceState(name, floor_ns)
-        lines = {device.line for device in capable.values()}
+        lines = dict.fromkeys(device.line for device in capable.values())
         for line in [line for line in self._tasks if line not in lines]:
             self._end(line)
         for line in lines:

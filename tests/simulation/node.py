@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.acquisition.begin import Begin
 from gateway.journal.records import Batch, Fact, Record, Revision, Ruling
 from gateway.journal.records import Role as RoleTaken
-from gateway.model import NS_PER_MS, NS_PER_S, Position, Term
+from gateway.model import NS_PER_MS, NS_PER_S, Origin, Position, Term
 from gateway.pair import events as ev
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.machine import Machine
@@ -25,6 +25,8 @@ from gateway.pair.words import Identity, Role, Timing
 from gateway.replication.gate import SyncGate
 from gateway.replication.receiver import Receiver
 from gateway.replication.sender import Sender
+from gateway.windback.forgetting import Forgetting
+from gateway.windback.runner import Runner
 from tests.simulation.agenda import Agenda, HostClock
 from tests.simulation.conditions import Conditions
 from tests.simulation.field import REVISION, SimField
@@ -32,6 +34,7 @@ from tests.simulation.net import Net
 from tests.simulation.plant import POINTS, Plant, Request
 from tests.simulation.pulls import Pulls
 from tests.simulation.store import Disk, Store
+from tests.simulation.windback import SimWindback
 from tests.simulation.witness import SimWitness
 
 MS = NS_PER_MS
@@ -51,6 +54,8 @@ class Parts:
     sender: type[Sender] = Sender
     receiver: type[Receiver] = Receiver
     gate: type[SyncGate] = SyncGate
+    runner: type[Runner] = Runner
+    forgetting: type[Forgetting] = Forgetting
     lease: Callable[[int], LeaseTiming] = LeaseTiming.of
     drain_links: bool = True
     not_before: bool = True
@@ -139,13 +144,14 @@ class Process:
             self.store,
             self.later,
             self.may_send,
-            self._watch,
+            self.watch,
             lambda reached: self.feed(ev.FieldSeen(reached)),
             self.conditions.field_delay_ns,
             self.conditions.field_loss,
         )
         self.witness = SimWitness(self, self._voted) if witnessed else None
         self.pulls = Pulls(self)
+        self.windback = SimWindback(self, world.logged)
         self.store.durable = self.conditions.sync
         self.store.on_store.append(self._store_changed)
         self.later(self.agenda.between(0, TICK_NS), self._tick)
@@ -187,6 +193,7 @@ class Process:
         """Nothing of this process happens any more."""
         self.alive = False
         self.machine.ended = True
+        self.windback.kill()
         self._held.clear()
 
     # ------------------------------------------------------------------------------- the shell
@@ -266,6 +273,10 @@ class Process:
         self.field.store_changed(since_ns)
         self.feed(ev.StoreState(since_ns is None, "the disk is full" if since_ns else ""))
 
+    def problem(self, text: str) -> None:
+        """Something broke that nothing may break."""
+        self._world.problem("bug", text)
+
     def tell(self, text: str) -> None:
         """A line for whoever reads this world."""
         self._world.tell(self.node, text)
@@ -277,11 +288,15 @@ class Process:
         gate = self.pulls.gate
         sync = gate is not None and gate.state.value in ("sync", "held")
         for record in records:
-            if isinstance(record.body, Batch) and record.position.term.node == self.node:
+            body = record.body
+            if isinstance(body, Batch) and body.origin == Origin.WINDBACK:
+                continue  # a live value never goes back
+            if isinstance(body, Batch) and record.position.term.node == self.node:
                 seen = Shown(record.position, self.node, self.agenda.now_ns, sync and stored)
                 self._world.shown.append(seen)
 
-    def _watch(self, request: Request) -> None:
+    def watch(self, request: Request) -> None:
+        """A request leaves for the field."""
         self._world.watch_request(self, request)
 
     # ----------------------------------------------------------------------------- the effects
@@ -311,6 +326,7 @@ class Process:
             case ev.CloseField():
                 self._close_field()
             case ev.StopPolling():
+                self.windback.halt()
                 self.field.drain(self._drained)
             case ev.ClaimWitness():
                 if self.witness is not None:
@@ -382,6 +398,7 @@ class Process:
     def _open(self, term: Term, begin: Begin) -> None:
         if self.machine.role is Role.MAIN and self.machine.term == term:
             self.field.open(begin)
+            self.windback.begin()
 
     def _drained(self, through_ns: int) -> None:
         holes = [(name, through_ns) for name in self.field.unanswered]
@@ -401,6 +418,7 @@ class Process:
 
     def _close_field(self) -> None:
         self.pulls.end_reign()
+        self.windback.halt()
         self.field.halt()
         self._closing = True
         self.later(self.agenda.between(MS, 30 * MS), self._closed)
