@@ -18,7 +18,7 @@ from gateway.driver.log import PAGE_RECORDS_MAX
 from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, Status, format_time, parse_time
 
 from .third_party.rig import need_npm, opcua_tasks
-from .windback_methods import BY_NAME, FINE, METHODS, Method
+from .windback_methods import BY_NAME, FINE, FINE_S, METHODS, Method
 from .windback_rig import WindbackNode, states, windback_node, wound, wrong
 
 STAMPS_NS = 50 * NS_PER_MS
@@ -243,9 +243,9 @@ FINE_WORDS = 6
 
 @pytest.mark.slow
 async def test_a_restart_in_the_middle_goes_on_where_the_last_page_ended(tmp_path: Path) -> None:
-    async with windback_node(tmp_path, [FINE], "latency_ms: {fine: 30}\n") as plant:
+    async with windback_node(tmp_path, [FINE], "latency_ms: {fine: 25}\n") as plant:
         began_ns = time.time_ns()
-        await plant.unplug(7.0)
+        await plant.unplug(FINE_S)
         to_ns = await plant.all_good()
         killed_ns = await plant.first_page(plant.control, began_ns)
         await plant.restart()
