@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from gateway.driver.log import PAGE_RECORDS_MAX
-from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, Status, format_time
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, Status, format_time, parse_time
 
-from .windback_methods import BY_NAME, FINE, METHODS, Method
+from .third_party.rig import need_npm, opcua_tasks
+from .windback_methods import BY_NAME, FINE, FINE_S, METHODS, Method
 from .windback_rig import WindbackNode, states, windback_node, wound, wrong
 
 STAMPS_NS = 50 * NS_PER_MS
@@ -67,7 +68,8 @@ async def test_each_method_fills_a_gap_with_what_the_device_held(tmp_path: Path)
         await judged(plant, began_ns, to_ns, gaps, METHODS)
         verdict = await plant.verdict(began_ns, to_ns, gaps)
         assert verdict.declared == 0, "no instant of the outage is left without a value"
-        shown = await plant.json("gaps", "--from", "1m")
+        span = ("--from", format_time(began_ns), "--to", format_time(to_ns))
+        shown = await plant.json("gaps", *span)
         coarse = {gap["device"]: gap for gap in shown if gap["state"] == "coarse"}
         assert {gap["state"] for gap in shown if gap["device"] not in coarse} == {"filled"}
         assert set(coarse) == {m.name for m in METHODS if m.ends is GapState.COARSE}
@@ -126,6 +128,34 @@ async def test_what_no_log_has_is_lost_point_by_point_with_its_reason(tmp_path: 
             good = [time_ns for time_ns, _, status in rows if status == Status.GOOD]
             assert max(bad) < min(good), rows
             assert abs(min(good) - good_again_ns) <= NS_PER_S, rows
+
+
+@pytest.mark.external
+async def test_a_client_of_another_vendor_reads_what_was_wound_back(tmp_path: Path) -> None:
+    need_npm("node-opcua")
+    async with windback_node(tmp_path, [TWO]) as plant:
+        began_ns = time.time_ns()
+        await plant.unplug(2.0)
+        to_ns = await plant.all_good()
+        (gap,) = await plant.settled(began_ns, to_ns)
+        span = {"start": format_time(began_ns), "end": format_time(to_ns + NS_PER_S), "page": 7}
+        tasks = [
+            {"endpoint": plant.endpoint, "history": {"node": f"ns=2;s=two/{point}", **span}}
+            for point in ("level", "mode")
+        ]
+        level, mode = (
+            [row for page in found["history"]["pages"] for row in page]
+            for found in await opcua_tasks(tmp_path, tasks)
+        )
+        wound_back = wound(await plant.control.history("two/level", gap.from_ns, gap.to_ns))
+        assert len(wound_back) >= 8
+        assert {row["status"] for row in level} == {"Good"}
+        assert [row["value"] for row in level][: len(wound_back)] == [
+            row.value for row in wound_back
+        ]
+        learned = [row for row in level if parse_time(row["server"]) > gap.to_ns + NS_PER_S]
+        assert len(learned) >= len(wound_back), "ServerTimestamp is when it was learned"
+        assert (mode[0]["status"], mode[0]["value"]) == ("BadDataLost", None)
 
 
 async def test_what_was_never_polled_is_unavailable_until_somebody_asks_for_it(
@@ -213,9 +243,9 @@ FINE_WORDS = 6
 
 @pytest.mark.slow
 async def test_a_restart_in_the_middle_goes_on_where_the_last_page_ended(tmp_path: Path) -> None:
-    async with windback_node(tmp_path, [FINE], "latency_ms: {fine: 30}\n") as plant:
+    async with windback_node(tmp_path, [FINE], "latency_ms: {fine: 25}\n") as plant:
         began_ns = time.time_ns()
-        await plant.unplug(7.0)
+        await plant.unplug(FINE_S)
         to_ns = await plant.all_good()
         killed_ns = await plant.first_page(plant.control, began_ns)
         await plant.restart()

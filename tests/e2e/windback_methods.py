@@ -161,17 +161,19 @@ FINE = Method(
       file: 1
       records: 10000
       newest: {{address: 1000}}
-      resolution: 2ms
+      resolution: 3ms
       {DATED}
       logs: [{{id: file, columns: [level]}}]
     scan: normal
     points:
       level: {{register: holding, address: 0, type: float32}}
 """,
-    resolution_ms=2,
+    resolution_ms=3,
     clocked=False,
 )
-"""A log with so many records that reading it can be interrupted."""
+"""A log with so many records that reading it can be interrupted: half a minute of them."""
+FINE_S = 16.0
+"""An outage of so long brings three pages."""
 BY_NAME = {method.name: method for method in METHODS}
 
 
