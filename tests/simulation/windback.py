@@ -152,7 +152,8 @@ class SimWindback:
         await asyncio.sleep(0)
 
     async def _lookup(self) -> None:
-        await asyncio.sleep(self.dice.randint(0, LOOKUP_NS) / NS_PER_S)
+        took_ns = self.dice.randint(0, LOOKUP_NS)
+        await asyncio.sleep(took_ns / NS_PER_S)  # paces: of the world, which has its own time
 
     async def _gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         await self._lookup()
@@ -168,7 +169,8 @@ class SimWindback:
         process.store.disk.make_durable()
         if not both:
             return True
-        await asyncio.sleep(2 * process.net.delay_ns / NS_PER_S)
+        round_trip_ns = 2 * process.net.delay_ns
+        await asyncio.sleep(round_trip_ns / NS_PER_S)  # paces: of the world
         peer = process.peer()
         cut = process.net.dialable() is None or process.is_deaf
         if cut or peer is None or peer.host.frozen or not peer.store.holdings.holds(position):
