@@ -274,6 +274,11 @@ class Process:
         self.field.store_changed(since_ns)
         self.feed(ev.StoreState(since_ns is None, "the disk is full" if since_ns else ""))
 
+    def forgets(self, device: str, through: int, true_ns: int) -> None:
+        """A device is about to forget what it logged: this node told it to."""
+        both, self.windback.alone = not self.windback.alone, False
+        self._world.watch_forgetting(self, device, through, true_ns, both)
+
     def problem(self, text: str) -> None:
         """Something broke that nothing may break."""
         self._world.problem("bug", text)

@@ -73,6 +73,12 @@ class Disk:
             records, at_ns, _ = self.groups[-1]
             self.groups[-1] = (records, at_ns, True)
 
+    def durable(self) -> set[Position]:
+        """What outlives a loss of power."""
+        last = max((at for at, (_, _, full) in enumerate(self.groups) if full), default=-1)
+        kept = [record.position for records, _, _ in self.groups[: last + 1] for record in records]
+        return {*kept, *self.kept}
+
     def lose_power(self, lost: Callable[[int], int]) -> int:
         """What was not FULL may be gone: `lost(n)` says how many of the n newest commits."""
         exposed = 0
