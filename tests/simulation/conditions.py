@@ -95,6 +95,8 @@ def _keep_logs(some: Conditions, dice: random.Random) -> None:
             dice.choice([0, 0, dice.randrange(-300, 301)]),
             dice.choice([2, 5, 2_000]),
         )
+    if "tank" in some.logs and dice.random() < 0.4:
+        some.logs["tank"] = some.logs["tank"]._replace(forgets=True)
     if not some.calm:
         some.faults += tuple(kind for kind in LOG_FAULTS if dice.random() < 0.3)
 

@@ -14,6 +14,7 @@ from gateway.journal.fills import SPOKEN, Missing, Written
 from gateway.journal.reconstruct import Reconstruction
 from gateway.model import NS_PER_MS, NS_PER_S, GapState, is_bad
 from tests.simulation.agenda import meant
+from tests.simulation.declared import gaps_now, told_fills
 from tests.simulation.plant import value_at
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MS = NS_PER_MS
+TOLD_MAX = 3
+FRESH_NS = 10 * NS_PER_S
+"""A disk that was lost so lately may have vouched for what was on it."""
 SLACK_NS = 150 * MS
 """What clocks drift between a record and its reading, and what a stamp rounds."""
 
@@ -112,11 +116,48 @@ def wrongly_lost(world: World, fills: Mapping[str, Sequence[Written]]) -> list[s
                 ahead_ns = fill.at_ns - true_ns
                 low_ns = fill.from_ns - ahead_ns + unsure_ns
                 high_ns = fill.to_ns - ahead_ns - unsure_ns
-                runs.append(low_ns < high_ns and logged.log.recorded(low_ns, high_ns, true_ns))
+                runs.append(logged.records_in(low_ns, high_ns, true_ns))
             if runs and all(runs):
                 seconds = (fill.to_ns - fill.from_ns) / NS_PER_S
                 found.append(
                     f"{position}: {device} {fill.scan_class} {seconds:.3f} s from {fill.from_ns}"
-                    f" ({fill.why}), but at {fill.at_ns} the log held {runs}"
+                    f" ({fill.why}), but at {fill.at_ns} the log held {runs} records"
                 )
     return found
+
+
+def unsafe(
+    world: World, process: Process, device: str, numbers: range, true_ns: int, both: bool
+) -> list[str]:
+    """What would be gone of a log, though a gap needs it that is open, or filled on one node only.
+
+    Judged by what the node that tells the device to forget knows, and by its clock.
+    """
+    logged, now_ns = world.logged[device], process.clock.utc_ns()
+    disks = [process.host.disk]
+    other = world.other(process.host)
+    if both and world.agenda.now_ns - world.forgotten.get(other.node, -FRESH_NS) >= FRESH_NS:
+        disks.append(other.disk)
+    durable = [disk.durable() for disk in disks]
+    gaps = gaps_now(process.store, now_ns, device, 0, now_ns)
+    fills = told_fills(process.store.disk.connection, device, 0, now_ns)
+    found: list[str] = []
+    held = logged.held(true_ns)
+    for number in range(held.start, min(held.stop, numbers.stop)):
+        at_ns = logged.made_ns(number) + now_ns - true_ns
+        for gap in gaps:
+            if not gap.from_ns + SLACK_NS <= at_ns < gap.to_ns - SLACK_NS:
+                continue
+            if gap.state is GapState.OPEN:
+                found.append(f"{device}: record {number} of {at_ns} for {gap}")
+            elif gap.state in SPOKEN:
+                safe = [
+                    written.position
+                    for written in fills
+                    if written.fill.scan_class == gap.scan_class
+                    and written.fill.from_ns <= at_ns < written.fill.to_ns
+                    and all(written.position in each for each in durable)
+                ]
+                if not safe:
+                    found.append(f"{device}: record {number} of {at_ns} is not safe: {gap}")
+    return found[:TOLD_MAX]

@@ -31,7 +31,8 @@ WORDS: Final = 4
 class LogKept(NamedTuple):
     """One device's log: every `resolution_ns` a record, `capacity` of them; how its clock runs.
 
-    `page` is how many records the reader puts into a page: a read has several steps.
+    `page` is how many records the reader puts into a page: a read has several steps. One that
+    `forgets` holds what is not acknowledged, the newest `capacity` records of it.
     """
 
     resolution_ns: int
@@ -39,6 +40,17 @@ class LogKept(NamedTuple):
     offset_ns: int = 0
     drift_ppm: int = 0
     page: int = 4
+    forgets: bool = False
+
+
+class Page(NamedTuple):
+    """What a log that forgets answers: (number, stamp, values) of records, the newest one's number,
+    the device's time, how full the log is."""
+
+    records: list[tuple[int, int, list[int]]]
+    newest: int
+    clock_ns: int
+    fullness: float
 
 
 class _Truth:
@@ -61,15 +73,47 @@ class Logged:
         )
         plant = _plant_device(device, kept)
         self._logs = DeviceLogs(_true(plant), settings, EPOCH_NS)
+        self._points = [f"{device}/{name}" for owner, name, _, _ in POINTS if owner == device]
+        self._base = 0
         self._unit = Unit(memory_of(plant, Rig()), faces=self._logs.faces)
 
     @property
-    def log(self) -> DeviceLog:
+    def _log(self) -> DeviceLog:
         return self._logs.books[0].log
+
+    def held(self, true_ns: int) -> range:
+        """The numbers of the records that it holds then."""
+        span = self._log.span(true_ns)
+        return range(max(span.oldest, self._base), span.end)
+
+    def made_ns(self, number: int) -> int:
+        """When a record was made: true UTC."""
+        return self._log.moment(number).true_ns
+
+    def records_in(self, from_ns: int, to_ns: int, true_ns: int) -> int:
+        """How many records made in [from, to) it holds at an instant; true UTC."""
+        return sum(from_ns <= self.made_ns(n) < to_ns for n in self.held(true_ns))
 
     def answer(self, pdu: bytes, true_ns: int) -> bytes:
         """The reply to a request PDU that arrives then."""
         return self._unit.answer(pdu, true_ns)
+
+    def page(self, number: int, count: int, true_ns: int) -> Page:
+        """The first records from a number on that it holds; nothing is forgotten by that."""
+        held = self.held(true_ns)
+        moments = [
+            (n, self._log.moment(n)) for n in range(max(number, held.start), held.stop)[:count]
+        ]
+        records = [
+            (n, m.device_ns, [value_at(point, m.true_ns) for point in self._points])
+            for n, m in moments
+        ]
+        clock_ns = self._logs.books[0].clock.device_at(true_ns)
+        return Page(records, held.stop - 1, clock_ns, len(held) / self.kept.capacity)
+
+    def forget(self, through: int) -> None:
+        """The records through a number are acknowledged, and gone."""
+        self._base = max(self._base, through + 1)
 
     def disturb(self, what: str, true_ns: int) -> None:
         """`clear`, `stop`, `go`: see hil/DESIGN.md."""

@@ -122,6 +122,7 @@ class Process:
         self._stepping = False
         self._answers = 0
         self._closing = False
+        self._beginning = False
         self._begin_later: list[Callable[[], None]] = []
         self.clock.restart()
         store_ns = self.conditions.commit_ns[self.node]
@@ -273,6 +274,11 @@ class Process:
         self.field.store_changed(since_ns)
         self.feed(ev.StoreState(since_ns is None, "the disk is full" if since_ns else ""))
 
+    def forgets(self, device: str, through: int, true_ns: int) -> None:
+        """A device is about to forget what it logged: this node told it to."""
+        both, self.windback.alone = not self.windback.alone, False
+        self._world.watch_forgetting(self, device, through, true_ns, both)
+
     def problem(self, text: str) -> None:
         """Something broke that nothing may break."""
         self._world.problem("bug", text)
@@ -313,7 +319,7 @@ class Process:
                         for link, heartbeat in reversed(unread)
                     )
             case ev.BeginTerm():
-                self._when_closed(lambda: self._begin_term(effect.number))
+                self._term_wanted(effect.number)
             case ev.JournalRole():
                 now_ns = self.clock.utc_ns()
                 self.store.append(
@@ -357,8 +363,17 @@ class Process:
         reached = any(self.plant.reaches(self.node, device) for device in ("pump", "tank"))
         self.feed(ev.FieldSeen(reached))
 
+    def _term_wanted(self, number: int) -> None:
+        if self._beginning:
+            why = "the store has not committed the term before this one yet"
+            self.later(0, self.feed, ev.TermFailed(why))
+            return
+        self._beginning = True
+        self._when_closed(lambda: self._begin_term(number))
+
     def _begin_term(self, number: int) -> None:
         def then(error: str | None) -> None:
+            self._beginning = False
             if error is not None:
                 self.feed(ev.TermFailed(error))
                 return
@@ -366,7 +381,7 @@ class Process:
             self._world.terms.append(term)
             self.feed(ev.TermBegun(term))
             if self.machine.term != term and self.machine.role is not Role.MAIN:
-                self.store.begin_term(0, _nothing)
+                self._rest()
 
         self.field.turn()
         self.store.begin_term(number, then)
@@ -425,10 +440,15 @@ class Process:
 
     def _closed(self) -> None:
         self._closing = False
-        self.store.begin_term(0, _nothing)
+        self._rest()
         waiting, self._begin_later = self._begin_later, []
         for work in waiting:
             work()
+
+    def _rest(self) -> None:
+        """Go on in a diary, unless a term is about to begin."""
+        if not self._beginning:
+            self.store.begin_term(0, _nothing)
 
     def _when_closed(self, work: Callable[[], None]) -> None:
         if self._closing:

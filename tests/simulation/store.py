@@ -73,6 +73,12 @@ class Disk:
             records, at_ns, _ = self.groups[-1]
             self.groups[-1] = (records, at_ns, True)
 
+    def durable(self) -> set[Position]:
+        """What outlives a loss of power."""
+        last = max((at for at, (_, _, full) in enumerate(self.groups) if full), default=-1)
+        kept = [record.position for records, _, _ in self.groups[: last + 1] for record in records]
+        return {*kept, *self.kept}
+
     def lose_power(self, lost: Callable[[int], int]) -> int:
         """What was not FULL may be gone: `lost(n)` says how many of the n newest commits."""
         exposed = 0
@@ -162,9 +168,11 @@ class Store:
         self.disk.terms.add(self.term)
         self.term_seen = max(self.term_seen, number)
         self._seq, self._digest = 0, EMPTY_DIGEST
+        self.opened_ns = self._clock.utc_ns()
+        if self.claim is not None:  # what followed it is this term's to declare
+            self.opened_ns = min(self.opened_ns, self.claim.through_ns)
         self.claim = None
         self.resting = False
-        self.opened_ns = self._clock.utc_ns()
         self._resumed_ns = -(2**63)
 
     # ------------------------------------------------------------------------- what others call
@@ -379,8 +387,13 @@ class Store:
                 wire = encode(ticket.item)
                 unstored.append(Record(Position(self.term, 0), wire, EMPTY_DIGEST, ticket.item))
                 ticket.end("not stored")
-            elif isinstance(ticket.item, Coverage | Fill) or self._is_barrier(ticket):
+            elif isinstance(ticket.item, Coverage | Fill):
                 ticket.end("not stored")
+            elif self._is_barrier(ticket):
+                if not ticket.item[1]:  # a diary needs no disk
+                    self._open_term(0)
+                self.resting = False
+                ticket.end("not stored" if ticket.item[1] else None)
             else:
                 self._queue.append(ticket)
         if unstored:

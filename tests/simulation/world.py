@@ -258,6 +258,16 @@ class World:
         if not excused:
             self.problem("exclusion", f"{process.node} and {other.node} both send")
 
+    def watch_forgetting(
+        self, process: Process, device: str, through: int, true_ns: int, both: bool
+    ) -> None:
+        """A device forgets: what is needed of it must be safe."""
+        from tests.simulation.judging_windback import unsafe
+
+        self.tell(device, f"forgets its log through record {through}")
+        for text in unsafe(self, process, device, range(through + 1), true_ns, both):
+            self.problem("forgotten", text)
+
     def _lost_word(self, other: Process) -> bool:
         """Whether the network kept what the other node said to itself: that is a split, too."""
         now_ns, takeover_ns = self.agenda.now_ns, self.parts.timing.takeover_after_ns
