@@ -57,8 +57,7 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     for point in points:
         rows = await _rows(pair, point, to_ns)
         found.unlike += unlike({point.id: rows["a"]}, {point.id: rows["b"]})
-        stored = (row for row in rows["a"] if row.origin is not Origin.GAP)
-        found.stored += sum(1 for row in stored if row.time_ns < stop_ns)
+        found.stored += sum(1 for row in rows["a"] if row.time_ns < stop_ns)
         found.wound_back += sum(row.origin is Origin.WINDBACK for row in rows["a"])
         for name, own in rows.items():
             mine = [gap for gap in gaps[name] if gap.device == point.device]
