@@ -92,7 +92,7 @@ TWO = Method(
       resolution: 200ms
       logs:
         - {id: deep, depth_records: 600, columns: [level]}
-        - {id: short, shift: {address: 8000}, depth_records: 30, columns: [flow]}
+        - {id: short, shift: {address: 8000}, depth_records: 20, columns: [flow]}
     points:
       level: {register: holding, address: 0, type: float32}
       flow: {register: holding, address: 2, type: float32}
@@ -105,7 +105,7 @@ TWO = Method(
 async def test_what_no_log_has_is_lost_point_by_point_with_its_reason(tmp_path: Path) -> None:
     async with windback_node(tmp_path, [TWO]) as plant:
         began_ns = time.time_ns()
-        await plant.unplug(6.0)
+        await plant.unplug(4.0)
         to_ns = await plant.all_good()
         gaps = await plant.settled(began_ns, to_ns)
         assert await plant.missed(gaps) == []
