@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,7 @@ class NodeView:
     def status(self) -> dict[str, Any]:
         """One screen's worth: the node and its peer, the journal, each device."""
         now_ns, live = self._clock.utc_ns(), self._running.live
-        main = self.keeper.is_main
-        if main:
-            coverage = self._collector.coverage
-            through_ns, complete_ns = coverage.through_ns, coverage.complete_ns
-            behind: Mapping[tuple[str, str], int] = coverage.behind
-        else:
-            through_ns, behind = self._journal.coverage_end_ns, self._journal.behind
-            complete_ns = min((through_ns, *behind.values()))
+        through_ns, behind = self._journal.claimed_ns, self._journal.behind
         pair = self.keeper.machine.status(self._clock.monotonic_ns())
         pair["links_carry"], pair["witness_vote"] = pair.pop("links"), pair.pop("witness")
         since_ns = now_ns - pair["role_age_ms"] * NS_PER_MS
@@ -108,7 +101,7 @@ class NodeView:
             "endpoint_open": self._running.server.is_open,
             "insecure": self._node.opcua.insecure,
             "points": len(live.points),
-            "complete_through": format_time(complete_ns),
+            "complete_through": format_time(min((through_ns, *behind.values()))),
             "claimed_through": format_time(through_ns),
             "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,

@@ -19,6 +19,7 @@ from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
 from gateway.pair.roles import PeerView
 from gateway.running import Running
+from gateway.windback.planner import check_asked
 from gateway.windback.verify import verify
 
 Ask = Callable[[str, Any, float], Awaitable[Any]]
@@ -186,8 +187,7 @@ class Orders:
 
     async def _windback(self, who: str, device: str, from_ns: int, to_ns: int) -> str:
         self._keeps_log(device)
-        if from_ns >= to_ns:
-            raise ControlError("the stretch ends before it begins", "Write --from before --to")
+        check_asked(from_ns, to_ns, self._running.house.clock.utc_ns())
         self._running.windback.asked(device, from_ns, to_ns)
         text = f"{format_time(from_ns)} to {format_time(to_ns)} of {device} will be read"
         await self._audit(f"windback {device}", who, text)
@@ -198,6 +198,7 @@ class Orders:
     ) -> dict[str, Any]:
         spec = self._keeps_log(device, log)
         running = self._running
+        check_asked(from_ns, to_ns, running.house.clock.utc_ns())
         known = running.field.collector.devices[device]
         found = await verify(running.windback, running.history, known, spec, from_ns, to_ns)
         told = [

@@ -94,8 +94,8 @@ class Revisions:
             return self._begin(found.site, 0, "")
         self._disk.follow(head.revision.number, head.revision.files)
         built = await asyncio.to_thread(self._here.build, head.revision.files)
+        self._seen = head.position
         if built.site is not None:
-            self._seen = head.position
             settled = self._begin(built.site, head.revision.number, "")
         else:
             settled = await self._last_that_builds(head.revision, built)
@@ -124,8 +124,14 @@ class Revisions:
     async def first(self) -> int:
         """The Main writes what it started with, if no revision says it; the number that runs.
 
-        Never raises: while the store takes nothing `follow` tries again.
+        What the other node wrote is put in force first: to be waited for beside `follow`. Never
+        raises: while the store takes nothing `follow` tries again.
         """
+        async with self._turn:
+            await self._turn.wait_for(self._has_followed)
+        return await self._write_first()
+
+    async def _write_first(self) -> int:
         site, head = self._unwritten, self._journal.head
         if site is None:
             return self.running
@@ -154,24 +160,27 @@ class Revisions:
         while True:
             await self._news.wait()
             self._news.clear()
-            if self._unwritten is not None and self._is_main():
-                await asyncio.sleep(FIRST_RETRY_S)
-                await self.first()
-                continue
             head = self._journal.head
-            if head is None or head.position == self._seen:
-                continue
-            await self._take(head.revision, swap, alarm)
-            self._seen = head.position
-            async with self._turn:
-                self._turn.notify_all()
+            if head is not None and not self._has_followed():
+                await self._take(head.revision, swap, alarm)
+                self._seen = head.position
+                async with self._turn:
+                    self._turn.notify_all()
+            elif self._unwritten is not None and self._is_main():
+                await asyncio.sleep(FIRST_RETRY_S)
+                await self._write_first()
+
+    def _has_followed(self) -> bool:
+        """Whether the head was put in force, or can't be."""
+        head = self._journal.head
+        return head is None or head.position == self._seen
 
     async def _take(
         self, revision: Revision, swap: Swap, alarm: Callable[[str, int, str], None]
     ) -> None:
-        self._unwritten = None
         self._disk.follow(revision.number, revision.files)
         if revision.number == self.running and dict(self._site.files) == revision.files:
+            self._unwritten = None
             return
         built = await asyncio.to_thread(self._here.build, revision.files)
         if built.site is None:
@@ -185,7 +194,7 @@ class Revisions:
             why = f"revision {revision.number} could not be put in force: {error}"
             self._fails(revision.number, why, alarm)
             return
-        self._site, self.running = built.site, revision.number
+        self._site, self.running, self._unwritten = built.site, revision.number, None
         self.not_able = self._needs_restart(built.site)
         if self.not_able:
             alarm("", 600, self.not_able)

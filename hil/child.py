@@ -83,5 +83,5 @@ class Child:
     async def _ended(self, process: asyncio.subprocess.Process) -> int:
         status = await process.wait()
         if self._pump is not None:
-            await self._pump
+            await asyncio.wait({self._pump})  # whoever gives up waiting must not end it
         return status

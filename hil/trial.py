@@ -210,6 +210,12 @@ def conclude(trial: Trial, found: Judgement, read: bool) -> bool:
     """The verdict in the transcript; whether all of it is as it must be."""
     for (device, cause), length_s in sorted(found.declared_s.items()):
         say(f"declared: {device} {cause} {length_s:.1f} s (all scan classes together)")
+    for (device, state), length_s in sorted(found.states_s.items()):
+        say(f"windback: {device} {length_s:.1f} s {state} (all scan classes together)")
+    say(f"windback: {found.wound_back} samples from the devices' logs speak in history; "
+        f"{len(found.missed)} stretches are empty though a log still holds some of it")  # fmt: skip
+    for stretch in found.missed[:EVIDENCE_SHOWN]:
+        say(f"    {stretch}")
     for struck in trial.struck:
         if struck.switch is not None:
             say(f"took over: {struck.switch.kind}: {struck.switch.took_ms} ms")
@@ -221,7 +227,7 @@ def conclude(trial: Trial, found: Judgement, read: bool) -> bool:
         say(f"    {text}")
     same = "give the same history" if not found.unlike else "DON'T give the same history"
     say(f"journals: equal by digest; both nodes {same}")
-    good = read and not (found.strays or found.doubled or found.unlike)
+    good = read and not (found.strays or found.doubled or found.unlike or found.missed)
     for name, verdict in found.verdicts.items():
         share = 100 * verdict.collected / verdict.expected if verdict.expected else 0.0
         say(

@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.driver import SUBSCRIPTION_CLASS
 from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin
-from hil.judges import EVIDENCE_MAX, Evidence, Judged, Verdict, judge
+from hil.judges import EVIDENCE_MAX, EXCUSED, Evidence, Judged, Verdict, judge
 from hil.judges_pair import asker, doubled, strays, unlike
+from hil.judges_windback import LogHeld, Missed, Unfilled, missed, parse_held
 from hil.outstation.control import send
 from hil.outstation.polls import Poll, read_polls
 from hil.pair import Pair
@@ -30,6 +32,9 @@ class Judgement:
     strays: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     declared_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    wound_back: int = 0
+    states_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    missed: list[Missed] = field(default_factory=list)
 
 
 async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
@@ -37,6 +42,9 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     to_ns = time.time_ns()
     found = Judgement(to_ns)
     await pair.until_complete(to_ns, SETTLE_S)
+    stations = {n for n, d in pair.plant.devices.items() if d.windback is not None}
+    logging = stations | set(pair.plant.rig.opcua_history)
+    await pair.until_filled(from_ns, to_ns, SETTLE_S, logging)
     await pair.until_equal(SETTLE_S)
     told = await send(pair.rig_socket, {"journal": True})
     points = judged(pair.plant, [Happening(*item) for item in told["journal"]], to_ns)
@@ -49,8 +57,8 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     for point in points:
         rows = await _rows(pair, point, to_ns)
         found.unlike += unlike({point.id: rows["a"]}, {point.id: rows["b"]})
-        stored = (row for row in rows["a"] if row.origin is not Origin.GAP)
-        found.stored += sum(1 for row in stored if row.time_ns < stop_ns)
+        found.stored += sum(1 for row in rows["a"] if row.time_ns < stop_ns)
+        found.wound_back += sum(row.origin is Origin.WINDBACK for row in rows["a"])
         for name, own in rows.items():
             mine = [gap for gap in gaps[name] if gap.device == point.device]
             parts[name].append(judge([point], {point.id: own}, mine, from_ns, to_ns))
@@ -58,8 +66,33 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     for gap in gaps["a"]:
         key = (gap.device, gap.cause.value)
         found.declared_s[key] = found.declared_s.get(key, 0.0) + _length_s(gap)
+        if gap.device in logging:
+            became = (gap.device, gap.state.value)
+            found.states_s[became] = found.states_s.get(became, 0.0) + _length_s(gap)
+    found.missed = await _held_still(pair, [g for g in gaps["a"] if g.device in stations])
     await _held_against_polls(pair, found, splits)
     return found
+
+
+async def _held_still(pair: Pair, gaps: Sequence[Gap]) -> list[Missed]:
+    """What the devices' logs hold to this moment of stretches that stayed empty."""
+    empty: list[Unfilled] = []
+    held: dict[tuple[str, int, int], list[LogHeld]] = {}
+    polled = {(p.device, p.scan_class, p.name) for p in pair.plant.points()}
+    for gap in gaps:
+        if gap.state in EXCUSED:
+            any_class = gap.scan_class == SUBSCRIPTION_CLASS
+            names = {
+                name
+                for device, scan_class, name in polled
+                if device == gap.device and (any_class or scan_class == gap.scan_class)
+            }
+            points = frozenset(gap.points or names)
+            empty.append(Unfilled(gap.device, points, gap.from_ns, gap.to_ns, None))
+            span = {"from": gap.from_ns, "to": gap.to_ns}
+            answer = await send(pair.rig_socket, {"recorded": gap.device, **span})
+            held[gap.device, gap.from_ns, gap.to_ns] = parse_held(answer)
+    return missed(empty, lambda device, start, end, _: held[device, start, end], 0)
 
 
 async def _rows(pair: Pair, point: Judged, to_ns: int) -> dict[str, list[HistoryRow]]:

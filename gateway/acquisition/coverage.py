@@ -38,6 +38,8 @@ class _State:
     closed: list[tuple[int, int, Cause]] = field(default_factory=list)
     unheard: bool = False
     """No hole, though this term has no value of the key yet: the first scan brings it."""
+    first_ns: int | None = None
+    """When that first value came, until a record's claim reaches it."""
 
     def open(self, from_ns: int, cause: Cause) -> None:
         if self.hole_from_ns is None or from_ns < self.hole_from_ns:
@@ -78,12 +80,6 @@ class CoverageTracker:
     def complete_ns(self) -> int:
         """Up to when records told of every key."""
         return min((self._since_ns, *(state.claimed_ns for state in self._states.values())))
-
-    @property
-    def behind(self) -> dict[Key, int]:
-        """The keys that were told of less far than others, and how far."""
-        found = {key: state.claimed_ns for key, state in self._states.items()}
-        return {key: told_ns for key, told_ns in found.items() if told_ns < self._since_ns}
 
     def wait_ns(self, now_ns: int) -> int:
         """From now until the next record is due."""
@@ -127,7 +123,7 @@ class CoverageTracker:
         proven_ns = at_ns if opened else 0
         if state.unheard:  # the claim must reach the first value, which holds for what is before it
             proven_ns = at_ns + 1
-            state.unheard = False
+            state.unheard, state.first_ns = False, at_ns
         state.through_ns = max(state.through_ns, through_ns, proven_ns)
         return opened
 
@@ -192,6 +188,8 @@ class CoverageTracker:
         for state in self._states.values():
             if state.hole_from_ns is None:  # what was complete is in the old stream
                 state.unheard = True
+            if state.first_ns is not None:  # but not what a first value at this very moment proved
+                state.through_ns, state.first_ns = state.claimed_ns, None
         return record
 
     def _through(self, through_ns: int) -> Coverage | None:
@@ -203,6 +201,11 @@ class CoverageTracker:
             since_ns, end_ns = state.claimed_ns, through_ns
             if state.hole_from_ns is None:
                 end_ns = max(since_ns, min(state.through_ns, through_ns))
+            if state.first_ns is not None:
+                if state.first_ns < end_ns:
+                    state.first_ns = None
+                else:  # before its first value nothing is known
+                    end_ns = since_ns
             if (since_ns, end_ns) != (self._since_ns, through_ns):
                 behind.append(Behind(device, scan_class, since_ns, end_ns))
             state.claimed_ns = end_ns

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -36,15 +36,17 @@ DIFFERENCES_SHOWN = 3
 POINTS_SHOWN = 4
 BEHIND_SHOWN = 3
 SILENT_MS = 1_000
-COLUMN_MIN_WIDTH = 120
-"""What a pipe gets: a table is not squeezed because nobody's terminal is there."""
+PIPE_WIDTH = 1_000
+"""Characters: in a pipe each row is one line, for grep."""
+UNBROKEN = frozenset(["device", "scan", "from", "to", "time", "since", "length", "cause", "state"])
+"""Columns that a narrow terminal leaves whole, at the cost of the others."""
 
 
 def console() -> Console:
     """The terminal, or a wide plain page in a pipe."""
     plain = partial(Console, markup=False, emoji=False)  # texts come from devices and people
     found = plain()
-    return found if found.is_terminal else plain(width=max(found.width, COLUMN_MIN_WIDTH))
+    return found if found.is_terminal else plain(width=PIPE_WIDTH)
 
 
 def instant(text: str) -> int:
@@ -77,14 +79,14 @@ def renew(make: Callable[[], Any], draw: Callable[[Any], RenderableType]) -> Non
             screen.update(draw(make()))
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """A plain table; numbers come already formatted."""
-    found = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> RenderableType:
+    """A plain table under a line of its own; numbers come already formatted."""
+    found = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        found.add_column(column, overflow="fold")
+        found.add_column(column, overflow="fold", no_wrap=column in UNBROKEN)
     for row in rows:
         found.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    return found
+    return Group(title, found) if found.row_count else title
 
 
 def link_state(path: dict[str, Any]) -> str:
@@ -162,21 +164,22 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         *(text for text in (revision["differs"], revision["not_able"]) if text),
     ]
     head = "\n".join(lines)
-    rows = []
+    rows, notes = [], []
     for name, device in found["devices"].items():
         state = Text(device["state"], STATE_STYLES.get(device["state"], ""))
         p50, p95 = device["rtt_p50_ms"], device["rtt_p95_ms"]
         rtt = f"{p50:.1f}/{p95:.1f}" if p50 is not None else ""
         errors = device["timeouts"] + device["invalid_replies"] + device["link_failures"]
         refused = sum(device["exceptions"].values())
-        note = device["why"] or "; ".join(f"{k}: {v}" for k, v in device["notes"].items())
+        if note := device["why"] or "; ".join(f"{k}: {v}" for k, v in device["notes"].items()):
+            notes.append(f"{name}: {note}")
         numbers = (device["points"], device["scans"], device["samples"], device["requests"])
         gaps = f"{device['open_gaps']} ({device['open_gaps_ms'] / 1e3:.1f} s)"
         gaps = gaps if device["open_gaps"] else ""
-        rows.append((name, state, *numbers, errors, refused, device["overruns"], gaps, rtt, note))
+        rows.append((name, state, *numbers, errors, refused, device["overruns"], gaps, rtt))
     columns = ("device", "state", "points", "scans", "samples", "requests", "errors")
-    more = ("exceptions", "overruns", "open gaps", "rtt p50/p95 ms", "note")
-    return table(head, columns + more, rows)
+    more = ("exceptions", "overruns", "open gaps", "rtt p50/p95 ms")
+    return Group(table(head, columns + more, rows), *notes)
 
 
 def status(node: Path, as_json: bool, watch: bool) -> None:
@@ -261,14 +264,14 @@ def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
     def row(gap: dict[str, Any]) -> tuple[Any, ...]:
         length = f"{(gap['to_ns'] - gap['from_ns']) / 1e9:.3f} s"
         state = Text(gap["state"], GAP_STYLES[gap["state"]])
-        times = (format_time(gap["from_ns"]), format_time(gap["to_ns"]))
+        place = (gap["device"], gap["scan_class"], format_time(gap["from_ns"]))
         which = ", ".join(gap["points"][:POINTS_SHOWN])
         if (more := len(gap["points"]) - POINTS_SHOWN) > 0:
             which += f" and {more} more"
-        place = (gap["device"], gap["scan_class"])
-        return (*place, *times, length, gap["cause"], state, which, gap["why"])
+        why = f"{which}: {gap['why']}" if which else gap["why"]
+        return (*place, length, gap["cause"], state, why)
 
-    columns = ("device", "scan", "from", "to", "length", "cause", "state", "points", "why")
+    columns = ("device", "scan", "from", "length", "cause", "state", "why")
     head = f"{len(found)} gaps" + (f": {told}" if told else "")
     return table(head, columns, map(row, found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from rich.console import RenderableType
 from gateway.cli.client import NodeClient, who
 from gateway.cli.look import console, instant, show, table
 from gateway.model import NS_PER_S, format_time
+from gateway.windback.planner import check_asked
 
 PIECE_NS: Final = 600 * NS_PER_S
 """What is verified in one request."""
@@ -30,6 +32,8 @@ def windback(node: Path, device: str, start: str, end: str, as_json: bool) -> No
 
 def draw(found: dict[str, Any]) -> RenderableType:
     """What each device's windback does."""
+    if not found:
+        return "this node reads no logs: only the Main does, of devices with `windback:`"
     return table(
         f"{len(found)} device{'' if len(found) == 1 else 's'} with a log",
         ("device", "logs", "open gaps", "length", "records", "samples", "reading", "left", "waits"),
@@ -61,6 +65,7 @@ def _row(device: str, state: dict[str, Any]) -> tuple[Any, ...]:
 def verify(node: Path, device: str, log: str, start: str, end: str, as_json: bool) -> int:
     """`hotpair verify`; the exit status is 1 where log and history differ."""
     from_ns, to_ns = instant(start), instant(end)
+    check_asked(from_ns, to_ns, time.time_ns())
     total: dict[str, Any] = {"compared": 0, "equal": 0, "in_gaps": 0, "different": 0}
     differences: list[Any] = []
     with NodeClient(node) as client:

@@ -90,7 +90,8 @@ class LogPage:
 
     Pages of one read join: each begins where the one before ended, the first at the wanted
     `from_ns`; the last ends at the wanted `to_ns`, or before it where the log's newest record ends
-    (the rest may be asked for later). `lacking` lies within [from, through). `clock` is None where
+    (the rest may be asked for later), or after it where a record that was read is not given again.
+    `lacking` lies within [from, through). `clock` is None where
     the device's clock can't be read: then times are as trustworthy as the device. `oldest_ns` is
     the oldest record that the log still holds. Records are numbered as the device numbers them,
     unwrapped; None where it doesn't. `acknowledge`: what `Line.acknowledge` needs, None: nothing.

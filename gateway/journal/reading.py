@@ -17,7 +17,16 @@ from gateway.journal.fills import Written, states
 from gateway.journal.history import FileView, View
 from gateway.journal.kept import Head
 from gateway.journal.opening import Parts
-from gateway.journal.records import Adopted, Audit, Event, Fill, Maintenance, Revision, Role
+from gateway.journal.records import (
+    Adopted,
+    Audit,
+    Coverage,
+    Event,
+    Fill,
+    Maintenance,
+    Revision,
+    Role,
+)
 from gateway.journal.state import kept_records, kept_summary, newest_kept
 from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
 
@@ -222,10 +231,21 @@ class JournalReading:
         return (end_ns, behind) if fresh else (max(end_ns, now_ns - _HORIZON_NS), {})
 
     @property
+    def claimed_ns(self) -> int:
+        """Through when the newest stored record claims all but what is `behind`; 0 if blank."""
+        claim = self._claim
+        return self._writer.coverage_end_ns if claim is None else claim.through_ns
+
+    @property
     def behind(self) -> Mapping[Key, int]:
-        """The classes that the newest coverage record claims less far than others: how far."""
-        claim = self._writer.claim or self._writer.newest_claim
+        """The classes that the newest stored record claims less far than others: how far."""
+        claim = self._claim
         return {} if claim is None else lagging(claim)
+
+    @property
+    def _claim(self) -> Coverage | None:
+        """The last of this reign, or else the newest that is known of any."""
+        return self._writer.claim or self._writer.newest_claim
 
     async def last_values(self, points: Sequence[str]) -> dict[str, HistoryRow]:
         """The newest sample of each point that has any: what the live table starts from."""

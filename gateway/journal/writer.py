@@ -149,8 +149,7 @@ class Writer(StoreCare):
                 await self._wait()
                 if self._pending:
                     await self._commit_group()
-                if self._adopting and self.store_failed_since_ns is None:
-                    await self._adopt_groups()
+                await self._adopt_groups()
                 await self._change_term()
                 if self._closing and (not self._pending or self.store_failed_since_ns is not None):
                     break
@@ -265,18 +264,18 @@ class Writer(StoreCare):
     async def _adopt_groups(self) -> None:
         """A few groups, while nothing but the care of the files waits."""
         for _ in range(_ADOPTED_A_ROUND):
+            if not self._adopting or self.store_failed_since_ns is not None:
+                return
             await self._adopt_group()
-            waits = self._pending or self._new_term is not None or self._closing
-            if waits or not self._adopting or self.store_failed_since_ns is not None:
+            if self._pending or self._new_term is not None or self._closing:
                 return
 
     async def _adopt_group(self) -> None:
-        calls = self._adopting.take()
-        now_ns = max(self._clock.utc_ns(), self._shelf.latest_ns)
-        for call in calls:
+        taken, now_ns = self._adopting.take(), max(self._clock.utc_ns(), self._shelf.latest_ns)
+        for call in taken:
             if call.kept_only:
                 await self._keep_for_peer(call, now_ns)
-        calls = [call for call in calls if not call.kept_only]
+        calls = [call for call in taken if not call.kept_only]
         own = Position(self.term, self._seq)
         accepted, refused, new, known = sort_out(calls, self._shelf.holdings, own)
         try:

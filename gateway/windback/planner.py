@@ -9,12 +9,13 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.driver.log import LogSpec, LogWanted
-from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState
+from gateway.errors import ControlError
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, format_time
 
 Stretch = tuple[int, int]
 """[from, to) in ns UTC."""
@@ -31,6 +32,8 @@ BACKOFF_MAX_NS: Final = 60 * NS_PER_S
 ENDED_TRIES: Final = 4
 """How often a log that ends too early is asked whether it went on."""
 NOT_LOGGED: Final = "the device's log has no such point"
+AHEAD_NS: Final = 60 * NS_PER_S
+"""How far the clock of who asks may be ahead of this node's."""
 ASKED_BY_HAND: Final = frozenset({Cause.DISABLED})
 """Gaps that somebody wanted: they are filled only when somebody asks."""
 NEVER: Final = frozenset({Cause.RETENTION})
@@ -76,7 +79,8 @@ class DeviceView:
     """What the planner knows of a device: its logs, the points of each class, its gaps.
 
     `forced` are stretches that somebody asked for by hand; `resume` tells where the read of a log
-    broke off, by (log, the time that it had come to).
+    broke off, by (log, the time that it had come to). Logs that are `waiting` are not read now:
+    what they would give was read, and is yet to be acknowledged.
     """
 
     name: str
@@ -86,6 +90,7 @@ class DeviceView:
     memory: Mapping[str, LogMemory]
     forced: Sequence[Stretch] = ()
     resume: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    waiting: Collection[str] = ()
 
 
 class Ask(NamedTuple):
@@ -132,6 +137,20 @@ def _within(gap: Gap, stretches: Iterable[Stretch]) -> bool:
     return any(gap.from_ns < end and gap.to_ns > start for start, end in stretches)
 
 
+def check_asked(from_ns: int, to_ns: int, now_ns: int) -> None:
+    """Refuse a stretch that nobody can mean. Raises ControlError."""
+    if from_ns >= to_ns:
+        raise ControlError(
+            f"the stretch ends at {format_time(to_ns)}, before it begins at {format_time(from_ns)}",
+            "Write --from before --to",
+        )
+    if to_ns > now_ns + AHEAD_NS:
+        raise ControlError(
+            f"{format_time(to_ns)} is in the future: here it is {format_time(now_ns)}",
+            "Ask for what has passed",
+        )
+
+
 def decide(
     now_ns: int, devices: Sequence[DeviceView], stateful_refused: str | None = None
 ) -> Decision:
@@ -146,7 +165,7 @@ def decide(
         if (lost := _not_logged(device, wanted)) is not None:
             return lost
         for log in device.logs:
-            if log.stateful and stateful_refused is not None:
+            if log.name in device.waiting or (log.stateful and stateful_refused is not None):
                 continue
             stretches = list(_stretches(device, log, wanted))
             if not stretches:

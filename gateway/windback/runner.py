@@ -69,7 +69,7 @@ class Runner:
         before, self._devices = self._devices, {}
         for name in capable:
             self._devices[name] = before.get(name) or DeviceState(name, floor_ns)
-        lines = {device.line for device in capable.values()}
+        lines = dict.fromkeys(device.line for device in capable.values())
         for line in [line for line in self._tasks if line not in lines]:
             self._end(line)
         for line in lines:
@@ -247,15 +247,16 @@ class Runner:
 
     def _view(self, device: DeviceState) -> DeviceView:
         spec = self._ports.devices()[device.name]
-        waits = self._forgetting.waits
+        logs = self._ports.logs(device.name)
         return DeviceView(
             device.name,
-            [log for log in self._ports.logs(device.name) if not waits(device.name, log.name)],
+            logs,
             class_points(spec),
             device.gaps,
             device.memory,
             device.forced,
             device.resume,
+            [log.name for log in logs if self._forgetting.waits(device.name, log.name)],
         )
 
     def _target(self, device: DeviceState, spec: LogSpec) -> Target:

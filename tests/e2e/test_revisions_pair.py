@@ -143,6 +143,9 @@ async def test_replication_becomes_sync_and_async_again_in_a_reign_with_no_resta
 ) -> None:
     async with small_pair(tmp_path) as pair:
         main, standby = await begun(pair)
+        async with asyncio.timeout(10):
+            while any(p["status"] != "Good" for p in (await points(main)).values()):
+                await asyncio.sleep(0.05)  # paces: the socket has no event for this
         from_ns = time.time_ns()
         roles = await main.control.get("/roles")
         edit(pair, "startup_wait: 1s", "startup_wait: 1s, replication: sync, duty: discard")

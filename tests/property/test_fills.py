@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.journal.coverage import Ruled, union, withdrawn
-from gateway.journal.fills import DROPPED, Judged, Written, judged, kind_of, states
+from gateway.journal.fills import (
+    DROPPED,
+    Judged,
+    Missing,
+    Written,
+    judged,
+    kind_of,
+    missing,
+    states,
+)
 from gateway.journal.records import Fill
 from gateway.model import Cause, Gap, GapState, Position, Term
 
@@ -111,14 +120,12 @@ def disjoint(gap_list: list[Gap]) -> list[Gap]:
 def test_a_gap_is_as_bad_as_its_worst_point_whatever_the_order_of_arrival(
     items: list[Told], gap_list: list[Gap], ruling_list: list[Ruled], rng: Any
 ) -> None:
-    fills, missing, out = written(items), disjoint(gap_list), withdrawn(ruling_list)
-    found = states(missing, fills, out)
-    assert union((g.from_ns, g.to_ns) for g in found) == union(
-        (g.from_ns, g.to_ns) for g in missing
-    )
+    fills, holes, out = written(items), disjoint(gap_list), withdrawn(ruling_list)
+    found = states(holes, fills, out)
+    assert union((g.from_ns, g.to_ns) for g in found) == union((g.from_ns, g.to_ns) for g in holes)
     own = [item for item in fills if item.fill.scan_class == "fast"]
     for gap in found:
-        whole = next(g for g in missing if g.from_ns <= gap.from_ns < g.to_ns)
+        whole = next(g for g in holes if g.from_ns <= gap.from_ns < g.to_ns)
         assert gap.to_ns <= whole.to_ns
         assert gap[:2] == whole[:2] and gap.cause is whole.cause
         for at in range(gap.from_ns, gap.to_ns):
@@ -136,11 +143,11 @@ def test_a_gap_is_as_bad_as_its_worst_point_whatever_the_order_of_arrival(
                 assert gap.resolution_ns == max(coarse, default=0)
                 assert gap.why == "; ".join(sorted({by_point[p][2] for p in worst} - {""}))
     for one, other in pairwise(found):
-        whole = next(g for g in missing if g.from_ns <= one.from_ns < g.to_ns)
+        whole = next(g for g in holes if g.from_ns <= one.from_ns < g.to_ns)
         same = one.to_ns == other.from_ns < whole.to_ns and one[4:] == other[4:]
         assert not same, "cut only where something changes"
     rng.shuffle(fills)
-    assert states(missing, fills, out) == found
+    assert states(holes, fills, out) == found
 
 
 @given(told, rulings, st.randoms())
@@ -198,6 +205,15 @@ def test_what_nothing_was_judged_of_is_open_before_between_and_after() -> None:
         (15, 20, "open"),
         (20, 25, "filled"),
         (25, 40, "open"),
+    ]
+
+
+def test_stretches_of_one_state_that_meet_are_one() -> None:
+    told = [Judged(0, 5, GapState.FILLED, TERMS[0], "", 0)]
+    told.append(told[0]._replace(from_ns=5, to_ns=8, why="read again"))
+    assert missing([(2, 9)], told) == [
+        Missing(2, 8, GapState.FILLED, TERMS[0]),
+        Missing(8, 9, GapState.OPEN),
     ]
 
 

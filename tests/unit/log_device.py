@@ -23,7 +23,7 @@ from drivers.modbus.log.ops import (
 )
 from drivers.modbus.settings import ModbusDevice
 from gateway.driver import DeviceSpec, LogPage, LogWanted, PointSpec
-from gateway.errors import DeviceError
+from gateway.errors import DeviceError, LogUnavailable
 from gateway.model import NS_PER_MS
 from profiles.schema import ModbusPoint, Profile, published_type
 
@@ -176,6 +176,17 @@ def read_log(
     """All pages of what is wanted."""
     logs, job = a_job(spec, wanted, fact, device.now_ns)
     return drive(logs.read(job), device)
+
+
+def read_known(spec: DeviceSpec, device: Device, wanted: LogWanted) -> list[LogPage]:
+    """The same; where the device must tell what it records, it is asked for that first."""
+    facts = len(device.facts)
+    try:
+        return read_log(spec, device, wanted)
+    except LogUnavailable as error:
+        if len(device.facts) == facts or error.retry_after_ns:
+            raise
+        return read_log(spec, device, wanted, device.facts[-1])
 
 
 def rows(pages: Sequence[LogPage]) -> list[tuple[int, int, Any]]:

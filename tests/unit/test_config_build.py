@@ -182,6 +182,8 @@ def test_everything_wrong_in_node_and_site_is_said_at_once() -> None:
             "address: 1, publish_as: bool, range: {raw: [0, 1], eu: [0, 1]}",
             "a scaled value is no bool",
         ),
+        ("address: 1, range: {raw: [4, 4], eu: [0, 1]}", "range.raw needs two different ends"),
+        ("address: 1, range: {eu: [3, 3]}", "range.eu needs two different ends"),
         ("address: 1, type: string, length: 2, scan: no", "there is no scan class `no`"),
     ],
 )

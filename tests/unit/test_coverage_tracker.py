@@ -91,7 +91,7 @@ def test_a_key_that_is_behind_is_claimed_as_far_as_it_is_and_holds_nobody_back()
     assert record is not None
     assert (record.since_ns, record.through_ns) == (0, late_ns)
     assert record.behind == (Behind(*KEY, 0, NS_PER_S),)
-    assert cover.behind == lagging(record) == {KEY: NS_PER_S}
+    assert lagging(record) == {KEY: NS_PER_S}
     assert cover.complete_ns == complete_ns(record) == NS_PER_S
     still = cover.record(late_ns + 5)
     assert still is not None and still.behind == (Behind(*KEY, NS_PER_S, NS_PER_S),)
@@ -100,7 +100,7 @@ def test_a_key_that_is_behind_is_claimed_as_far_as_it_is_and_holds_nobody_back()
     assert caught_up is not None
     assert caught_up.since_ns == late_ns + 5
     assert caught_up.behind == (Behind(*KEY, NS_PER_S, late_ns + 10),)
-    assert caught_up.holes == () and cover.behind == lagging(caught_up) == {}
+    assert caught_up.holes == () and lagging(caught_up) == {}
     after = cover.record(late_ns + 20)
     assert after == Coverage(7, late_ns + 10, late_ns + 20)
 
@@ -130,6 +130,40 @@ def test_who_is_late_at_a_turn_is_claimed_by_the_new_term_from_where_the_old_one
     )
 
 
+def test_a_new_term_claims_nothing_of_a_late_key_until_the_claim_reaches_its_first_value() -> None:
+    cover = tracker(patience=10 * NS_PER_S)
+    cover.scanned(KEY, 1, NS_PER_S)
+    cover.scanned(OTHER, 1, NS_PER_S)
+    cover.turn(2 * NS_PER_S)
+    cover.scanned(KEY, 2 * NS_PER_S + 5, 3 * NS_PER_S)
+    cover.scanned(OTHER, 2 * NS_PER_S + 10, 9 * NS_PER_S)
+    cover.scanned(KEY, 3 * NS_PER_S, 3 * NS_PER_S + 2)
+    early = cover.record(2 * NS_PER_S + 10)
+    assert early is not None and early.behind == (
+        Behind(*KEY, NS_PER_S, 2 * NS_PER_S + 10),
+        Behind(*OTHER, NS_PER_S, NS_PER_S),
+    ), "the value that would speak for it is not in what is claimed"
+    later = cover.record(2 * NS_PER_S + 20)
+    assert later is not None
+    assert later.behind == (Behind(*OTHER, NS_PER_S, 2 * NS_PER_S + 20),)
+
+
+def test_a_first_value_at_the_moment_of_a_turn_is_the_new_terms_to_wait_for_again() -> None:
+    cover = tracker(patience=10 * NS_PER_S)
+    for key in (KEY, OTHER):
+        cover.scanned(key, 1, NS_PER_S)
+    cover.turn(2 * NS_PER_S)
+    for key in (KEY, OTHER):
+        cover.scanned(key, 2 * NS_PER_S + 5, 9 * NS_PER_S)
+    between = cover.turn(2 * NS_PER_S + 5)
+    assert between is not None and {own.through_ns for own in between.behind} == {NS_PER_S}
+    new = cover.record(3 * NS_PER_S)
+    assert new is not None and {own.through_ns for own in new.behind} == {NS_PER_S}
+    cover.scanned(KEY, 3 * NS_PER_S, 9 * NS_PER_S)
+    after = cover.record(4 * NS_PER_S)
+    assert after is not None and after.behind[0] == Behind(*KEY, NS_PER_S, 4 * NS_PER_S)
+
+
 def test_a_device_that_a_revision_changes_has_a_hole_from_where_it_was_claimed_last() -> None:
     cover = tracker(patience=10 * NS_PER_S)
     cover.scanned(KEY, 1, NS_PER_S)
@@ -139,7 +173,7 @@ def test_a_device_that_a_revision_changes_has_a_hole_from_where_it_was_claimed_l
     record = after.record(2 * NS_PER_S + 10)
     assert holes(record) == [(NS_PER_S, 2 * NS_PER_S + 10, "starting")]
     assert holes(record, "rtu") == []
-    assert record is not None and after.behind == {OTHER: NS_PER_S}
+    assert record is not None and lagging(record) == {OTHER: NS_PER_S}
 
 
 def test_records_come_each_quarter_of_a_second_and_each_second_while_they_name_many() -> None:
@@ -301,13 +335,16 @@ def test_each_key_is_claimed_where_it_is_proven_once_and_is_told_of_without_a_br
     cover = CoverageTracker([(key, 900 * MS) for key in KEYS], 1, 0)
     now, number, revision = 0, 1, 1
     proven = {key: set[int]() for key in KEYS}
+    learned: dict[tuple[int, Key], list[tuple[int, set[int]]]] = {}
     ends = dict.fromkeys(KEYS, 0)
     told: list[tuple[Term, Coverage]] = []
     for kind, key, elapsed in events:
         now += elapsed
         if kind == "good":
             begin = now if cover.in_hole(key) or now - ends[key] > 900 else ends[key]
-            proven[key] |= set(range(begin, now + 150))
+            new = set(range(begin, now + 150)) - proven[key]
+            proven[key] |= new
+            learned.setdefault((number, key), []).append((now, new))
             cover.scanned(key, now * MS, (now + 150) * MS)
             ends[key] = max(ends[key], now + 150)
         elif kind == "bad":
@@ -323,13 +360,18 @@ def test_each_key_is_claimed_where_it_is_proven_once_and_is_told_of_without_a_br
                 told.append((Term(number, "a", number), record))
                 assert len(record.behind) <= len(KEYS)
                 assert record.through_ns >= (now - 100) * MS
-                assert cover.behind == lagging(record)
             number += kind == "turn"
+    behind = lagging(told[-1][1]) if told else {}
     for key in KEYS:
         by_term = covered(told, key)
         claimed: list[int] = []
-        for parts in by_term.values():
+        for term, parts in by_term.items():
             claimed += [t for start, end in parts for t in range(start // MS, end // MS)]
+            of_term = learned.get((term.number, key), [])
+            for start, end in parts:
+                stretch = set(range(start // MS, end // MS))
+                if any(new & stretch for _, new in of_term):
+                    assert stretch & {at for at, _ in of_term}, "no value speaks for it"
         assert len(claimed) == len(set(claimed)), "two terms claimed the same"
         assert set(claimed) <= proven[key]
         excepted = {
@@ -339,5 +381,5 @@ def test_each_key_is_claimed_where_it_is_proven_once_and_is_told_of_without_a_br
             if (h.device, h.scan_class) == key
             for t in range(h.from_ns // MS, h.to_ns // MS)
         }
-        end = cover.behind.get(key, cover.through_ns) // MS
+        end = behind.get(key, cover.through_ns) // MS
         assert set(claimed) | excepted == set(range(end))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from log_device import NOW_NS, SECOND, Device, a_device, joined, lacking, read_log, rows
 
 from drivers.modbus.log.addressed import EMPTY
-from drivers.modbus.log.ops import Call
+from drivers.modbus.log.ops import Call, Read
 from drivers.modbus.log.paging import OVERWRITTEN
 from gateway.driver import DeviceSpec, LogWanted
 from gateway.errors import LogUnavailable
@@ -134,6 +134,31 @@ def test_a_file_that_is_written_while_it_is_read() -> None:
         assert time_ns == NOW_NS - (40 - int(value)) * SECOND
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_record_made_during_a_look_is_not_taken_for_the_oldest(look: int) -> None:
+    device = Files().build(2_000)
+    for at in range(40):
+        device.make(NOW_NS - (40 - at) * SECOND)
+    looks = 0
+
+    def advance(_: Device, op: object) -> None:
+        nonlocal looks
+        if isinstance(op, Read):
+            looks += 1
+        elif looks == look:
+            looks += 10
+            device.make(NOW_NS)
+
+    device.rules.append(advance)
+    wanted = LogWanted("file", NOW_NS - 30 * SECOND, NOW_NS)
+    pages = read_log(spec(records=2_000, newest={"address": 500}), device, wanted)
+    assert joined(pages, wanted)
+    assert [value for *_, value in rows(pages)] == [float(n) for n in range(10, 40)]
+    assert not lacking(pages)
+    assert looks >= 10
+    assert len(device.seen) < 40
+
+
 def test_a_log_of_its_own_lies_files_further() -> None:
     device = Files().build(10)
     device.make(NOW_NS - SECOND)
@@ -151,7 +176,13 @@ def test_replies_that_do_not_fit_say_so() -> None:
     device.calls = lambda call: 4
     with pytest.raises(LogUnavailable, match="record 0 of file 4 was refused: exception 4"):
         read_log(spec(), device, wanted)
-    assert read_log(spec(newest={"address": 1}), device, wanted)[0].lacking[0].why == EMPTY
+    with pytest.raises(LogUnavailable, match="newest record was refused: exception 2") as caught:
+        read_log(spec(newest={"address": 1}), device, wanted)
+    assert "`newest:`" in caught.value.remedy
+    device.rules.append(lambda _, op: 6 if isinstance(op, Read) else None)
+    with pytest.raises(LogUnavailable, match="newest record was refused: exception 6"):
+        read_log(spec(newest={"address": 500}), device, wanted)
+    device.rules.clear()
     columns = [{"point": "level", "at": 121}]
     with pytest.raises(LogUnavailable, match="does not fit in a reply"):
         read_log(spec(logs=[{"id": "file", "columns": columns}]), device, wanted)

@@ -172,7 +172,7 @@ def test_what_is_lost_ends_where_it_is_known() -> None:
     found.take([entry(5, 5)])
     (page,) = found.lost(NOW_NS + 20 * SECOND, CLEARED)
     assert (page.through_ns - NOW_NS, page.next_record) == (20 * SECOND, 6)
-    assert [lack[1:3] for lack in page.lacking][-1] == (NOW_NS + 20 * SECOND, CLEARED)
+    assert [lack[1:] for lack in lacking([page])][-1] == (NOW_NS + 20 * SECOND, CLEARED)
     assert list(found.lost(NOW_NS + 20 * SECOND, CLEARED)) == []
     ahead = pager(wanted(0, 30))
     ahead.take([entry(25, 25)])
@@ -187,6 +187,12 @@ def test_more_records_of_one_time_than_a_page_holds() -> None:
     assert joined(pages, what)
     assert [page.records for page in pages] == [5, 5, 3]
     assert [value for *_, value in rows(pages)] == list(range(13))
+    found = pager(what, page_records=5)
+    found.take([entry(n, 5) for n in range(7)])
+    first = list(found.flush())
+    found.take([entry(n, 5) for n in range(7, 9)])
+    pages = [*first, *found.finish()]
+    assert [value for *_, value in rows(pages)] == list(range(9)), "they go on in what comes later"
 
 
 def test_an_hour_that_comes_twice_is_settled_across_what_is_taken() -> None:

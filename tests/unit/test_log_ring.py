@@ -237,7 +237,7 @@ def test_a_ring_that_was_cleared_lacks_what_it_had(since: str) -> None:
 
 def test_a_ring_that_is_empty_has_lost_everything_up_to_now() -> None:
     pages = read_log(spec(), Plc().build(10), LogWanted("ring", NOW_NS - SECOND, NOW_NS + SECOND))
-    assert [(page.from_ns, why) for page in pages for _, _, why, _ in page.lacking] == [
+    assert [(page.from_ns, why) for page in pages for _, _, why in lacking([page])] == [
         (NOW_NS - SECOND, EMPTY)
     ]
     assert NOW_NS < pages[0].through_ns < NOW_NS + SECOND

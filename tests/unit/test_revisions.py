@@ -173,6 +173,31 @@ async def test_the_files_on_disk_are_the_first_revision_and_never_another(tmp_pa
     assert await revisions.first() == 1, "nothing is written when there is a head"
 
 
+async def test_a_node_that_takes_over_runs_what_the_other_wrote_before_it_says_so(
+    tmp_path: Path,
+) -> None:
+    journal = Memory()
+    node = Node("b", tmp_path, journal, is_main=False)
+    async with node.running() as revisions:
+        await journal.commit(Revision(1, EMPTY_DIGEST, 1, "a", texts(MORE), ()))
+        node.is_main = True
+        assert await revisions.first() == 1
+        assert [number for number, _ in node.ran] == [1]
+        assert len(journal.records) == 1, "nothing is written when there is a head"
+
+
+async def test_a_node_that_takes_over_and_can_not_run_what_the_other_wrote_writes_its_own(
+    tmp_path: Path,
+) -> None:
+    journal = Memory()
+    node = Node("b", tmp_path, journal, is_main=False, swap_error=OSError("no address"))
+    async with node.running() as revisions:
+        await journal.commit(Revision(1, EMPTY_DIGEST, 1, "a", texts(MORE), ()))
+        node.is_main = True
+        assert await revisions.first() == 2
+        assert journal.head is not None and journal.head.revision.files == texts(SITE)
+
+
 async def test_an_applied_revision_runs_and_knows_its_parent(tmp_path: Path) -> None:
     node = Node("a", tmp_path, Memory())
     async with node.running() as revisions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.driver.log import LogSpec, LogWanted
+from gateway.errors import ControlError
 from gateway.model import NS_PER_S, Cause, Gap, GapState
 from gateway.windback.planner import (
     BACKOFF_MAX_NS,
@@ -16,6 +17,7 @@ from gateway.windback.planner import (
     DeviceView,
     LogMemory,
     Rest,
+    check_asked,
     decide,
     estimate_ms,
 )
@@ -56,6 +58,12 @@ def test_gaps_come_in_the_order_that_the_site_wants(order: str, first: int) -> N
     log = LogSpec("ring", "ring", ("level",), resolution_ns=S, order=order)
     found = decide(NOW, [view(gap(10, 20), gap(50, 60), logs=(log,))])
     assert asked(found).from_ns == first * S
+
+
+def test_a_log_that_waits_to_be_acknowledged_is_not_read_and_still_has_its_points() -> None:
+    waiting = view(gap(10, 20), gap(15, 30, "slow"), waiting=["ring"])
+    assert decide(NOW, [waiting]) == Rest(None), "nothing of it is lost"
+    assert isinstance(decide(NOW, [view(gap(10, 20), waiting=["another"])]), Ask)
 
 
 def test_what_the_log_is_about_to_overwrite_comes_first() -> None:
@@ -148,3 +156,21 @@ def test_no_stateful_log_is_read_while_the_other_node_could_read_it() -> None:
 def test_the_rest_takes_as_long_as_the_part_before() -> None:
     assert estimate_ms(30 * S, 10 * S, 2 * S) == 6_000
     assert estimate_ms(30 * S, 0, 2 * S) is None
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "why", "remedy"),
+    [
+        (20, 10, "before it begins at 1970-01-01T00:00:20.000Z", "--from before --to"),
+        (10, 10, "the stretch ends at 1970-01-01T00:00:10.000Z", "--from before --to"),
+        (10, 100 + 61, "1970-01-01T00:02:41.000Z is in the future", "what has passed"),
+    ],
+)
+def test_a_stretch_that_nobody_can_mean_is_refused(
+    begin: int, end: int, why: str, remedy: str
+) -> None:
+    with pytest.raises(ControlError) as told:
+        check_asked(begin * S, end * S, 100 * S)
+    assert why in told.value.message
+    assert remedy in told.value.remedy
+    check_asked(10 * S, (100 + 60) * S, 100 * S)

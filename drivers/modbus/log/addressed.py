@@ -10,7 +10,7 @@ to the moment when that was found is lacking, for good (the fact says since when
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from drivers.modbus.log.job import Job
@@ -35,6 +35,8 @@ RESTARTS_MAX: Final = 3
 BATCH_MIN: Final = 16
 """Requests between two looks at the log where its oldest records are wanted."""
 LANDMARK_STEP: Final = 100
+MEANWHILE_NS: Final = 10 * NS_PER_S
+"""How much a device may have recorded between two requests of a look at its log."""
 EMPTY: Final = "the log is empty"
 _RESTLESS_NS: Final = 10 * NS_PER_S
 
@@ -44,7 +46,7 @@ class Survey(NamedTuple):
 
     `modulo`: where the numbers start again. `identity` changes when the log was made anew,
     `meaning` when its columns may be others. `depth`: how many records it can hold. `landmark`: a
-    record to begin with when they were found by asking.
+    record to begin with when they were found by asking. `told`: what else the log's fact keeps.
     """
 
     oldest: int
@@ -57,6 +59,7 @@ class Survey(NamedTuple):
     meaning: tuple[int, ...] = ()
     depth: int | None = None
     landmark: int | None = None
+    told: Mapping[str, Any] = {}
 
 
 class Source(Protocol):
@@ -150,6 +153,7 @@ def read(job: Job, source: Source) -> Reading:
 def _recall(job: Job, seen: Survey, before: Survey | None = None) -> Asking[int]:
     """Learn what the log is like; since when its columns are known to be what they are."""
     fact: dict[str, Any] = {"meaning": list(seen.meaning), "depth_records": seen.depth}
+    fact |= seen.told
     known = job.fact.get("meaning") if before is None else list(before.meaning)
     since_ns = int(job.fact.get("since_ns", 0))
     if known is not None and known != fact["meaning"]:
@@ -253,3 +257,59 @@ def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) 
         number += 1
     pager.take(run, numbers)
     return number
+
+
+def newest_place(
+    first: int, places: int, time_of: Callable[[int], Asking[int | None]]
+) -> Asking[int | None]:
+    """The place of the newest record, where places from `first` on are overwritten in turn.
+
+    By halving: from the first place on the times rise, up to the newest. None: it is empty.
+    """
+    begin_ns = yield from time_of(first)
+    if begin_ns is None:
+        return None
+    low, high = first, first + places
+    while high - low > 1:
+        middle = (low + high) // 2
+        time_ns = yield from time_of(middle)
+        if time_ns is not None and time_ns >= begin_ns:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def oldest_place(
+    first: int,
+    places: int,
+    newest: int,
+    time_of: Callable[[int], Asking[int | None]],
+    newest_ns: int | None = None,
+) -> Asking[int]:
+    """The next place after the newest that has a record; the first one where none of them has.
+
+    With `newest_ns`, when the newest was made, what the device recorded since then is not taken
+    for its oldest: it lies there, too.
+    """
+
+    def is_old(time_ns: int | None) -> bool:
+        return time_ns is not None and (
+            newest_ns is None or not 0 < time_ns - newest_ns <= MEANWHILE_NS
+        )
+
+    after, last = newest + 1, first + places - 1
+    if after > last:
+        return first
+    if is_old((yield from time_of(after))):
+        return after
+    if not is_old((yield from time_of(last))):
+        return first
+    absent, there = after, last
+    while there - absent > 1:
+        middle = (absent + there) // 2
+        if is_old((yield from time_of(middle))):
+            there = middle
+        else:
+            absent = middle
+    return there

@@ -12,11 +12,11 @@ from typing import Final
 
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
-from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
+from drivers.modbus.log.job import MISFIT_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
-from drivers.modbus.log.places import get, insist
+from drivers.modbus.log.places import get_all, insist
 from drivers.modbus.log.records import Entry
 from drivers.modbus.log.times import moments
 from gateway.errors import LogUnavailable
@@ -62,47 +62,29 @@ class _Log:
 
     def survey(self) -> Asking[Survey]:
         """Find the newest place, and from it the oldest."""
-        newest = yield from self._newest()
+        found = yield from self._newest()
         clock = yield from self._job.read_clock()
-        if newest is None:
+        if found is None:
             return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
-        oldest = yield from self._oldest(newest)
+        newest, newest_ns = found
+        oldest = yield from oldest_place(0, self._places, newest, self._time, newest_ns)
         return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
 
-    def _newest(self) -> Asking[int | None]:
+    def _newest(self) -> Asking[tuple[int, int] | None]:
+        """The place of the newest record, and when that was made; None: the file is empty."""
         if self._section.newest is not None:
-            said = yield from get(self._job.place(self._section.newest, "newest"))
-            if isinstance(said, Refusal) or said is None:
-                return None
-            place = int(said) - self._section.first_record
-            there = 0 <= place < self._places and (yield from self._time(place)) is not None
-            return place if there else None
-        begin_ns = yield from self._time(0)
-        if begin_ns is None:
+            said = yield from get_all(
+                {"newest": self._job.place(self._section.newest, "newest")}, self._job.limits
+            )
+            if isinstance(said, Refusal):
+                raise refused("the place of the newest record", said, "Check `newest:`")
+            place: int | None = said[1]["newest"] - self._section.first_record
+        else:
+            place = yield from newest_place(0, self._places, self._time)
+        if place is None or not 0 <= place < self._places:
             return None
-        low, high = 0, self._places
-        while high - low > 1:
-            middle = (low + high) // 2
-            time_ns = yield from self._time(middle)
-            if time_ns is not None and time_ns >= begin_ns:
-                low = middle
-            else:
-                high = middle
-        return low
-
-    def _oldest(self, newest: int) -> Asking[int]:
-        """The next place after the newest that has a record; the first where none of them has."""
-        after, last = newest + 1, self._places - 1
-        if after > last or (yield from self._time(last)) is None:
-            return 0
-        absent, there = newest, last
-        while there - absent > 1:
-            middle = (absent + there) // 2
-            if (yield from self._time(middle)) is None:
-                absent = middle
-            else:
-                there = middle
-        return there
+        time_ns = yield from self._time(place)
+        return None if time_ns is None else (place, time_ns)
 
     def _time(self, place: int) -> Asking[int | None]:
         """When the record in a place was made; None if there is none."""

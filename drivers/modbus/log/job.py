@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from drivers.modbus.log.clock import read_clock
-from drivers.modbus.log.ops import Asking
+from drivers.modbus.log.ops import Asking, Refusal
 from drivers.modbus.log.paging import Pager
 from drivers.modbus.log.places import Place, place_of
 from drivers.modbus.log.records import Points, RecordForm
@@ -22,6 +22,8 @@ from profiles.windback import Windback
 
 MISFIT_NS: Final = 600 * NS_PER_S
 """When to try again a log that is not as site and profile say: a person has to do something."""
+SOON_NS: Final = 5 * NS_PER_S
+"""When to try again what passes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,10 @@ class Job:
         except ValueError as error:
             raise LogUnavailable(str(error), MISFIT_NS, "Correct `columns:`") from None
 
-    def pager(self, clock: ClockReading | None) -> Pager:
-        """Pages for what is wanted."""
+    def pager(self, clock: ClockReading | None, wanted: LogWanted | None = None) -> Pager:
+        """Pages for what is wanted, or for another stretch."""
         return Pager(
-            self.wanted,
+            wanted or self.wanted,
             self.zone,
             self.resolution_ns,
             clock,
@@ -102,3 +104,14 @@ class Job:
     def read_clock(self) -> Asking[ClockReading | None]:
         """The device's clock as its profile says it is read."""
         return (yield from read_clock(self.clock, self.base))
+
+
+def refused(what: str, refusal: Refusal, remedy: str = "") -> LogUnavailable:
+    """A refusal that is no answer of the log: unknown registers, or a device that is busy."""
+    passes = refusal.code not in (1, 2, 3)
+    remedy = remedy or "Check `select:` and the addresses of `windback:`"
+    return LogUnavailable(
+        f"{what} was refused: exception {refusal.code}",
+        SOON_NS if passes else MISFIT_NS,
+        "" if passes else remedy,
+    )

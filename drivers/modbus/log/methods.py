@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from drivers.modbus.log import file_record, record_select, ring
+from drivers.modbus.log import (
+    enron,
+    enron_events,
+    file_record,
+    pointer,
+    record_select,
+    ring,
+    window_session,
+)
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -15,16 +23,21 @@ from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
 from profiles.records import Log
 from profiles.schema import PointMap, Profile, resolve
-from profiles.windback import NoLog, Windback
+from profiles.windback import Enron, NoLog, Pointer, Windback
 from profiles.windback import effective as section_of
 
 METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "ring": ring.read,
     "record_select": record_select.read,
+    "enron": enron.read,
     "file_record": file_record.read,
+    "pointer": pointer.read,
+    "window_session": window_session.read,
 }
 """`method:` to what reads it."""
-ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {}
+ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {
+    "enron": enron_events.acknowledge,
+}
 """`method:` to what lets the device forget; it is given a page's `acknowledge`."""
 
 FACT: Final = "log "
@@ -94,30 +107,58 @@ class Logs:
 
     def _named(self, section: Windback) -> list[tuple[str, Log | None]]:
         """The logs by name; the only one of a section without `logs:` has the method's."""
-        if section.logs:
-            return [(log.id, log) for log in section.logs]
-        return [(section.method, None)]
+        if not section.logs:
+            return [(section.method, None)]
+        found: list[tuple[str, Log | None]] = [(log.id, log) for log in section.logs]
+        if _has_events(section):
+            found.append((enron_events.NAME, None))
+        return found
 
     def _spec(
         self, section: Windback, name: str, log: Log | None, fact: Mapping[str, Any]
     ) -> LogSpec:
+        if log is None and _has_events(section):
+            return LogSpec(
+                name,
+                section.method,
+                (),
+                stateful=True,
+                destructive=True,
+                ack=section.ack if section.destructive == "ack" else "never",
+                share=section.budget_percent / 100,
+                order=section.order,
+                events=True,
+            )
         columns = (log.columns if log is not None else ()) or getattr(section, "columns", ())
-        named = [column.point for column in columns] or fact.get("points", ())
+        # Until the device has told them, it may be any: nothing is declared lost for that.
+        named = [column.point for column in columns] or fact.get("points", self._points.numbers)
         return LogSpec(
             name,
             section.method,
             tuple(dict.fromkeys(point for point in named if point in self._points.numbers)),
-            (log.resolution_ns if log is not None else None) or section.resolution_ns,
+            (log.resolution_ns if log is not None else None)
+            or section.resolution_ns
+            or fact.get("resolution_ns"),
             (log.depth_records if log is not None else None)
             or section.depth_records
             or fact.get("depth_records"),
             section.depth_ns,
             stateful=not section.idempotent,
-            destructive=section.destructive != "no",
+            # What Enron's modified Modbus acknowledges are events, not records.
+            destructive=section.destructive != "no" and not isinstance(section, Enron),
             ack=section.ack,
             share=section.budget_percent / 100,
-            order=section.order,
+            # What reading moves past is gone: nothing older may be passed over.
+            order="oldest" if _consumes(section) else section.order,
         )
+
+
+def _has_events(section: Windback) -> bool:
+    return isinstance(section, Enron) and section.event_register is not None
+
+
+def _consumes(section: Windback) -> bool:
+    return isinstance(section, Pointer) and not section.settable
 
 
 def points_of(device: DeviceSpec) -> Points:

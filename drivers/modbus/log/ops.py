@@ -65,7 +65,8 @@ class Learn(NamedTuple):
     """What was discovered about this log: JSON-like, kept and replicated as a fact of the device.
 
     It replaces what was learned before, and comes back in `Job.fact`, on either node. Keys that
-    mean the same for every method: `points`, names of the points logged, and `depth_records`.
+    mean the same for every method: `points`, names of the points logged, `depth_records` and
+    `resolution_ns`.
     """
 
     fact: dict[str, Any]

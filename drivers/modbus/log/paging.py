@@ -181,6 +181,15 @@ class Pager:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
         self._before = why
 
+    def follows(self, time_ns: int) -> None:
+        """Say when the record before the next one was made, which an earlier read had."""
+        self._last_ns = time_ns
+
+    @property
+    def last_ns(self) -> int | None:
+        """When the last record was made that was taken; corrected."""
+        return self._last_ns
+
     def measured(self, clock: ClockReading | None) -> None:
         """Take another reading of the device's clock: one that disagrees makes the times doubtful.
 
@@ -292,8 +301,7 @@ class Pager:
             if count == 0:
                 # More records of one time than a page holds: the rest is a nanosecond later.
                 count = self._page_records
-                goes_on = self._crowd is not None and self._crowd[1] == through_ns == self.from_ns
-                crowd_ns = self._crowd[0] if self._crowd is not None and goes_on else through_ns
+                crowd_ns = self._crowd_ns(through_ns)
                 through_ns += 1
                 self._crowd = crowd_ns, through_ns
                 self._held[count:] = [
@@ -301,6 +309,18 @@ class Pager:
                     for each in self._held[count:]
                 ]
             yield self._page(count, through_ns)
+
+    def flush(self) -> Iterator[LogPage]:
+        """What was taken so far, in pages that end right behind the last record."""
+        yield from self.pages()
+        if self._held:
+            last_ns = self._held[-1].time_ns
+            self._crowd = self._crowd_ns(last_ns), last_ns + 1
+            yield self._page(len(self._held), last_ns + 1)
+
+    def _crowd_ns(self, time_ns: int) -> int:
+        """The time that records at `time_ns` had before a page was full of it."""
+        return self._crowd[0] if self._crowd is not None and self._crowd[1] == time_ns else time_ns
 
     def finish(self) -> Iterator[LogPage]:
         """The rest, once the newest record was taken or the wanted stretch is through."""

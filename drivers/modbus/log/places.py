@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from drivers.modbus.convert import bcd_to_int
@@ -12,7 +12,7 @@ from gateway.errors import InvalidReply, LinkError, ReplyTimeout
 from gateway.model import NS_PER_MS
 from profiles.records import Register, TimeFormat
 from profiles.registers import WORDS, Area, ByteOrder, WireType, parse_address
-from profiles.schema import Busy
+from profiles.schema import Busy, Limits
 
 _CODES: Final[dict[WireType, str]] = {
     WireType.BOOL: ">H",
@@ -85,6 +85,44 @@ def get(place: Place) -> Asking[int | float | Refusal | None]:
     if isinstance(answer, Refusal):
         return answer
     return number(answer.words, place.type, place.byte_order)
+
+
+def get_all(
+    places: Mapping[str, Place], limits: Limits
+) -> Asking[tuple[int, dict[str, int]] | Refusal]:
+    """Read numbers, in one read where they lie together; when that was (ns UTC), and each."""
+    said: dict[str, int] = {}
+    at_ns = 0
+    for group in _together(places, limits):
+        first = min(place.address for _, place in group)
+        size = max(place.address + place.words for _, place in group) - first
+        answer = yield from insist(Read(group[0][1].area, first, size), limits.busy)
+        if isinstance(answer, Refusal):
+            return answer
+        at_ns = answer.received_ns
+        for key, place in group:
+            words = answer.words[place.address - first :][: place.words]
+            said[key] = int(number(words, place.type, place.byte_order) or 0)
+    return at_ns, said
+
+
+def _together(places: Mapping[str, Place], limits: Limits) -> list[list[tuple[str, Place]]]:
+    """Places in groups that one read takes."""
+    groups: list[list[tuple[str, Place]]] = []
+    for key, place in sorted(places.items(), key=lambda item: (item[1].area, item[1].address)):
+        group = groups[-1] if groups else []
+        last = group[-1][1] if group else None
+        near = (
+            last is not None
+            and last.area is place.area
+            and place.address - (last.address + last.words) <= limits.max_gap_words
+            and place.address + place.words - group[0][1].address <= limits.max_read_words
+        )
+        if near:
+            group.append((key, place))
+        else:
+            groups.append([(key, place)])
+    return groups
 
 
 def put(place: Place, value: float) -> Write:

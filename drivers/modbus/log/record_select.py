@@ -3,7 +3,8 @@
 Some devices tell their oldest and newest record; of others they are found by asking, since a number
 that is not there is refused. A selection may be repeated: it is the same every time. Where a record
 carries its number, it is compared: another master, or an answer that came late, may have moved the
-block meanwhile.
+block meanwhile. Where the device tells its oldest and newest record, its numbers may start again
+after the last that the register can name.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ from typing import Final
 
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal, Write
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
-from drivers.modbus.log.places import Place, get, insist, number, put
+from drivers.modbus.log.places import Place, get, get_all, insist, put
 from drivers.modbus.log.records import Entry, RecordForm
 from gateway.errors import LogUnavailable
-from gateway.model import NS_PER_S
-from profiles.schema import Limits
 from profiles.windback import RecordSelect
 
 SELECT_TRIES: Final = 3
@@ -28,7 +27,6 @@ PROBES_MAX: Final = 2_000
 """Selections spent on finding any record at all, upwards from where one was and from the first."""
 DEPTH_GUESS: Final = 256
 """Records that a log is taken to hold at least, where nobody tells: the step of the search."""
-_SOON_NS: Final = 5 * NS_PER_S
 
 
 def read(job: Job) -> Reading:
@@ -53,6 +51,7 @@ class _Log:
         self._status: dict[str, Place] = {
             key: job.place(register, "status") for key, register in section.status.items()
         }
+        self._modulo = _modulo(self._status)
         self._form: RecordForm | None = None
         self._most: int | None = None
         self._seen: tuple[int, int] | None = None
@@ -87,16 +86,18 @@ class _Log:
         meaning = tuple(said[key] for key in ("config_id", "columns") if key in said)
         if "oldest" in said and "newest" in said:
             oldest, newest = said["oldest"], said["newest"]
+            empty = _is_empty(oldest, newest, self._modulo)
         else:
             oldest, newest = yield from self._search()
-        empty = newest < oldest or newest <= 0
+            empty = False
         clock = yield from self._job.read_clock()
         return Survey(
             oldest,
             newest,
             empty,
             at_ns,
-            clock=clock,
+            self._modulo,
+            clock,
             meaning=meaning,
             landmark=newest if "newest" not in said else None,
         )
@@ -107,7 +108,7 @@ class _Log:
             raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
         answer = yield from insist(self._choice(which, log.select), self._job.limits.busy)
         if isinstance(answer, Refusal):
-            raise _refused(f"log {log.select}", answer)
+            raise refused(f"log {log.select}", answer)
 
     def _choice(self, which: Place, select: int) -> Write:
         try:
@@ -116,20 +117,12 @@ class _Log:
             raise LogUnavailable(f"`select:` {error}", MISFIT_NS, "Correct it") from None
 
     def _read_status(self) -> Asking[tuple[int, dict[str, int]]]:
-        """The status registers, in one read where they lie together; when that was, in ns UTC."""
-        said: dict[str, int] = {}
-        at_ns = self._job.now_ns
-        for group in _together(self._status, self._job.limits):
-            first = min(place.address for _, place in group)
-            size = max(place.address + place.words for _, place in group) - first
-            answer = yield from insist(Read(group[0][1].area, first, size), self._job.limits.busy)
-            if isinstance(answer, Refusal):
-                raise _refused("the log's status", answer)
-            at_ns = answer.received_ns
-            for key, place in group:
-                words = answer.words[place.address - first :][: place.words]
-                said[key] = int(number(words, place.type, place.byte_order) or 0)
-        return at_ns, said
+        """The status registers; when that was, in ns UTC."""
+        found = yield from get_all(self._status, self._job.limits)
+        if isinstance(found, Refusal):
+            raise refused("the log's status", found)
+        at_ns, said = found
+        return at_ns or self._job.now_ns, said
 
     def _lay_out(self, columns: int) -> None:
         if self._form is None:
@@ -183,7 +176,7 @@ class _Log:
                 return guess
         raise LogUnavailable(
             f"no record was found by asking for {step} and its multiples from {base} on",
-            _SOON_NS * 12,
+            SOON_NS * 12,
             "It may be empty; else say how many it holds: `depth_records:`",
         )
 
@@ -228,7 +221,7 @@ class _Log:
             if isinstance(answer, Refusal):
                 if answer.code in self._section.not_there:
                     return [OVERWRITTEN]
-                raise _refused(f"record {number}", answer)
+                raise refused(f"record {number}", answer)
             found = self._entries(form, number, answer.words)
             if found:
                 return found
@@ -239,15 +232,19 @@ class _Log:
         found: list[Entry | str] = []
         for at in range(0, len(words), form.words):
             entry = form.decode(words[at : at + form.words])
-            if entry.number is not None and entry.number != number + len(found):
+            if entry.number is not None and entry.number != self._named(number + len(found)):
                 break
             found.append(entry if entry.wall_ns is not None else TORN)
         return found
 
+    def _named(self, number: int) -> int:
+        """The number that the device gives a record."""
+        return number if self._modulo is None else number % self._modulo
+
     def _select(self, number: int) -> Asking[bool]:
         """Choose a record; False when it isn't there. Both registers in one write if they meet."""
         try:
-            write = put(self._start, number)
+            write = put(self._start, self._named(number))
         except ValueError:
             return False  # no device can have a record that its register can't name
         which, log = self._which, self._job.log
@@ -262,32 +259,20 @@ class _Log:
             return True
         if answer.code in self._section.not_there:
             return False
-        raise _refused(f"record {number}", answer)
+        raise refused(f"record {number}", answer)
 
 
-def _together(places: Mapping[str, Place], limits: Limits) -> list[list[tuple[str, Place]]]:
-    """Places in groups that one read takes."""
-    groups: list[list[tuple[str, Place]]] = []
-    for key, place in sorted(places.items(), key=lambda item: (item[1].area, item[1].address)):
-        group = groups[-1] if groups else []
-        last = group[-1][1] if group else None
-        near = (
-            last is not None
-            and last.area is place.area
-            and place.address - (last.address + last.words) <= limits.max_gap_words
-            and place.address + place.words - group[0][1].address <= limits.max_read_words
-        )
-        if near:
-            group.append((key, place))
-        else:
-            groups.append([(key, place)])
-    return groups
+def _modulo(status: Mapping[str, Place]) -> int | None:
+    """Where told numbers start again: after the last that their register can name."""
+    newest = status.get("newest")
+    if "oldest" not in status or newest is None or newest.type.is_float:
+        return None
+    return 10 ** (4 * newest.words) if newest.type.is_bcd else 1 << 16 * newest.words
 
 
-def _refused(what: str, refusal: Refusal) -> LogUnavailable:
-    soon = refusal.code not in (1, 2, 3)
-    return LogUnavailable(
-        f"{what} was refused: exception {refusal.code}",
-        _SOON_NS if soon else MISFIT_NS,
-        "" if soon else "Check `select:` and the addresses of `windback:`",
-    )
+def _is_empty(oldest: int, newest: int, modulo: int | None) -> bool:
+    """Whether a log that tells so has no record; one that never had any says 0, or 0 and 1."""
+    if newest >= oldest or modulo is None:
+        return newest < oldest or newest <= 0
+    # The numbers started again, unless so many are between that the end lies before the beginning.
+    return newest - oldest + 1 + modulo > modulo // 2
