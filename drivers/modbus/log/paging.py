@@ -16,6 +16,7 @@ from drivers.modbus.log.records import Entry
 from drivers.modbus.log.times import Step, agree, applied, moments, settle
 from gateway.driver import (
     PAGE_RECORDS_MAX,
+    PAGE_VALUES_MAX,
     ClockReading,
     DeviceEvent,
     Lacking,
@@ -289,18 +290,24 @@ class Pager:
     @property
     def ready(self) -> bool:
         """Whether a full page waits."""
-        return len(self._held) > self._page_records
+        return len(self._held) > self._fits
+
+    @property
+    def _fits(self) -> int:
+        """How many records a page takes: many columns make few."""
+        columns = len(self._held[0].entry.values) if self._held else 0
+        return min(self._page_records, max(1, PAGE_VALUES_MAX // max(1, columns)))
 
     def pages(self) -> Iterator[LogPage]:
         """The full pages; to be yielded before more is taken."""
         while self.ready:
-            count = self._page_records
+            fits = count = self._fits
             through_ns = self._held[count].time_ns
             while count and self._held[count - 1].time_ns == through_ns:
                 count -= 1
             if count == 0:
                 # More records of one time than a page holds: the rest is a nanosecond later.
-                count = self._page_records
+                count = fits
                 crowd_ns = self._crowd_ns(through_ns)
                 through_ns += 1
                 self._crowd = crowd_ns, through_ns
