@@ -293,6 +293,16 @@ def _log_stop(world: World, _: Host) -> None:
     _later(world, 1 * S, 4 * S, go)
 
 
+def _log_clock(world: World, _: Host) -> None:
+    """The clock of a device that keeps a log is set back, by more than its records can hide."""
+    for device, logged in world.logged.items():
+        if not logged.kept.forgets and world.agenda.chance(0.6):
+            by_ns = world.agenda.random.choice([3, 7, 20]) * logged.kept.resolution_ns + 150 * MS
+            true_ns = EPOCH_NS + world.agenda.now_ns
+            logged.set_back(by_ns, true_ns)
+            world.tell(device, f"its clock is set back by {by_ns // MS} ms")
+
+
 _KINDS: Final[dict[str, Callable[[World, Host], None]]] = {
     "kill": _kill,
     "power": _power,
@@ -322,4 +332,5 @@ _KINDS: Final[dict[str, Callable[[World, Host], None]]] = {
     "absent": _absent,
     "log_clear": _log_clear,
     "log_stop": _log_stop,
+    "log_clock": _log_clock,
 }

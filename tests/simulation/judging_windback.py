@@ -81,6 +81,8 @@ class Wound:
             return None  # the poll before it is judged as such
         clock = self._world.hosts[row.position.term.node].clock
         for true_ns in meant(clock, row.received_ns):
+            if self._logged.hides_a_step(true_ns):
+                return None
             about_ns = row.time_ns - (row.received_ns - true_ns)
             low, high = (
                 value_at(self._point, about_ns + sign * self._unsure_ns(row.time_ns))
@@ -111,12 +113,13 @@ def wrongly_lost(world: World, fills: Mapping[str, Sequence[Written]]) -> list[s
             if fill.kind != GapState.LOST:
                 continue
             unsure_ns = max(0, fill.uncertainty_ns) + SLACK_NS
-            runs = []
+            runs: list[int] = []
             for true_ns in meant(world.hosts[position.term.node].clock, fill.at_ns):
                 ahead_ns = fill.at_ns - true_ns
                 low_ns = fill.from_ns - ahead_ns + unsure_ns
                 high_ns = fill.to_ns - ahead_ns - unsure_ns
-                runs.append(logged.records_in(low_ns, high_ns, true_ns))
+                hidden = logged.hides_a_step(true_ns)
+                runs.append(0 if hidden else logged.records_in(low_ns, high_ns, true_ns))
             if runs and all(runs):
                 seconds = (fill.to_ns - fill.from_ns) / NS_PER_S
                 found.append(

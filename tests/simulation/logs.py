@@ -75,6 +75,7 @@ class Logged:
         self._logs = DeviceLogs(_true(plant), settings, EPOCH_NS)
         self._points = [f"{device}/{name}" for owner, name, _, _ in POINTS if owner == device]
         self._base = 0
+        self._set_ns: list[int] = []
         self._unit = Unit(memory_of(plant, Rig()), faces=self._logs.faces)
 
     @property
@@ -114,6 +115,16 @@ class Logged:
     def forget(self, through: int) -> None:
         """The records through a number are acknowledged, and gone."""
         self._base = max(self._base, through + 1)
+
+    def set_back(self, by_ns: int, true_ns: int) -> None:
+        """The device's clock is set back."""
+        self._logs.set_clock({"step": -by_ns / NS_PER_S}, true_ns)
+        self._set_ns.append(true_ns)
+
+    def hides_a_step(self, true_ns: int) -> bool:
+        """Whether its clock was set so lately that no record tells of it yet."""
+        lately_ns = true_ns - 2 * self.kept.resolution_ns - NS_PER_S
+        return any(lately_ns < set_ns <= true_ns for set_ns in self._set_ns)
 
     def disturb(self, what: str, true_ns: int) -> None:
         """`clear`, `stop`, `go`: see hil/DESIGN.md."""

@@ -222,6 +222,13 @@ class Unmindful(Runner):
         super().__init__(replace(ports, read_log=read_log), forgetting)
 
 
+class Hurried(Forgetting):
+    """A log is acknowledged as soon as it is read."""
+
+    async def _may(self, *_: Any) -> bool:
+        return True
+
+
 class Terse(SimField):
     """A new term does not state what is in force."""
 
@@ -347,6 +354,12 @@ MUTANTS: dict[str, Mutant] = {
         replace(_REAL, runner=Unmindful),
         _under("device", logs={"tank": LogKept(500 * MS, 60, offset_ns=900 * MS)}),
         "history",
+        range(1, 12),
+    ),
+    "acknowledged before it is safe": Mutant(
+        replace(_REAL, forgetting=Hurried),
+        _under("device", "follow", logs={"tank": LogKept(250 * MS, 200, forgets=True)}),
+        "forgotten",
         range(1, 12),
     ),
     "terms begun without values": Mutant(
