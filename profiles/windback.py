@@ -153,9 +153,15 @@ class RecordSelect(Logs):
 
 
 class TimeSelect(Logs):
-    """Write a moment and a direction, read a block, ask for the next."""
+    """Write a moment and a direction, read a block, ask for the next by writing 1 to `next`.
+
+    A moment leads to the first record at or after it. What is all ones is no record; `newest_first`
+    tells the order inside a block. `channel` gets the log's `select`. Where the device reads is one
+    place for all who ask.
+    """
 
     method: Literal["time_select"]
+    idempotent: bool = False
     moment: Register
     direction: Register | None = None
     forward: int = 1

@@ -37,6 +37,23 @@ FILE = {
     },
 }
 LOG = {"id": "log", "columns": ["level"]}
+TIMES = {
+    "method": "time_select",
+    "moment": {"address": 104, "format": "packed_ymdhms"},
+    "direction": {"address": 107},
+    "next": {"address": 100},
+    "channel": {"address": 103},
+    "data": {"address": 120},
+    "data_words": 40,
+    "newest_first": True,
+    "record": {
+        "words": 8,
+        "time": {"at": 0, "format": "packed_ymdhms"},
+        "quality": {"at": 3},
+        "columns_at": 4,
+        "column_type": "float32",
+    },
+}
 KINDS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "ring": ("generic/plc-ring", {"address": 1000, "columns": ["level"]}),
     "ion": (
@@ -61,8 +78,9 @@ KINDS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "shark": ("electro-industries/shark-200", {"zone": "utc", "logs": [{"id": "historical2"}]}),
     "words": (None, {**FILE, "logs": [LOG]}),
     "records": (None, {**FILE, "unit_is_record": True, "logs": [LOG]}),
+    "times": (None, {**TIMES, "logs": [{**LOG, "select": 3}]}),
 }
-CLOCKLESS = {"words", "records", "enron", "satec", "shark"}
+CLOCKLESS = {"words", "records", "times", "enron", "satec", "shark"}
 """Their times are as the device has them."""
 CAPACITY = 400
 
@@ -261,20 +279,23 @@ def test_a_log_that_refuses_is_left_alone_and_one_that_is_busy_is_waited_for(kin
     judge(device, read_known(spec, device, wanted), wanted)
 
 
+@pytest.mark.parametrize("method", [FILE, TIMES], ids=["file", "times"])
 @pytest.mark.parametrize("zone", ["Europe/Prague"])
 @pytest.mark.parametrize("begin", [0, 1800, 3600, 5400])
-def test_summer_time_ends_in_a_meter_on_local_time(zone: str, begin: int) -> None:
+def test_summer_time_ends_in_a_meter_on_local_time(
+    method: dict[str, Any], zone: str, begin: int
+) -> None:
     change = 1_792_890_000 * S
-    windback = {"zone": zone, "logs": [{"id": "log", "columns": ["level"]}], "resolution": "1m"}
+    windback = {"zone": zone, "logs": [{**LOG, "select": 3}], "resolution": "1m"}
     logged = Logged(
-        {**FILE, **windback},
+        {**method, **windback},
         LEVEL,
         {"level": 1.5},
         None,
         LogSettings(capacity=CAPACITY),
         change - 10_000 * S,
     )
-    spec = a_device({**FILE, **windback}, LEVEL)
+    spec = a_device({**method, **windback}, LEVEL)
     device = Emulated().of(logged, change + 7200 * S)
     wanted = LogWanted("log", change + (begin - 3600) * S, change + (begin - 1800) * S)
     pages = read_known(spec, device, wanted)

@@ -21,8 +21,10 @@ from drivers.modbus.log.times import (
     agree,
     applied,
     clock_reading,
+    moment_words,
     moments,
     settle,
+    shown,
     stamp_words,
     wall_ns,
     with_fraction,
@@ -91,6 +93,27 @@ def test_a_count_may_have_the_type_that_is_declared() -> None:
     assert wall_ns(F.UNIX_S, [0xB900, 0x6955], ByteOrder.CDAB) == seconds * SECOND
 
 
+@given(
+    format_=st.sampled_from(TimeFormat),
+    wall=st.integers(ns(2000, 1, 2, 0, 0, 0), ns(2099, 12, 31, 23, 59, 59)),
+    order=st.sampled_from(ByteOrder),
+)
+def test_a_moment_is_written_as_it_is_read(
+    format_: TimeFormat, wall: int, order: ByteOrder
+) -> None:
+    fine_ns = SECOND // 1000 if format_ in (F.UNIX_MS, F.PACKED_YMDHMS_MS) else SECOND
+    words = moment_words(format_, wall, order)
+    assert len(words) == stamp_words(format_)
+    assert wall_ns(format_, words, order) == wall - wall % fine_ns
+
+
+@pytest.mark.parametrize("format_", [F.PACKED_YMDHMS, F.SINCE_2000_S, F.UNIX_S])
+def test_a_moment_that_has_no_words(format_: TimeFormat) -> None:
+    for wall in (-SECOND, ns(2150, 1, 1, 0, 0, 0)):
+        with pytest.raises(ValueError, match=r"does not fit|is no"):
+            moment_words(format_, wall)
+
+
 @pytest.mark.parametrize(
     ("part", "unit", "expected"),
     [
@@ -135,6 +158,15 @@ def test_the_hour_that_comes_twice_and_the_one_that_is_skipped(name: str, prague
     assert zone.tzname(None) is None
     assert zone.dst(None) is None
     assert zone.utcoffset(None) is None
+
+
+@pytest.mark.parametrize("name", [PRAGUE, "local", "utc"])
+@pytest.mark.parametrize("around", [ns(2026, 10, 25, 1, 0, 0), ns(2026, 3, 29, 1, 0, 0)])
+def test_what_a_clock_shows_may_be_the_moment_it_is(name: str, around: int, prague: None) -> None:
+    zone = zone_of(name)
+    for minutes in range(-180, 180, 7):
+        moment = around + minutes * 60 * SECOND + 5
+        assert moment in moments(shown(moment, zone), zone)
 
 
 def test_a_zone_nobody_knows() -> None:

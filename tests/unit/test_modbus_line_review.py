@@ -173,6 +173,33 @@ def test_a_sound_log_has_no_findings() -> None:
     assert told(file | {"logs": [{"id": "f", "columns": ["flow"]}]}) == []
 
 
+def test_a_log_that_is_asked_by_time() -> None:
+    section: dict[str, Any] = {
+        "method": "time_select",
+        "resolution": "1m",
+        "moment": {"address": 4},
+        "next": {"address": 1},
+        "channel": {"address": 3},
+        "data": {"address": 10},
+        "record": RECORD,
+        "logs": [{"id": "one", "select": 1, "columns": ["flow"]}],
+    }
+    assert told(section) == []
+    ((_, message),) = told(section | {"logs": [{"id": "one", "columns": ["flow"]}]})
+    assert message == "log one has no `select:`, so it can't be chosen"
+    ((key, message),) = told({**section, "data_words": 7, "next": None})
+    assert (key, message) == (
+        "windback.next",
+        "log one: a block has one record, and nothing leads to the next one",
+    )
+    tight = device(FLOW, windback=section, limits={"max_read_words": 100})
+    ((_, _, key, message, _),) = review(LineSpec("bus", "modbus", ModbusLine(**TCP), (tight,)))
+    assert (key, message) == (
+        "windback.data_words",
+        "log one: a block has 124 words, one request brings 100",
+    )
+
+
 def test_a_log_that_no_method_reads_is_a_warning() -> None:
     ((key, message),) = told({"method": "opcua_history"})
     assert key == "windback.method"

@@ -14,7 +14,7 @@ from drivers.modbus.log.times import zone_of
 from drivers.modbus.settings import effective
 from gateway.driver import DeviceSpec
 from profiles.records import Column, Log, Record
-from profiles.windback import FileRecord, NoLog, RecordSelect, Ring, Windback
+from profiles.windback import FileRecord, NoLog, RecordSelect, Ring, TimeSelect, Windback
 from profiles.windback import effective as section_of
 
 Finding = tuple[str, str, str]
@@ -67,6 +67,8 @@ def _log(
             f"log {name}: its records have {size} words, one request brings {room}",
             "Correct `columns:`, or what the profile says of the record",
         )
+    if isinstance(section, TimeSelect):
+        yield from _block(section, name, size, words_max)
     named = {column.point for column in columns}
     for column in columns:
         factor = points.maps[column.point].point.sf
@@ -78,6 +80,7 @@ def _log(
                 f"Add `{factor}` to `columns:` if it is logged, or leave {column.point} out",
             )
     chosen = isinstance(section, RecordSelect) and "log" in section.select
+    chosen = chosen or (isinstance(section, TimeSelect) and section.channel is not None)
     if chosen and (log is None or log.select is None):
         yield (
             "windback",
@@ -90,6 +93,22 @@ def _log(
             f"warning: nobody says how often log {name} is written: where the device recorded "
             "nothing, its last value is taken to have lasted",
             "Write `resolution:`, such as 1s or 15m",
+        )
+
+
+def _block(section: TimeSelect, name: str, size: int, words_max: int) -> Iterator[Finding]:
+    many = section.data_words // size
+    if many * size > words_max:
+        yield (
+            "windback.data_words",
+            f"log {name}: a block has {many * size} words, one request brings {words_max}",
+            "Correct `data_words:` or `limits: {max_read_words: …}`",
+        )
+    if many == 1 and section.next is None:
+        yield (
+            "windback.next",
+            f"log {name}: a block has one record, and nothing leads to the next one",
+            "Write `next:`, or `data_words:` for more records",
         )
 
 

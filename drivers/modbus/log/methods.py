@@ -12,6 +12,7 @@ from drivers.modbus.log import (
     pointer,
     record_select,
     ring,
+    time_select,
     window_session,
 )
 from drivers.modbus.log.job import Job
@@ -29,6 +30,7 @@ from profiles.windback import effective as section_of
 METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "ring": ring.read,
     "record_select": record_select.read,
+    "time_select": time_select.read,
     "enron": enron.read,
     "file_record": file_record.read,
     "pointer": pointer.read,

@@ -226,31 +226,27 @@ class Pager:
 
     def take(self, entries: Sequence[Entry], numbers: Sequence[int] | None = None) -> None:
         """Take records that follow the ones before; `numbers` unwrapped, else their own."""
-        first = 0
-        for at, entry in enumerate(entries):
-            if entry.wall_ns is None:
-                self._take(entries[first:at], None if numbers is None else numbers[first:at])
-                self.lack(TORN)
-                first = at + 1
-        self._take(entries[first:], None if numbers is None else numbers[first:])
-
-    def _take(self, entries: Sequence[Entry], numbers: Sequence[int] | None) -> None:
         walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
-        raws = settle(walls, self._zone, self._raw_ns, self._present_ns)
-        for at, (entry, raw_ns) in enumerate(zip(entries, raws, strict=True)):
+        raws = iter(settle(walls, self._zone, self._raw_ns, self._present_ns))
+        for at, entry in enumerate(entries):
             if self.done:
                 return
-            number = entry.number if numbers is None else numbers[at]
-            late_ns = self._late_ns(number)
-            time_ns = raw_ns - self._offset_ns - late_ns
-            if late_ns:
-                self._doubt_ns = max(self._doubt_ns, self._resolution_ns or late_ns)
-            elif self._was_late:
-                self._events.append(_set_back(time_ns, self._was_late))
-            elif self._raw_ns is not None and raw_ns < self._raw_ns:
-                self._stepped(time_ns, self._raw_ns + (self._resolution_ns or 0) - raw_ns)
-            self._raw_ns, self._was_late = raw_ns, late_ns
-            self._add(_Held(time_ns, entry, number))
+            if entry.wall_ns is None:
+                self.lack(TORN)
+            else:
+                self._take(entry, entry.number if numbers is None else numbers[at], next(raws))
+
+    def _take(self, entry: Entry, number: int | None, raw_ns: int) -> None:
+        late_ns = self._late_ns(number)
+        time_ns = raw_ns - self._offset_ns - late_ns
+        if late_ns:
+            self._doubt_ns = max(self._doubt_ns, self._resolution_ns or late_ns)
+        elif self._was_late:
+            self._events.append(_set_back(time_ns, self._was_late))
+        elif self._raw_ns is not None and raw_ns < self._raw_ns:
+            self._stepped(time_ns, self._raw_ns + (self._resolution_ns or 0) - raw_ns)
+        self._raw_ns, self._was_late = raw_ns, late_ns
+        self._add(_Held(time_ns, entry, number))
 
     def _add(self, held: _Held) -> None:
         if held.time_ns < self.from_ns:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from drivers.modbus.log.places import big_endian, number
+from drivers.modbus.log.places import big_endian, number, words_of
 from gateway.driver import ClockReading
 from gateway.model import NS_PER_MS, NS_PER_S
 from profiles.records import TimeFormat
@@ -82,6 +82,45 @@ def wall_ns(
     return wall
 
 
+def moment_words(
+    format_: TimeFormat,
+    wall: int,
+    byte_order: ByteOrder = ByteOrder.ABCD,
+    type_: WireType = WireType.UINT16,
+) -> tuple[int, ...]:
+    """The words that `wall_ns` reads as this wall time; what the format can't say is cut off.
+
+    Raises ValueError for a time that the format has no words for.
+    """
+    if format_ in _UNIX_UNITS:
+        _, unit_ns, zero_ns = _UNIX_UNITS[format_]
+        return words_of((wall - zero_ns) // unit_ns, _count_type(format_, type_), byte_order)
+    at = _EPOCH + timedelta(seconds=wall // NS_PER_S)
+    fields = (at.month, at.day, at.hour, at.minute, at.second)
+    if format_ is TimeFormat.WORDS_YMDHMS:
+        return (at.year, *fields)
+    year = at.year - 2000
+    if not 0 <= year < 100:
+        raise ValueError(f"the year {at.year} does not fit in a {format_}")
+    month, day, hour, minute, second = fields
+    clock = (hour * 100 + minute) * 100 + second
+    if format_ is TimeFormat.INT_YYMMDD_HHMMSS:
+        return _each(((year * 100 + month) * 100 + day, clock), WireType.INT32, byte_order)
+    date_ = (month * 100 + day) * 100 + year
+    if format_ is TimeFormat.FLOAT_MMDDYY_HHMMSS:
+        return _each((date_, clock), WireType.FLOAT32, byte_order)
+    if format_ is TimeFormat.FLOAT_HHMMSS_MMDDYY:
+        return _each((clock, date_), WireType.FLOAT32, byte_order)
+    words = (year << 8 | month, day << 8 | hour, minute << 8 | second)
+    if format_ is TimeFormat.PACKED_YMDHMS_MS:
+        return (*words, wall % NS_PER_S // NS_PER_MS)
+    return words
+
+
+def _each(pair: Sequence[int], type_: WireType, byte_order: ByteOrder) -> tuple[int, ...]:
+    return tuple(word for value in pair for word in words_of(value, type_, byte_order))
+
+
 def with_fraction(wall: int | None, fraction: float | None, unit: str) -> int | None:
     """A wall time with the part of its second that was kept apart, in ms or us."""
     per_second = 1_000 if unit == "ms" else 1_000_000
@@ -136,6 +175,9 @@ def _wall(year: int, month: int, day: int, hour: int, minute: int, second: int) 
 class NodeZone(tzinfo):
     """The zone that this node is set to."""
 
+    def fromutc(self, moment: datetime) -> datetime:
+        return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
         return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
 
@@ -170,6 +212,15 @@ def moments(wall: int, zone: tzinfo | None) -> tuple[int, int]:
     first, second = (wall - round(each.total_seconds()) * NS_PER_S for each in offsets)
     # Where summer time begins the zone skips an hour: the device still shows standard time.
     return (first, second) if first <= second else (first, first)
+
+
+def shown(moment_ns: int, zone: tzinfo | None) -> int:
+    """The wall time that a clock in a zone shows at a moment, ns UTC: the reverse of `moments`."""
+    if zone is None:
+        return moment_ns
+    seconds, rest_ns = divmod(moment_ns, NS_PER_S)
+    local = (_EPOCH + timedelta(seconds=seconds)).astimezone(zone).replace(tzinfo=UTC)
+    return round((local - _EPOCH).total_seconds()) * NS_PER_S + rest_ns
 
 
 def settle(
