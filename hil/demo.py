@@ -52,6 +52,8 @@ OUT: Final = "plc1"
 OUTAGE_S: Final = 3.0
 WINDBACK_S: Final = 30.0
 """How long the gaps may take to be filled."""
+WIDE: Final = 160
+"""Characters of a line in a pipe."""
 GAPS_SHOWN: Final = 12
 EVIDENCE_SHOWN: Final = 20
 
@@ -324,6 +326,8 @@ def tell(found: Findings, console: Console) -> None:
 async def demo(seconds: float | None, as_json: bool, base_port: int, keep: Path | None) -> int:
     """Run it all; the exit status is 0 when nothing is missing and both nodes are equal."""
     console = Console(stderr=as_json, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, markup=False, emoji=False, width=WIDE)
     folder = keep or Path(tempfile.mkdtemp(prefix="hotpair-demo-"))
     story = Story()
     try:

@@ -300,11 +300,8 @@ class Pair:
 
     async def until_complete(self, to_ns: int, within_s: float = PAIRED_S) -> None:
         """Wait until both nodes know what is complete through an instant."""
-        text = format_time(to_ns)
-        await self.until(
-            lambda seen: all(s.get("complete_through", "") >= text for s in seen.values()),
-            within_s,
-        )
+        text, key = format_time(to_ns), "complete_through"
+        await self.until(lambda seen: all(s.get(key, "") >= text for s in seen.values()), within_s)
 
     async def fresh(self, kind: str, left: PairNode, fault_ns: int) -> Switch:
         """Wait until the other node serves fresh values. Raises ProgramError."""
@@ -335,14 +332,10 @@ class Pair:
     async def until_filled(
         self, from_ns: int, to_ns: int, patience_s: float, devices: Collection[str] = ()
     ) -> None:
-        """Until no gap of the Main's is open, or the time is over: then the judge speaks.
-
-        `devices`: only these are waited for.
-        """
-        end_s = time.monotonic() + patience_s
+        """Until no gap (of these devices) is open at the Main, or the time is over."""
+        end_s, waits = time.monotonic() + patience_s, (GapState.OPEN, GapState.FILLING)
         while time.monotonic() < end_s:
             gaps = await (await self.main()).control.gaps(from_ns, to_ns)
-            waits = (GapState.OPEN, GapState.FILLING)
             if not any(g.state in waits for g in gaps if not devices or g.device in devices):
                 return
             await asyncio.sleep(LOOK_S * 4)

@@ -42,8 +42,8 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     to_ns = time.time_ns()
     found = Judgement(to_ns)
     await pair.until_complete(to_ns, SETTLE_S)
-    logging = {n for n, d in pair.plant.devices.items() if d.windback is not None}
-    logging |= set(pair.plant.rig.opcua_history)
+    stations = {n for n, d in pair.plant.devices.items() if d.windback is not None}
+    logging = stations | set(pair.plant.rig.opcua_history)
     await pair.until_filled(from_ns, to_ns, SETTLE_S, logging)
     await pair.until_equal(SETTLE_S)
     told = await send(pair.rig_socket, {"journal": True})
@@ -57,8 +57,7 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
     for point in points:
         rows = await _rows(pair, point, to_ns)
         found.unlike += unlike({point.id: rows["a"]}, {point.id: rows["b"]})
-        stored = (row for row in rows["a"] if row.origin is not Origin.GAP)
-        found.stored += sum(1 for row in stored if row.time_ns < stop_ns)
+        found.stored += sum(1 for row in rows["a"] if row.time_ns < stop_ns)
         found.wound_back += sum(row.origin is Origin.WINDBACK for row in rows["a"])
         for name, own in rows.items():
             mine = [gap for gap in gaps[name] if gap.device == point.device]
@@ -70,7 +69,7 @@ async def find(pair: Pair, from_ns: int, splits: Sequence[Span]) -> Judgement:
         if gap.device in logging:
             became = (gap.device, gap.state.value)
             found.states_s[became] = found.states_s.get(became, 0.0) + _length_s(gap)
-    found.missed = await _held_still(pair, [g for g in gaps["a"] if g.device in logging])
+    found.missed = await _held_still(pair, [g for g in gaps["a"] if g.device in stations])
     await _held_against_polls(pair, found, splits)
     return found
 

@@ -79,14 +79,14 @@ def renew(make: Callable[[], Any], draw: Callable[[Any], RenderableType]) -> Non
             screen.update(draw(make()))
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """A plain table; numbers come already formatted."""
-    found = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> RenderableType:
+    """A plain table under a line of its own; numbers come already formatted."""
+    found = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         found.add_column(column, overflow="fold", no_wrap=column in UNBROKEN)
     for row in rows:
         found.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    return found
+    return Group(title, found) if found.row_count else title
 
 
 def link_state(path: dict[str, Any]) -> str:

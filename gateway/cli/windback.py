@@ -32,6 +32,8 @@ def windback(node: Path, device: str, start: str, end: str, as_json: bool) -> No
 
 def draw(found: dict[str, Any]) -> RenderableType:
     """What each device's windback does."""
+    if not found:
+        return "this node reads no logs: only the Main does, of devices with `windback:`"
     return table(
         f"{len(found)} device{'' if len(found) == 1 else 's'} with a log",
         ("device", "logs", "open gaps", "length", "records", "samples", "reading", "left", "waits"),

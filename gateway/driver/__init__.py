@@ -10,6 +10,7 @@ sends nothing when `may_send()` is false (the reign has ended), and asks that be
 
 from gateway.driver.log import (
     PAGE_RECORDS_MAX,
+    PAGE_VALUES_MAX,
     ClockReading,
     DeviceEvent,
     Lacking,
@@ -46,6 +47,7 @@ from gateway.driver.spec import (
 
 __all__ = [
     "PAGE_RECORDS_MAX",
+    "PAGE_VALUES_MAX",
     "RTT_KEPT",
     "SUBSCRIPTION_CLASS",
     "ClockReading",

@@ -115,4 +115,5 @@ class LogPage:
 
 
 PAGE_RECORDS_MAX: Final = 2_000
-"""Most records in one page: it is one batch of the journal."""
+PAGE_VALUES_MAX: Final = 10_000
+"""Most records in one page, and about most values: it is made and journalled in one go."""

@@ -24,6 +24,7 @@ class Peer:
         self._identity = identity
         self._timing = timing
         self._silent_from_ns = now_ns
+        self._silent_until_ns = 0
         self._refused: set[str] = set()
         self._past_boots: deque[int] = deque(maxlen=BOOTS_MAX)
         self._one_way_from_ns: int | None = None
@@ -46,9 +47,12 @@ class Peer:
         if last is not None and last.boot != heartbeat.boot:
             self._past_boots.append(last.boot)
             last = None
-        if last is None or now_ns - self.heard_ns > self._timing.missed_ns:
+        silent = last is not None and now_ns - self.heard_ns > self._timing.missed_ns
+        if last is None or silent:
             # What was one-way before a silence says nothing of now.
             self.unbroken_from_ns, self._one_way_from_ns = now_ns, None
+        if silent:
+            self._silent_until_ns = now_ns
         self.last = heartbeat
         self.heard_ns = self._silent_from_ns = now_ns
         self.heard_on_ns[link] = now_ns
@@ -57,7 +61,8 @@ class Peer:
             self._one_way_from_ns = None
         elif self._one_way_from_ns is None:
             self._one_way_from_ns = now_ns
-        if self.echoes_me(heartbeat, now_ns):
+        # What was sent into a silence may have waited for its end: that is no time of travel.
+        if self.echoes_me(heartbeat, now_ns) and heartbeat.echo_ns >= self._silent_until_ns:
             self.round_trip_ns = now_ns - heartbeat.echo_ns - heartbeat.held_ns
             self.clock_ahead_ns = heartbeat.utc_ns + self.round_trip_ns // 2 - utc_ns
         return True

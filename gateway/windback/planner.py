@@ -9,7 +9,7 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -90,7 +90,8 @@ class DeviceView:
     """What the planner knows of a device: its logs, the points of each class, its gaps.
 
     `forced` are stretches that somebody asked for by hand; `resume` tells where the read of a log
-    broke off, by (log, the time that it had come to).
+    broke off, by (log, the time that it had come to). Logs that are `waiting` are not read now:
+    what they would give was read, and is yet to be acknowledged.
     """
 
     name: str
@@ -100,6 +101,7 @@ class DeviceView:
     memory: Mapping[str, LogMemory]
     forced: Sequence[Stretch] = ()
     resume: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    waiting: Collection[str] = ()
 
 
 class Ask(NamedTuple):
@@ -174,7 +176,7 @@ def decide(
         if (lost := _not_logged(device, wanted)) is not None:
             return lost
         for log in device.logs:
-            if log.stateful and stateful_refused is not None:
+            if log.name in device.waiting or (log.stateful and stateful_refused is not None):
                 continue
             stretches = list(_stretches(device, log, wanted))
             if not stretches:

@@ -1,14 +1,20 @@
-"""One read of a device's log while it is under way: pages into the journal, and how far it came."""
+"""One read of a device's log while it is under way: pages into the journal, and how far it came.
+
+While a page is committed the next one is read, so that a line doesn't wait for a disk. A log that
+changes by reading is read only as far as it is stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
+from gateway.errors import DeviceError
 from gateway.journal.records import Body, Fill, Record
 from gateway.model import NS_PER_S, Gap, Position, format_time
 from gateway.windback.filling import Target, fill
@@ -70,13 +76,32 @@ class DeviceState:
     records: int = 0
 
 
-class Reading:
-    """One read of a log: what it brought, and where it is."""
+class _Appended(NamedTuple):
+    """A page in the journal's queue; `commits` ends with what came of each of its records."""
 
-    def __init__(self, ports: Ports, device: DeviceState, ask: Ask) -> None:
+    page: LogPage
+    samples: int
+    commits: Awaitable[list[Record | BaseException]]
+
+
+class Reading:
+    """One read of a log: what it brought, and where it is.
+
+    `stored` gets each page that is committed, with the position of its last record.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        device: DeviceState,
+        ask: Ask,
+        stored: Callable[[LogPage, Position], None],
+    ) -> None:
         self._ports = ports
         self._device = device
         self._ask = ask
+        self._stored = stored
+        self._appended: _Appended | None = None
         self._began_ns = ports.clock.monotonic_ns()
         self.through_ns = ask.wanted.from_ns
         self.resolution_ns: int | None = None
@@ -84,26 +109,66 @@ class Reading:
         self._lost: dict[str, int] = {}
         self._show()
 
-    async def take(self, target: Target, page: LogPage) -> Position | None:
-        """Journal a page; the position of its last record. Raises JournalError."""
-        ports = self._ports
-        filled = fill(target, page, ports.clock.utc_ns())
-        self.resolution_ns = page.resolution_ns or self.resolution_ns
+    async def all(self, pages: AsyncGenerator[LogPage, None], target: Callable[[], Target]) -> None:
+        """Journal all pages, each for the target of its moment. Raises DeviceError, JournalError.
+
+        What was read before a failure is committed on return, too.
+        """
+        try:
+            async with aclosing(pages):
+                async for page in pages:
+                    before = self._appended
+                    self._append(target(), page)
+                    if before is not None:
+                        await self._count(before)
+                    if self._ask.log.stateful:
+                        await self._settle()
+                    await self._ports.room()
+        except DeviceError:
+            await self._settle()
+            raise
+        await self._settle()
+
+    async def take(self, target: Target, page: LogPage) -> None:
+        """Journal one page. Raises JournalError."""
+        self._append(target, page)
+        await self._settle()
+
+    def _append(self, target: Target, page: LogPage) -> None:
+        filled = fill(target, page, self._ports.clock.utc_ns())
         # In one turn of the loop, so that all of it is of one term.
-        records = await _all([ports.append(body) for body in filled.bodies])
+        commits = [self._ports.append(body) for body in filled.bodies]
+        results = asyncio.gather(*commits, return_exceptions=True)
+        self._appended = _Appended(page, filled.samples, results)
+
+    async def _settle(self) -> None:
+        """Wait until what was appended last is committed, and count it. Raises JournalError."""
+        appended, self._appended = self._appended, None
+        if appended is not None:
+            await self._count(appended)
+
+    async def _count(self, appended: _Appended) -> None:
+        results = await appended.commits
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        page, device = appended.page, self._device
+        self.resolution_ns = page.resolution_ns or self.resolution_ns
         self.through_ns = max(self.through_ns, page.through_ns)
         self._records += page.records
-        self._samples += filled.samples
-        self._device.records += page.records
-        self._device.samples += filled.samples
+        self._samples += appended.samples
+        device.records += page.records
+        device.samples += appended.samples
         if page.next_record is not None:
-            if len(self._device.resume) >= RESUMES_MAX:
-                self._device.resume.clear()
-            self._device.resume[self._ask.log.name, page.through_ns] = page.next_record
+            if len(device.resume) >= RESUMES_MAX:
+                device.resume.clear()
+            device.resume[self._ask.log.name, page.through_ns] = page.next_record
         for part in page.lacking:
             self._lost[part.why] = self._lost.get(part.why, 0) + part.to_ns - part.from_ns
         self._show()
-        return records[-1].position if records else None
+        records = [result for result in results if isinstance(result, Record)]
+        if records:
+            self._stored(page, records[-1].position)
 
     def _show(self) -> None:
         wanted = self._ask.wanted
@@ -133,12 +198,3 @@ class Reading:
         for why, lost_ns in self._lost.items():
             text += f"; lost {lost_ns / NS_PER_S:.1f} s: {why}"
         self._ports.alarm(self._ask.device, 400 if self._lost else 200, text)
-
-
-async def _all(commits: Sequence[Awaitable[Record]]) -> list[Record]:
-    """Wait for all commits; the first failure is raised after the last has ended."""
-    results = await asyncio.gather(*commits, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if isinstance(result, Record)]

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 from gateway.driver import Lacking, LogPage, LogSpec, LogWanted
@@ -69,7 +70,7 @@ class Runner:
         before, self._devices = self._devices, {}
         for name in capable:
             self._devices[name] = before.get(name) or DeviceState(name, floor_ns)
-        lines = {device.line for device in capable.values()}
+        lines = dict.fromkeys(device.line for device in capable.values())
         for line in [line for line in self._tasks if line not in lines]:
             self._end(line)
         for line in lines:
@@ -258,15 +259,16 @@ class Runner:
 
     def _view(self, device: DeviceState) -> DeviceView:
         spec = self._ports.devices()[device.name]
-        waits = self._forgetting.waits
+        logs = self._ports.logs(device.name)
         return DeviceView(
             device.name,
-            [log for log in self._ports.logs(device.name) if not waits(device.name, log.name)],
+            logs,
             class_points(spec),
             device.gaps,
             device.memory,
             device.forced,
             device.resume,
+            [log.name for log in logs if self._forgetting.waits(device.name, log.name)],
         )
 
     def _target(self, device: DeviceState, spec: LogSpec) -> Target:
@@ -296,17 +298,17 @@ class Runner:
         ports, wanted = self._ports, ask.wanted
         device = self._devices[ask.device]
         memory = device.memory.setdefault(ask.log.name, LogMemory())
-        reading = Reading(ports, device, ask)
+        reading = Reading(ports, device, ask, partial(self._forgetting.add, ask.device, ask.log))
         try:
             target = self._target(device, ask.log)
-            async with aclosing(ports.read_log(ask.device, wanted, ask.log.share)) as pages:
-                async for page in pages:
-                    if ports.devices().get(ask.device) is not target.device:
-                        target = self._target(device, ask.log)  # another revision runs
-                    position = await reading.take(target, page)
-                    if position is not None:
-                        self._forgetting.add(ask.device, ask.log, page, position)
-                    await ports.room()
+
+            def present() -> Target:
+                nonlocal target
+                if ports.devices().get(ask.device) is not target.device:
+                    target = self._target(device, ask.log)  # another revision runs
+                return target
+
+            await reading.all(ports.read_log(ask.device, wanted, ask.log.share), present)
         except LogUnavailable as error:
             memory.failed(ports.clock.utc_ns(), error.message, error.retry_after_ns)
         except (DeviceError, JournalError) as error:
@@ -343,15 +345,11 @@ class Runner:
                 continue
             if spec.stateful and self._ports.refused() is not None:
                 continue
-            reading = Reading(
-                self._ports, device, Ask(device.name, spec, LogWanted(spec.name, *span), span)
-            )
+            ask = Ask(device.name, spec, LogWanted(spec.name, *span), span)
+            stored = partial(self._forgetting.add, device.name, spec)
+            reading = Reading(self._ports, device, ask, stored)
             try:
-                pages = self._ports.read_log(device.name, LogWanted(spec.name, *span), spec.share)
-                async with aclosing(pages):
-                    async for page in pages:
-                        position = await reading.take(self._target(device, spec), page)
-                        if position is not None:
-                            self._forgetting.add(device.name, spec, page, position)
+                pages = self._ports.read_log(device.name, ask.wanted, spec.share)
+                await reading.all(pages, partial(self._target, device, spec))
             except (DeviceError, JournalError) as error:
                 self._ports.alarm(device.name, 400, f"the event log {spec.name}: {error}")

@@ -6,7 +6,7 @@ import runpy
 import sys
 from typing import Final
 
-BENCHES: Final = ("acquire", "serve", "history", "failover", "replication")
+BENCHES: Final = ("acquire", "serve", "history", "failover", "replication", "windback")
 
 
 def main() -> None:

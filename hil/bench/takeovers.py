@@ -124,7 +124,7 @@ def scans(times_ns: Sequence[int], period_ns: int, from_ns: int, to_ns: int) -> 
     """
     if not times_ns:
         return 0, 0
-    phase_ns = _phase_ns(times_ns, period_ns)
+    phase_ns = phase_of(times_ns, period_ns)
     early_ns = round(EARLY * period_ns)
     counts: dict[int, int] = {}
     for at_ns in times_ns:
@@ -136,7 +136,7 @@ def scans(times_ns: Sequence[int], period_ns: int, from_ns: int, to_ns: int) -> 
     return sum(count == 0 for count in found), sum(max(0, count - 1) for count in found)
 
 
-def _phase_ns(times_ns: Sequence[int], period_ns: int) -> int:
+def phase_of(times_ns: Sequence[int], period_ns: int) -> int:
     """The circular median of the polls' places in their period."""
     places = [at_ns % period_ns for at_ns in times_ns]
 

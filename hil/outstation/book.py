@@ -130,9 +130,13 @@ class Book:
         return self.wall(Moment(true_ns, device_ns, self.clock.shift_s))[0]
 
     def fill(self, data: bytearray, true_ns: int) -> None:
-        """Put the columns into a record."""
+        """Put the columns into an empty record; several bits may be of one word."""
         for cell in self.cells:
-            data[2 * cell.at : 2 * (cell.at + cell.words)] = cell.data(self.held, true_ns)
+            value = cell.data(self.held, true_ns)
+            if cell.wire is WireType.BOOL:
+                place = 2 * cell.at
+                value = bytes((value[0] | data[place], value[1] | data[place + 1]))
+            put(data, cell.at, value)
 
     def row(
         self, record: Record, index: int, words: int, quality: int = 0, modulo: int | None = None

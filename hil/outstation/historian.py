@@ -41,6 +41,7 @@ async def recording(
     diary: Diary,
     settings: PlcHistory,
     now_ns: Callable[[], int],
+    note: Callable[[int, int], None],
 ) -> Historian:
     """Begin to record the nodes of a PLC, and let the address space say so."""
     recorded: dict[Any, tuple[Recorded, Any]] = {}
@@ -57,7 +58,7 @@ async def recording(
         historizing = ua.DataValue(ua.Variant(True, ua.VariantType.Boolean))
         await variable.write_attribute(attributes.Historizing, historizing)
     aspace = server.iserver.aspace
-    return Historian(settings, recorded, lambda node_id: node_id in aspace, now_ns)
+    return Historian(settings, recorded, lambda node_id: node_id in aspace, now_ns, note)
 
 
 @dataclass(slots=True)
@@ -73,7 +74,10 @@ Points = OrderedDict[bytes, _Rest]
 
 
 class Historian:
-    """The history of one PLC. `recorded` by NodeId; `known` says whether a NodeId exists."""
+    """The history of one PLC. `recorded` by NodeId; `known` says whether a NodeId exists.
+
+    `note` is told of each request: when it came (ns UTC), and how many nodes it was for.
+    """
 
     def __init__(
         self,
@@ -81,9 +85,11 @@ class Historian:
         recorded: Mapping[Any, tuple[Recorded, Any]],
         known: Callable[[Any], bool],
         now_ns: Callable[[], int],
+        note: Callable[[int, int], None],
     ) -> None:
         self.settings = settings
         self.requests = 0
+        self._note = note
         self._recorded = recorded
         self._known = known
         self._now_ns = now_ns
@@ -91,8 +97,15 @@ class Historian:
     async def read(self, params: Any, points: Points) -> list[Any]:
         """One result a node; `points` are the continuation points of the session."""
         self.requests += 1
+        received_ns = self._now_ns()
         if self.settings.slow_ns:
             await asyncio.sleep(self.settings.slow_ns / NS_PER_S)
+        try:
+            return self._answer(params, points)
+        finally:
+            self._note(received_ns, len(params.NodesToRead))
+
+    def _answer(self, params: Any, points: Points) -> list[Any]:
         if params.ReleaseContinuationPoints:
             return [_released(points, node) for node in params.NodesToRead]
         if self.settings.nodes and len(params.NodesToRead) > self.settings.nodes:

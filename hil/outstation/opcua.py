@@ -25,6 +25,7 @@ from hil.outstation.historian import Historian, recording
 from hil.outstation.plc_history import Diary
 from hil.outstation.plc_nodes import PlcNode, moment, nodes_of
 from hil.outstation.plc_session import OneUser, PlcServer, first_last
+from hil.outstation.polls import Poll, PollLog
 from hil.plant import PlantPoint
 from hil.settings import PlcHistory, SiteError
 
@@ -51,6 +52,7 @@ class Plc:
         state_dir: Path | None = None,
         password: str | None = None,
         history: PlcHistory | None = None,
+        log: PollLog | None = None,
     ) -> None:
         self.name, self.host, self.port = name, host, port
         self.powered = True
@@ -67,6 +69,7 @@ class Plc:
         self._task: asyncio.Task[None] | None = None
         self.historian: Historian | None = None
         self._history = history
+        self._log = log
         self._ahead_ns = history.clock_ns if history is not None else 0
         self._diary = Diary(now_ns() - (history.before_ns if history is not None else 0))
         self._policy = self._security.get("policy", "Basic256Sha256") if security else "None"
@@ -92,7 +95,7 @@ class Plc:
         await self._build()
         if self._history is not None:
             self.historian = await recording(
-                self._server, self._nodes, self._diary, self._history, self._now_ns
+                self._server, self._nodes, self._diary, self._history, self._now_ns, self._note
             )
         server.disable_clock(True)
         await server._setup_server_nodes()
@@ -101,6 +104,12 @@ class Plc:
         self._iserver.plc = self
         await self.open()
         self._task = asyncio.create_task(self._step_for_ever())
+
+    def _note(self, received_ns: int, nodes: int) -> None:
+        """A HistoryRead was answered; of all requests the log holds only these."""
+        if self._log is not None:
+            now_ns = self._now_ns()
+            self._log.add(Poll(received_ns, now_ns, self.name, 0, 0, "history", 0, nodes, "", "ok"))
 
     def _time(self) -> datetime:
         """The PLC's own clock."""

@@ -152,6 +152,7 @@ class OutstationRig:
             self._state_dir,
             password,
             self.plant.rig.opcua_history.get(device.name),
+            self.log,
         )
 
     # ------------------------------------------------------------------ life

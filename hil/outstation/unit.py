@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from hil.outstation.faces.face import Face
+from hil.outstation.faces.file_record import READ_FILE_RECORD
 from hil.outstation.memory import Memory
 from profiles.schema import Area
 
@@ -38,8 +39,15 @@ class Request(NamedTuple):
 
 
 def describe(pdu: bytes) -> Request:
-    """The function, table, address and count of a request, as far as it has them."""
+    """The function, table, address and count of a request, as far as it has them.
+
+    Of a read of file records they are those of its first sub-request: record number and length.
+    """
     function = pdu[0]
+    if function == READ_FILE_RECORD and len(pdu) >= 9:
+        return Request(
+            function, "file", int.from_bytes(pdu[5:7], "big"), int.from_bytes(pdu[7:9], "big")
+        )
     area = READS.get(function) or WRITES.get(function)
     if function == 23:
         area = Area.HOLDING

@@ -58,3 +58,16 @@ async def test_replication_is_measured_from_commit_to_commit_beside_a_plain_copy
     assert all(row["lag p99 ms"] > 0 for row in paced.values())
     assert list(caught) == ["hotpair", "plain TLS copy"]
     assert all(row["samples / s"] > 0 for row in caught.values())
+
+
+async def test_winding_back_is_measured_beside_bare_loops_that_read_the_same(
+    short_path: Path,
+) -> None:
+    options = ("--seconds", 30, "--warmup", 0.5, "--runs", 1, "--cases", "ring", "opcua")
+    ring, beside, opcua, _ = await tables("windback", short_path, *options)
+    assert list(ring) == ["hotpair", "socket", "pymodbus"]
+    assert list(opcua) == ["hotpair", "asyncua"]
+    assert ring["hotpair"]["values"] >= 20 * 29
+    assert ring["hotpair"]["requests"] > 0
+    assert ring["socket"]["seconds"] > 0
+    assert beside["the same device"]["missed"] <= beside["the same device"]["scans due"]

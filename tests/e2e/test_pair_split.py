@@ -25,26 +25,32 @@ async def pair_with_proxies(
     folder: Path, pair: str = ""
 ) -> AsyncIterator[tuple[SmallPair, list[Proxy]]]:
     """A running pair whose links can be cut: (plant, proxies)."""
-    async with small_pair(folder, pair) as plant:
-        proxies: list[Proxy] = []
-        for name, peer in (("a", "b"), ("b", "a")):
-            ways = []
-            for address in plant.addresses(peer):
-                host, _, port = address.strip('"').rpartition(":")
-                proxy = Proxy(HostPort(host, int(port)))
-                await proxy.start()
-                proxies.append(proxy)
-                ways.append(f'"{proxy.address}"')
-            plant.write_node(name, peer, peer=", ".join(ways))
-        try:
-            await asyncio.gather(plant.a.start(), plant.b.start())
-            await plant.until_paired()
-            await plant.until_equal()
-            yield plant, proxies
-        finally:
-            await plant.stop()
-            for proxy in proxies:
-                await proxy.stop()
+    async with small_pair(folder, pair) as plant, proxied(plant) as proxies:
+        yield plant, proxies
+
+
+@asynccontextmanager
+async def proxied(plant: SmallPair) -> AsyncIterator[list[Proxy]]:
+    """Start the nodes of a pair with proxies on their links."""
+    proxies: list[Proxy] = []
+    for name, peer in (("a", "b"), ("b", "a")):
+        ways = []
+        for address in plant.addresses(peer):
+            host, _, port = address.strip('"').rpartition(":")
+            proxy = Proxy(HostPort(host, int(port)))
+            await proxy.start()
+            proxies.append(proxy)
+            ways.append(f'"{proxy.address}"')
+        plant.write_node(name, peer, peer=", ".join(ways))
+    try:
+        await asyncio.gather(plant.a.start(), plant.b.start())
+        await plant.until_paired()
+        await plant.until_equal()
+        yield proxies
+    finally:
+        await plant.stop()
+        for proxy in proxies:
+            await proxy.stop()
 
 
 async def test_a_split_is_healed_with_one_main_and_both_nodes_data(tmp_path: Path) -> None:

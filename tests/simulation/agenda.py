@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from gateway.clock import Anchor, discipline
@@ -97,3 +98,12 @@ class HostClock:
         mark = (self.utc_ns(), self._agenda.now_ns)
         if not self.marks or self.marks[-1] != mark:
             self.marks.append(mark)
+
+
+def meant(clock: HostClock, utc_ns: int) -> list[int]:
+    """The true times (UTC) at which this clock showed that."""
+    found: list[int] = []
+    for (utc, true), (next_utc, next_true) in pairwise(clock.marks):
+        if utc <= utc_ns <= next_utc and next_true > true:
+            found.append(EPOCH_NS + true + (utc_ns - utc))
+    return found

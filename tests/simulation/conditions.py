@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass, field
 
 from gateway.model import NS_PER_MS, NS_PER_S
+from tests.simulation.logs import LogKept
 
 MS = NS_PER_MS
 SHARED_FAULTS = (
@@ -33,6 +34,10 @@ SHARED_FAULTS = (
     "step",
 )
 SPLIT_FAULTS = ("cut", "blink", "one_way", "firewall", "cut_link")
+LOG_FAULTS = ("log_clear",)
+LOGS_EACH, LOGS_IN = 11, (0, 3, 5, 6)
+"""Worlds whose seed leaves such a rest have logs: none of those that failed before there were any,
+so that these stay the worlds that they were."""
 LAG_NS = 2_600 * MS
 """Longer than any period, and shorter than the patience of coverage."""
 WITNESS_FAULTS = ("plc_restart", "plc_away", "absent")
@@ -63,6 +68,7 @@ class Conditions:
     pace_ns: int = 3 * NS_PER_S
     safety_ns: int = 25 * NS_PER_S
     calm: bool = False
+    logs: dict[str, LogKept] = field(default_factory=dict)
 
     @property
     def splits(self) -> bool:
@@ -73,8 +79,32 @@ class Conditions:
 def drawn(seed: int) -> Conditions:
     """The conditions of a seed."""
     dice = random.Random(f"conditions {seed}")
-    if seed % 10 == 0:
-        return _calm(seed, dice)
+    some = _calm(seed, dice) if seed % 10 == 0 else _any(seed, dice)
+    if seed % LOGS_EACH in LOGS_IN:
+        _keep_logs(some, random.Random(f"logs {seed}"))
+    return some
+
+
+def _keep_logs(some: Conditions, dice: random.Random) -> None:
+    """The devices keep logs, and now and then lose what is in them."""
+    for device in dice.choice([("pump",), ("tank",), ("pump", "tank")]):
+        some.logs[device] = LogKept(
+            dice.choice([250, 500, 1_000]) * MS,
+            dice.choice([8, 20, 60, 400]),
+            dice.choice([0, 0, dice.randrange(-90_000, 90_001)]) * MS,
+            dice.choice([0, 0, dice.randrange(-300, 301)]),
+            dice.choice([2, 5, 2_000]),
+        )
+    if "tank" in some.logs and dice.random() < 0.4:
+        some.logs["tank"] = some.logs["tank"]._replace(forgets=True)
+    if not some.calm:
+        # Where a log paused, nobody sees that its clock was set back by less than that.
+        spoiler = dice.choice(["log_clock", "log_stop"])
+        some.faults += tuple(k for k in (*LOG_FAULTS, spoiler) if dice.random() < 0.3)
+
+
+def _any(seed: int, dice: random.Random) -> Conditions:
+    """Anything may be bad."""
     some = Conditions(seed)
     some.witness = dice.choice(["none", "none", "none", "plc", "plc", "plc3", "etcd"])
     some.sync = dice.random() < 0.3

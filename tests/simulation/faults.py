@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.model import NS_PER_MS, NS_PER_S
 from gateway.pair import events as ev
+from tests.simulation.agenda import EPOCH_NS
 from tests.simulation.node import Host
 
 if TYPE_CHECKING:
@@ -271,6 +272,37 @@ def _absent(world: World, _: Host) -> None:
         main.enter(main.feed, ev.PeerAbsent(True, "alice"))
 
 
+def _log_clear(world: World, _: Host) -> None:
+    for device, logged in world.logged.items():
+        if world.agenda.chance(0.7):
+            logged.disturb("clear", EPOCH_NS + world.agenda.now_ns)
+            world.tell(device, "its log is cleared")
+
+
+def _log_stop(world: World, _: Host) -> None:
+    agenda = world.agenda
+
+    def go() -> None:
+        for logged in world.logged.values():
+            logged.disturb("go", EPOCH_NS + agenda.now_ns)
+        world.tell("plant", "logs go on")
+
+    for logged in world.logged.values():
+        logged.disturb("stop", EPOCH_NS + agenda.now_ns)
+    world.tell("plant", "logs stop")
+    _later(world, 1 * S, 4 * S, go)
+
+
+def _log_clock(world: World, _: Host) -> None:
+    """The clock of a device that keeps a log is set back, by more than its records can hide."""
+    for device, logged in world.logged.items():
+        if not logged.kept.forgets and world.agenda.chance(0.6):
+            by_ns = world.agenda.random.choice([3, 7, 20]) * logged.kept.resolution_ns + 150 * MS
+            true_ns = EPOCH_NS + world.agenda.now_ns
+            logged.set_back(by_ns, true_ns)
+            world.tell(device, f"its clock is set back by {by_ns // MS} ms")
+
+
 _KINDS: Final[dict[str, Callable[[World, Host], None]]] = {
     "kill": _kill,
     "power": _power,
@@ -298,4 +330,7 @@ _KINDS: Final[dict[str, Callable[[World, Host], None]]] = {
     "plc_restart": _plc_restart,
     "plc_away": _plc_away,
     "absent": _absent,
+    "log_clear": _log_clear,
+    "log_stop": _log_stop,
+    "log_clock": _log_clock,
 }

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from gateway.acquisition.begin import Begin
+from gateway.acquisition.carried import CarriedLine
 from gateway.acquisition.house import House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.outcomes import Outcomes
+from gateway.acquisition.poller import Poller
 from gateway.acquisition.schedule import Job, LineSchedule
-from gateway.driver import Fault, Observation, Scan
+from gateway.driver import DeviceSpec, Fault, Observation, Scan
 from gateway.journal.records import Body
 from gateway.model import NS_PER_MS, NS_PER_S, Cause, Status
 from tests.simulation.agenda import EPOCH_NS, HostClock
@@ -28,12 +31,41 @@ DRAIN_NS = NS_PER_S
 REVISION = 1
 
 
+class Turns(Poller):
+    """When a log may be read between the scans of a line: the real rule, told of what it polls."""
+
+    def __init__(self, schedule: LineSchedule, house: House) -> None:
+        super().__init__(cast(CarriedLine, None), schedule, house, lambda *_: None)
+        self.wire = asyncio.Lock()
+
+    def scans(self, job: Job | None) -> None:
+        """A scan began, or ended (None)."""
+        self._running = job
+        if job is None:
+            self._scanned.set()
+
+    async def idle(self) -> None:
+        """Wait until no scan is under way."""
+        while self._running is not None:
+            self._scanned.clear()
+            await self._scanned.wait()
+
+    def over(self) -> None:
+        """Nothing is asked on this line any more."""
+        self._finishing = True
+
+
 @dataclass(slots=True)
 class _Line:
     device: str
     schedule: LineSchedule
+    turns: Turns
     running: Job | None = None
     wakes: int = 0
+
+    def scans(self, job: Job | None) -> None:
+        self.running = job
+        self.turns.scans(job)
 
 
 class SimField:
@@ -74,7 +106,7 @@ class SimField:
     def _fresh(self) -> Outcomes:
         specs = devices()
         self.live = LiveTable(specs)
-        house = House(self._clock, self._append, self._append, _room, lambda *_: None)
+        house = self._house = House(self._clock, self._append, self._append, _room, lambda *_: None)
         maintenance = MaintenanceState()
         return Outcomes(
             specs, self.live, maintenance, REVISION, house, lambda _: None, self._reached, 0
@@ -91,6 +123,8 @@ class SimField:
         self._drained = None
         if self._through_ns is not None:  # a drain that came to nothing: the reign goes on
             self._through_ns = None
+            for line in self._lines.values():
+                line.turns.resume()
             self._begin_claims()
             return
         begin = begin.by(now_ns)
@@ -113,9 +147,13 @@ class SimField:
         self._go()
 
     def _begin_grid(self, now_ns: int) -> None:
-        self._lines = {
-            device.name: _Line(device.name, LineSchedule([device], now_ns)) for device in devices()
-        }
+        self._lines = {device.name: self._line(device, now_ns) for device in devices()}
+
+    def _line(self, device: DeviceSpec, now_ns: int) -> _Line:
+        schedule, before = LineSchedule([device], now_ns), self._lines.get(device.name)
+        turns = Turns(schedule, self._house) if before is None else before.turns
+        turns.schedule = schedule
+        return _Line(device.name, schedule, turns)
 
     def _go(self) -> None:
         for line in self._lines.values():
@@ -126,6 +164,8 @@ class SimField:
         if self.polling:
             self.outcomes.record(self._clock.utc_ns(), Cause.NODE_DOWN)
         self._end_claims()
+        for line in self._lines.values():
+            line.turns.over()
         self._lines = {}
         self._through_ns = None
 
@@ -133,12 +173,14 @@ class SimField:
         self.polling = False
         self._reign += 1
         for line in self._lines.values():
-            line.running = None
+            line.scans(None)
 
     def drain(self, then: Callable[[int], None]) -> None:
         """Answer for every instant up to now, then say through when."""
         self._through_ns = self._clock.utc_ns()
         self._drained = then
+        for line in self._lines.values():
+            line.turns.settle(self._through_ns)
         self._later(DRAIN_NS, self._finish_drain, self._reign)
         self._go()
         self._look_drained()
@@ -196,9 +238,21 @@ class SimField:
         self.outcomes.begin(since_ns, 0)
         self.outcomes.coverage.failed_all(Cause.CLOCK, since_ns)
         for line in self._lines.values():
-            line.running = None
+            line.scans(None)
         self._begin_grid(now_ns)
         self._go()
+
+    # --------------------------------------------------------------------------- beside the scans
+
+    def turns_of(self, device: str) -> Turns | None:
+        """When the log of a device may be read; None while nothing is polled."""
+        line = self._lines.get(device)
+        return None if line is None else line.turns
+
+    def line_free(self, device: str) -> None:
+        """A request of a log has its reply, or none: what waited is asked now."""
+        if (line := self._lines.get(device)) is not None:
+            self._next(line)
 
     # ------------------------------------------------------------------------------ the lines
 
@@ -217,13 +271,13 @@ class SimField:
     def _ask(self, line: _Line, job: Job, wakes: int) -> None:
         if self._lines.get(line.device) is not line or wakes != line.wakes:
             return
-        if not self.polling or line.running is not None:
+        if not self.polling or line.running is not None or line.turns.wire.locked():
             return
         if job.due_ns > self._clock.utc_ns():
             self._next(line)  # the clock was slewed meanwhile
             return
         now_ns = self._clock.utc_ns()
-        line.running = job
+        line.scans(job)
         if not self._may_send():
             self._later(NS_PER_MS, self._answer, line, job, now_ns, None)
             return
@@ -254,7 +308,7 @@ class SimField:
     ) -> None:
         if line.running is not job:
             return
-        line.running = None
+        line.scans(None)
         now_ns = self._clock.utc_ns()
         if not self._may_send():
             self.outcomes.outlived(line.schedule, self.outcomes.devices[job.device])

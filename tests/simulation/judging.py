@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.acquisition.schedule import next_instant, phase_of
-from gateway.journal.coverage import Except, Intervals, Lost, OwnRun, Run, cause_of, gaps, streams
+from gateway.journal.coverage import (
+    Except,
+    Intervals,
+    Lost,
+    OwnRun,
+    Run,
+    cause_of,
+    gaps,
+    streams,
+    union,
+    withdrawn,
+)
+from gateway.journal.fills import Missing, Written, missing, states
+from gateway.journal.fills import judged as judged_of
 from gateway.journal.reconstruct import Reconstruction, reading_order
 from gateway.journal.records import Batch
 from gateway.model import (
@@ -23,7 +35,9 @@ from gateway.model import (
 )
 from hil.judges_pair import strays, unlike
 from hil.outstation.polls import Poll
-from tests.simulation.agenda import EPOCH_NS, HostClock
+from tests.simulation.agenda import EPOCH_NS, HostClock, meant
+from tests.simulation.declared import told_fills
+from tests.simulation.judging_windback import Wound, wrongly_lost
 from tests.simulation.plant import CLASSES, POINTS, value_at
 
 if TYPE_CHECKING:
@@ -37,6 +51,16 @@ SLACK_NS = 250 * MS
 TOLD_MAX = 5
 
 
+FOREVER_NS = 2**62
+
+
+class View(NamedTuple):
+    """A point's history as a reader of the journal has it."""
+
+    known: Reconstruction
+    parts: Sequence[Missing]
+
+
 class Told(NamedTuple):
     """What one node's files say of the whole run."""
 
@@ -44,6 +68,7 @@ class Told(NamedTuple):
     holes: list[Except]
     losses: list[Lost]
     rows: dict[str, list[HistoryRow]]
+    fills: dict[str, list[Written]]
     asked: dict[Position, int]
 
 
@@ -59,6 +84,7 @@ def judged(world: World) -> list[str]:
     problems += _same(world, first, second)
     problems += _asked(world)
     problems += _seen(world, living)
+    problems += [f"lost: {text}" for text in wrongly_lost(world, read(first).fills)][:TOLD_MAX]
     if world.conditions.calm:
         problems += _takeovers(world)
         problems += _claimed(world, first)
@@ -116,7 +142,8 @@ def read(process: Process) -> Told:
                 rows[names[number]].append(row)
     for found in rows.values():
         found.sort(key=reading_order)
-    return Told(runs, holes, losses, rows, asked)
+    fills = {device: told_fills(database, device, 0, FOREVER_NS) for device in CLASSES}
+    return Told(runs, holes, losses, rows, fills, asked)
 
 
 def classes() -> list[tuple[str, str, int]]:
@@ -129,8 +156,9 @@ def _points(device: str, scan_class: str) -> list[str]:
 
 
 def gaps_of(process: Process, told: Told, device: str, scan_class: str, span: Any) -> list[Gap]:
+    """What nobody polled, with what windback made of it."""
     kept = process.store.kept
-    return gaps(
+    found = gaps(
         device,
         scan_class,
         span,
@@ -140,6 +168,18 @@ def gaps_of(process: Process, told: Told, device: str, scan_class: str, span: An
         configured=lambda term, revision: kept.has_device(revision, term, device),
         rulings=kept.rulings,
     )
+    return states(found, told.fills[device], withdrawn(kept.rulings))
+
+
+def known_of(process: Process, told: Told, point: str, missing_gaps: Sequence[Gap]) -> View:
+    """What history says of a point, and what became of its gaps."""
+    device, _, name = point.partition("/")
+    rulings = process.store.kept.rulings
+    scan_class = next(c for d, n, c, _ in POINTS if (d, n) == (device, name))
+    by_term = streams_of(process, told, device, scan_class)
+    stretches = union((gap.from_ns, gap.to_ns) for gap in missing_gaps)
+    parts = missing(stretches, judged_of(told.fills[device], name, withdrawn(rulings)))
+    return View(Reconstruction(told.rows[point], by_term, rulings, parts), parts)
 
 
 def streams_of(
@@ -156,15 +196,18 @@ def _history(world: World, process: Process) -> list[str]:
     span = window(world)
     clocks = {node: host.clock for node, host in world.hosts.items()}
     for device, scan_class, period_ns in classes():
-        by_term = streams_of(process, told, device, scan_class)
-        missing = gaps_of(process, told, device, scan_class, span)
-        starts = [gap.from_ns for gap in missing]
+        lacking = gaps_of(process, told, device, scan_class, span)
+        starts = [gap.from_ns for gap in lacking]
         phase_ns = phase_of(device, scan_class, period_ns)
         for point in _points(device, scan_class):
-            known = Reconstruction(told.rows[point], by_term, process.store.kept.rulings)
+            view = known_of(process, told, point, lacking)
+            wound = Wound(world, process, told.fills[device], point, view.parts)
             at_ns = next_instant(period_ns, phase_ns, span[0])
             while at_ns < span[1]:
-                why = _wrong(known, missing, starts, point, at_ns, period_ns, clocks, told.asked)
+                why = _wrong(
+                    view.known, lacking, starts, point, at_ns, period_ns, clocks, told.asked
+                )
+                why = why or wound.wrong(view.known, at_ns)
                 if why is not None:
                     problems.append(
                         f"history of {process.node}: {point} at {at_ns}"
@@ -178,7 +221,7 @@ def _history(world: World, process: Process) -> list[str]:
 
 def _wrong(
     known: Reconstruction,
-    missing: Sequence[Gap],
+    lacking: Sequence[Gap],
     starts: Sequence[int],
     point: str,
     at_ns: int,
@@ -188,7 +231,7 @@ def _wrong(
 ) -> str | None:
     """Why an instant is neither right nor declared, or both at once; None if it is well."""
     place = bisect_right(starts, at_ns) - 1
-    declared = place >= 0 and at_ns < missing[place].to_ns
+    declared = place >= 0 and at_ns < lacking[place].to_ns
     speaker = known.speaker(at_ns)
     if speaker is None:
         return None if declared else "neither covered nor declared"
@@ -214,16 +257,6 @@ def _wrong(
     )
 
 
-def meant(clock: HostClock, utc_ns: int) -> list[int]:
-    """The true times (UTC) at which this clock showed that."""
-    found: list[int] = []
-    marks = clock.marks
-    for (utc, true), (next_utc, next_true) in pairwise(marks):
-        if utc <= utc_ns <= next_utc and next_true > true:
-            found.append(EPOCH_NS + true + (utc_ns - utc))
-    return found
-
-
 def _same(world: World, first: Process, second: Process) -> list[str]:
     """Both nodes draw the same conclusions."""
     problems: list[str] = []
@@ -243,12 +276,8 @@ def _same(world: World, first: Process, second: Process) -> list[str]:
             problems.append(f"same: gaps of {device} {scan_class} differ: {found}")
         for point in _points(device, scan_class):
             known = [
-                Reconstruction(
-                    told.rows[point],
-                    streams_of(process, told, device, scan_class),
-                    process.store.kept.rulings,
-                )
-                for process, told in ((first, one), (second, two))
+                known_of(first, one, point, found[0]).known,
+                known_of(second, two, point, found[1]).known,
             ]
             for at_ns in range(span[0], span[1], 3 * period_ns):
                 if known[0].at(at_ns) != known[1].at(at_ns):

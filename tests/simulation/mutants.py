@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import structs
 
-from gateway.journal.records import Adopted, Body, Coverage, Record
+from gateway.driver import Lacking, LogPage, LogWanted
+from gateway.errors import DeviceError
+from gateway.journal.records import Adopted, Body, Coverage, Fill, Record
 from gateway.model import NS_PER_MS, NS_PER_S
 from gateway.pair import events as ev
 from gateway.pair.arbitration import arbitrate
@@ -18,8 +22,12 @@ from gateway.pair.roles import CELLS, Cause, PeerView, Verdict, Witness
 from gateway.pair.votes import LeaseTiming
 from gateway.pair.words import Role, Timing
 from gateway.replication.gate import GateEffect, Release, SyncGate
+from gateway.windback.forgetting import Forgetting
+from gateway.windback.reading import Ports
+from gateway.windback.runner import Runner
 from tests.simulation.conditions import LAG_NS, Conditions
 from tests.simulation.field import SimField
+from tests.simulation.logs import LogKept
 from tests.simulation.node import Parts
 from tests.simulation.store import Store, Ticket
 from tests.simulation.world import TIMING
@@ -147,6 +155,80 @@ class Boastful(Store):
         pass
 
 
+class Careless(Store):
+    """What was judged of a log is committed before its samples, and does not name them."""
+
+    def append(self, body: Body) -> Ticket:
+        if isinstance(body, Fill):
+            body = structs.replace(body, span=0)
+        return super().append(body)
+
+    def _write(self, group: list[Ticket]) -> None:
+        fills = [ticket for ticket in group if isinstance(ticket.item, Fill)]
+        if fills and len(fills) < len(group):
+            self._queue.extendleft(reversed([t for t in group if t not in fills]))
+            group = fills
+        super()._write(group)
+
+
+class Forgetful(Store):
+    """A full disk: what was judged waits, and is stored when there is room again."""
+
+    def _shed(self) -> None:
+        fills = [ticket for ticket in self._queue if isinstance(ticket.item, Fill)]
+        self._queue = deque(ticket for ticket in self._queue if ticket not in fills)
+        super()._shed()
+        self._queue.extend(fills)
+
+    def _refuse_claims(self) -> None:
+        fills = [ticket for ticket in self._queue if isinstance(ticket.item, Fill)]
+        super()._refuse_claims()
+        self._queue.extend(fills)
+
+
+class Resigned(Runner):
+    """A log that could not be read holds nothing."""
+
+    def __init__(self, ports: Ports, forgetting: Forgetting) -> None:
+        async def read_log(
+            device: str, wanted: LogWanted, share: float
+        ) -> AsyncGenerator[LogPage, None]:
+            from_ns = wanted.from_ns
+            try:
+                async with aclosing(ports.read_log(device, wanted, share)) as pages:
+                    async for page in pages:
+                        from_ns = page.through_ns
+                        yield page
+            except DeviceError:
+                lacking = (Lacking(from_ns, wanted.to_ns, "it does not answer"),)
+                yield LogPage(from_ns, wanted.to_ns, lacking=lacking)
+
+        super().__init__(replace(ports, read_log=read_log), forgetting)
+
+
+class Unmindful(Runner):
+    """The device's clock is taken for right."""
+
+    def __init__(self, ports: Ports, forgetting: Forgetting) -> None:
+        async def read_log(
+            device: str, wanted: LogWanted, share: float
+        ) -> AsyncGenerator[LogPage, None]:
+            async with aclosing(ports.read_log(device, wanted, share)) as pages:
+                async for page in pages:
+                    offset_ns = 0 if page.clock is None else page.clock.offset_ns
+                    seen = [o._replace(time_ns=o.time_ns + offset_ns) for o in page.observations]
+                    yield replace(page, observations=seen)
+
+        super().__init__(replace(ports, read_log=read_log), forgetting)
+
+
+class Hurried(Forgetting):
+    """A log is acknowledged as soon as it is read."""
+
+    async def _may(self, *_: Any) -> bool:
+        return True
+
+
 class Terse(SimField):
     """A new term does not state what is in force."""
 
@@ -191,6 +273,7 @@ def _under(*faults: str, **more: Any) -> Conditions:
 
 
 _REAL = Parts(timing=TIMING)
+LOGS = {"pump": LogKept(500 * MS, 60), "tank": LogKept(250 * MS, 60)}
 MUTANTS: dict[str, Mutant] = {
     "reign longer than patience": Mutant(
         replace(_REAL, timing=LongReign(field_lost_after_ns=3 * NS_PER_S)),
@@ -248,6 +331,36 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "claimed though not stored": Mutant(
         replace(_REAL, store=Boastful), _under("disk"), "history", range(1, 12)
+    ),
+    "judged before stored": Mutant(
+        replace(_REAL, store=Careless),
+        _under("crash", "device", logs=LOGS, commit_ns={"a": 300 * MS, "b": 300 * MS}),
+        "history",
+        range(1, 60),
+    ),
+    "judged though not stored": Mutant(
+        replace(_REAL, store=Forgetful),
+        _under("disk", "device", logs=LOGS, commit_ns={"a": 300 * MS, "b": 300 * MS}),
+        "history",
+        range(1, 60),
+    ),
+    "a log that does not answer is empty": Mutant(
+        replace(_REAL, runner=Resigned),
+        _under("device", "kill", logs=LOGS, field_loss=0.1),
+        "lost",
+        range(1, 30),
+    ),
+    "a device's clock is taken for right": Mutant(
+        replace(_REAL, runner=Unmindful),
+        _under("device", logs={"tank": LogKept(500 * MS, 60, offset_ns=900 * MS)}),
+        "history",
+        range(1, 12),
+    ),
+    "acknowledged before it is safe": Mutant(
+        replace(_REAL, forgetting=Hurried),
+        _under("device", "follow", logs={"tank": LogKept(250 * MS, 200, forgets=True)}),
+        "forgotten",
+        range(1, 12),
     ),
     "terms begun without values": Mutant(
         replace(_REAL, field=Terse), _under("cut", "step"), "history", range(1, 12)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.acquisition.begin import Begin
 from gateway.journal.records import Batch, Fact, Record, Revision, Ruling
 from gateway.journal.records import Role as RoleTaken
-from gateway.model import NS_PER_MS, NS_PER_S, Position, Term
+from gateway.model import NS_PER_MS, NS_PER_S, Origin, Position, Term
 from gateway.pair import events as ev
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.machine import Machine
@@ -25,6 +25,8 @@ from gateway.pair.words import Identity, Role, Timing
 from gateway.replication.gate import SyncGate
 from gateway.replication.receiver import Receiver
 from gateway.replication.sender import Sender
+from gateway.windback.forgetting import Forgetting
+from gateway.windback.runner import Runner
 from tests.simulation.agenda import Agenda, HostClock
 from tests.simulation.conditions import Conditions
 from tests.simulation.field import REVISION, SimField
@@ -32,6 +34,7 @@ from tests.simulation.net import Net
 from tests.simulation.plant import POINTS, Plant, Request
 from tests.simulation.pulls import Pulls
 from tests.simulation.store import Disk, Store
+from tests.simulation.windback import SimWindback
 from tests.simulation.witness import SimWitness
 
 MS = NS_PER_MS
@@ -51,6 +54,8 @@ class Parts:
     sender: type[Sender] = Sender
     receiver: type[Receiver] = Receiver
     gate: type[SyncGate] = SyncGate
+    runner: type[Runner] = Runner
+    forgetting: type[Forgetting] = Forgetting
     lease: Callable[[int], LeaseTiming] = LeaseTiming.of
     drain_links: bool = True
     not_before: bool = True
@@ -117,6 +122,7 @@ class Process:
         self._stepping = False
         self._answers = 0
         self._closing = False
+        self._beginning = False
         self._begin_later: list[Callable[[], None]] = []
         self.clock.restart()
         store_ns = self.conditions.commit_ns[self.node]
@@ -139,13 +145,14 @@ class Process:
             self.store,
             self.later,
             self.may_send,
-            self._watch,
+            self.watch,
             lambda reached: self.feed(ev.FieldSeen(reached)),
             self.conditions.field_delay_ns,
             self.conditions.field_loss,
         )
         self.witness = SimWitness(self, self._voted) if witnessed else None
         self.pulls = Pulls(self)
+        self.windback = SimWindback(self, world.logged)
         self.store.durable = self.conditions.sync
         self.store.on_store.append(self._store_changed)
         self.later(self.agenda.between(0, TICK_NS), self._tick)
@@ -187,6 +194,7 @@ class Process:
         """Nothing of this process happens any more."""
         self.alive = False
         self.machine.ended = True
+        self.windback.kill()
         self._held.clear()
 
     # ------------------------------------------------------------------------------- the shell
@@ -266,6 +274,15 @@ class Process:
         self.field.store_changed(since_ns)
         self.feed(ev.StoreState(since_ns is None, "the disk is full" if since_ns else ""))
 
+    def forgets(self, device: str, through: int, true_ns: int) -> None:
+        """A device is about to forget what it logged: this node told it to."""
+        both, self.windback.alone = not self.windback.alone, False
+        self._world.watch_forgetting(self, device, through, true_ns, both)
+
+    def problem(self, text: str) -> None:
+        """Something broke that nothing may break."""
+        self._world.problem("bug", text)
+
     def tell(self, text: str) -> None:
         """A line for whoever reads this world."""
         self._world.tell(self.node, text)
@@ -277,11 +294,15 @@ class Process:
         gate = self.pulls.gate
         sync = gate is not None and gate.state.value in ("sync", "held")
         for record in records:
-            if isinstance(record.body, Batch) and record.position.term.node == self.node:
+            body = record.body
+            if isinstance(body, Batch) and body.origin == Origin.WINDBACK:
+                continue  # a live value never goes back
+            if isinstance(body, Batch) and record.position.term.node == self.node:
                 seen = Shown(record.position, self.node, self.agenda.now_ns, sync and stored)
                 self._world.shown.append(seen)
 
-    def _watch(self, request: Request) -> None:
+    def watch(self, request: Request) -> None:
+        """A request leaves for the field."""
         self._world.watch_request(self, request)
 
     # ----------------------------------------------------------------------------- the effects
@@ -298,7 +319,7 @@ class Process:
                         for link, heartbeat in reversed(unread)
                     )
             case ev.BeginTerm():
-                self._when_closed(lambda: self._begin_term(effect.number))
+                self._term_wanted(effect.number)
             case ev.JournalRole():
                 now_ns = self.clock.utc_ns()
                 self.store.append(
@@ -311,6 +332,7 @@ class Process:
             case ev.CloseField():
                 self._close_field()
             case ev.StopPolling():
+                self.windback.halt()
                 self.field.drain(self._drained)
             case ev.ClaimWitness():
                 if self.witness is not None:
@@ -341,8 +363,17 @@ class Process:
         reached = any(self.plant.reaches(self.node, device) for device in ("pump", "tank"))
         self.feed(ev.FieldSeen(reached))
 
+    def _term_wanted(self, number: int) -> None:
+        if self._beginning:
+            why = "the store has not committed the term before this one yet"
+            self.later(0, self.feed, ev.TermFailed(why))
+            return
+        self._beginning = True
+        self._when_closed(lambda: self._begin_term(number))
+
     def _begin_term(self, number: int) -> None:
         def then(error: str | None) -> None:
+            self._beginning = False
             if error is not None:
                 self.feed(ev.TermFailed(error))
                 return
@@ -350,7 +381,7 @@ class Process:
             self._world.terms.append(term)
             self.feed(ev.TermBegun(term))
             if self.machine.term != term and self.machine.role is not Role.MAIN:
-                self.store.begin_term(0, _nothing)
+                self._rest()
 
         self.field.turn()
         self.store.begin_term(number, then)
@@ -382,6 +413,7 @@ class Process:
     def _open(self, term: Term, begin: Begin) -> None:
         if self.machine.role is Role.MAIN and self.machine.term == term:
             self.field.open(begin)
+            self.windback.begin()
 
     def _drained(self, through_ns: int) -> None:
         holes = [(name, through_ns) for name in self.field.unanswered]
@@ -401,16 +433,22 @@ class Process:
 
     def _close_field(self) -> None:
         self.pulls.end_reign()
+        self.windback.halt()
         self.field.halt()
         self._closing = True
         self.later(self.agenda.between(MS, 30 * MS), self._closed)
 
     def _closed(self) -> None:
         self._closing = False
-        self.store.begin_term(0, _nothing)
+        self._rest()
         waiting, self._begin_later = self._begin_later, []
         for work in waiting:
             work()
+
+    def _rest(self) -> None:
+        """Go on in a diary, unless a term is about to begin."""
+        if not self._beginning:
+            self.store.begin_term(0, _nothing)
 
     def _when_closed(self, work: Callable[[], None]) -> None:
         if self._closing:

@@ -53,6 +53,7 @@ class Request:
     arrived_ns: int = 0
     split: bool = False
     others: str = ""
+    of_log: bool = False
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from gateway.journal.records import (
     Batch,
     Body,
     Coverage,
+    Fill,
     Loss,
     Record,
     chain,
@@ -65,6 +66,18 @@ class Disk:
         self.connection.execute("COMMIT")
         self.groups.append((tuple(records), at_ns, full))
         return state
+
+    def make_durable(self) -> None:
+        """What is committed outlives a loss of power from now on."""
+        if self.groups:
+            records, at_ns, _ = self.groups[-1]
+            self.groups[-1] = (records, at_ns, True)
+
+    def durable(self) -> set[Position]:
+        """What outlives a loss of power."""
+        last = max((at for at, (_, _, full) in enumerate(self.groups) if full), default=-1)
+        kept = [record.position for records, _, _ in self.groups[: last + 1] for record in records]
+        return {*kept, *self.kept}
 
     def lose_power(self, lost: Callable[[int], int]) -> int:
         """What was not FULL may be gone: `lost(n)` says how many of the n newest commits."""
@@ -155,10 +168,18 @@ class Store:
         self.disk.terms.add(self.term)
         self.term_seen = max(self.term_seen, number)
         self._seq, self._digest = 0, EMPTY_DIGEST
+        self.opened_ns = self._clock.utc_ns()
+        if self.claim is not None:  # what followed it is this term's to declare
+            self.opened_ns = min(self.opened_ns, self.claim.through_ns)
         self.claim = None
+        self.resting = False
         self._resumed_ns = -(2**63)
 
     # ------------------------------------------------------------------------- what others call
+
+    def refuses(self, body: Body) -> bool:
+        """Whether the product's journal would take no such body: nobody reigns here."""
+        return isinstance(body, Batch | Coverage | Fill) and (self.term.number == 0 or self.resting)
 
     def append(self, body: Body) -> Ticket:
         """Queue a body."""
@@ -176,6 +197,7 @@ class Store:
 
     def begin_term(self, number: int, then: Callable[[str | None], None]) -> None:
         """Seal what follows in a new term of at least that number; 0 for a diary."""
+        self.resting = number == 0
         self._join(("term", number)).then.append(then)
 
     def rows(self, term: Term, first: int, limit: int) -> list[tuple[int, bytes, bytes]]:
@@ -212,7 +234,7 @@ class Store:
     def _join(self, item: Any) -> Ticket:
         ticket = Ticket(item)
         self._queue.append(ticket)
-        if self.failed_since_ns is not None and isinstance(item, Batch | Coverage):
+        if self.failed_since_ns is not None and isinstance(item, Batch | Coverage | Fill):
             self._later(0, self._shed)
         self._begin()
         return ticket
@@ -365,8 +387,13 @@ class Store:
                 wire = encode(ticket.item)
                 unstored.append(Record(Position(self.term, 0), wire, EMPTY_DIGEST, ticket.item))
                 ticket.end("not stored")
-            elif isinstance(ticket.item, Coverage) or self._is_barrier(ticket):
+            elif isinstance(ticket.item, Coverage | Fill):
                 ticket.end("not stored")
+            elif self._is_barrier(ticket):
+                if not ticket.item[1]:  # a diary needs no disk
+                    self._open_term(0)
+                self.resting = False
+                ticket.end("not stored" if ticket.item[1] else None)
             else:
                 self._queue.append(ticket)
         if unstored:
@@ -376,7 +403,7 @@ class Store:
     def _refuse_claims(self) -> None:
         line, self._queue = self._queue, deque()
         for ticket in line:
-            if isinstance(ticket.item, Coverage):
+            if isinstance(ticket.item, Coverage | Fill):
                 ticket.end("it would claim what is lost")
             else:
                 self._queue.append(ticket)

@@ -6,13 +6,15 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from gateway.journal.holdings import difference
-from gateway.model import NS_PER_MS, NS_PER_S, Position, Term
+from gateway.model import NS_PER_MS, NS_PER_S, Gap, GapState, Position, Term
 from gateway.pair import events as ev
 from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.words import Role, Timing
 from tests.simulation.agenda import Agenda
 from tests.simulation.conditions import SPLIT_FAULTS, Conditions, drawn
+from tests.simulation.declared import gaps_now
 from tests.simulation.faults import mend, strike
+from tests.simulation.logs import Logged
 from tests.simulation.net import Net
 from tests.simulation.node import Flight, Host, Parts, Process, Shown
 from tests.simulation.plant import Plant, Plc, Request
@@ -25,6 +27,10 @@ SETTLE_NS = 15 * S
 """After healing: one Main, and a synced Standby, within this."""
 QUIET_NS = 4 * S
 """Without polling: equal journals within this."""
+WOUND_NS = 60 * S
+"""After that no gap from before it is open where devices keep logs: within this."""
+CLAIMED_NS = 3 * S
+"""By then every class claims what it was asked before, or has a hole."""
 PASSES_NS = TIMING.takeover_after_ns // 5
 """What a reign leaves room for: a heartbeat under way for longer, or lost, is a moment's split."""
 CALM_NS = 2 * S
@@ -64,9 +70,11 @@ class World:
         plcs = {"plc": 1, "plc3": 3}.get(conditions.witness, 0)
         self.plant = Plant(self.agenda, plcs=[Plc([0, 0, 0]) for _ in range(plcs)])
         self.plant.lag_ns = conditions.lag_ns
+        self.logged = {device: Logged(device, kept) for device, kept in conditions.logs.items()}
         self.hosts = {node: Host(self, node) for node in "ab"}
         self.deaf_until_ns = 0
         self.healed_ns = 0
+        self.settled_ns = 0
         self.shown: list[Shown] = []
         self.terms: list[Term] = []
         self.reigns: list[str] = []
@@ -82,6 +90,13 @@ class World:
 
     def run(self) -> list[str]:
         """Live through it and judge it; what is wrong, nothing if all promises were kept."""
+        try:
+            return self._live()
+        finally:
+            for process in self.processes():
+                process.die()
+
+    def _live(self) -> list[str]:
         from tests.simulation.judging import judged
 
         agenda, conditions = self.agenda, self.conditions
@@ -92,6 +107,8 @@ class World:
         self._trouble(conditions)
         self._heal()
         self._settle()
+        if not self.problems and self.logged:
+            self._wind_back()
         if not self.problems:
             self.quieten()
         for host in self.hosts.values():
@@ -146,11 +163,36 @@ class World:
         recent = [r.device for r in self.plant.requests if r.sent_ns > self.agenda.now_ns - 3 * S]
         return {"pump", "tank"} <= set(recent[-40:])
 
+    def _wind_back(self) -> None:
+        """What was missed until the world was well again is judged within a bounded time."""
+        agenda, main = self.agenda, self.main()
+        assert main is not None
+        self.settled_ns = main.clock.utc_ns()
+        deadline_ns = agenda.now_ns + WOUND_NS
+        agenda.run(agenda.now_ns + CLAIMED_NS, self.watch)
+        while open_gaps := self._open_gaps(main):
+            if agenda.now_ns >= deadline_ns:
+                status = main.windback.runner.status()
+                self.problem("windback", f"still open: {open_gaps[:2]}, {status}")
+                return
+            agenda.run(agenda.now_ns + 500 * MS, self.watch)
+        self.tell("world", "no gap of a device with a log is open any more")
+
+    def _open_gaps(self, main: Process) -> list[Gap]:
+        now_ns = main.clock.utc_ns()
+        return [
+            gap
+            for device in self.logged
+            for gap in gaps_now(main.store, now_ns, device, 0, self.settled_ns)
+            if gap.state is GapState.OPEN
+        ]
+
     def quieten(self) -> None:
         """Polling ends; soon both journals are equal."""
         agenda = self.agenda
         main = self.main()
         assert main is not None
+        main.windback.halt()
         main.field.halt()
         deadline_ns = agenda.now_ns + QUIET_NS
         while True:
@@ -215,6 +257,16 @@ class World:
         request.split = excused
         if not excused:
             self.problem("exclusion", f"{process.node} and {other.node} both send")
+
+    def watch_forgetting(
+        self, process: Process, device: str, through: int, true_ns: int, both: bool
+    ) -> None:
+        """A device forgets: what is needed of it must be safe."""
+        from tests.simulation.judging_windback import unsafe
+
+        self.tell(device, f"forgets its log through record {through}")
+        for text in unsafe(self, process, device, range(through + 1), true_ns, both):
+            self.problem("forgotten", text)
 
     def _lost_word(self, other: Process) -> bool:
         """Whether the network kept what the other node said to itself: that is a split, too."""

@@ -451,6 +451,8 @@ def test_requests_are_described() -> None:
     assert describe(bytes.fromhex("0400070003")) == (4, "input", 7, 3)
     assert describe(bytes.fromhex("0600070003")) == (6, "holding", 7, 1)
     assert describe(bytes.fromhex("1700010002000300040800")) == (23, "holding", 1, 2)
+    assert describe(bytes.fromhex("14070600040003000c")) == (20, "file", 3, 12)
+    assert describe(bytes.fromhex("1407")) == (20, "", 0, 0)
     assert describe(b"\x11") == (17, "", 0, 0)
     assert describe(b"\x03\x00") == (3, "", 0, 0)
 

@@ -176,7 +176,13 @@ def test_replies_that_do_not_fit_say_so() -> None:
     device.calls = lambda call: 4
     with pytest.raises(LogUnavailable, match="record 0 of file 4 was refused: exception 4"):
         read_log(spec(), device, wanted)
-    assert read_log(spec(newest={"address": 1}), device, wanted)[0].lacking[0].why == EMPTY
+    with pytest.raises(LogUnavailable, match="newest record was refused: exception 2") as caught:
+        read_log(spec(newest={"address": 1}), device, wanted)
+    assert "`newest:`" in caught.value.remedy
+    device.rules.append(lambda _, op: 6 if isinstance(op, Read) else None)
+    with pytest.raises(LogUnavailable, match="newest record was refused: exception 6"):
+        read_log(spec(newest={"address": 500}), device, wanted)
+    device.rules.clear()
     columns = [{"point": "level", "at": 121}]
     with pytest.raises(LogUnavailable, match="does not fit in a reply"):
         read_log(spec(logs=[{"id": "file", "columns": columns}]), device, wanted)

@@ -230,6 +230,18 @@ def test_offset_and_round_trip_are_measured_by_echo() -> None:
     assert not peer.echoes_me(said(echo_boot=8), NOW)
 
 
+def test_what_waited_for_the_end_of_a_silence_is_no_round_trip() -> None:
+    machine = a_machine()
+    peer, healed = machine.peer, NOW + 9 * NS_PER_S
+    peer.hear(NOW, "tcp", said(echo_ns=NOW - 10, held_ns=4))
+    stuck = said(seq=8, echo_ns=NOW + NS_PER_S, held_ns=4, reign_ns=NS_PER_S)
+    peer.hear(healed, "tcp", stuck)
+    assert peer.round_trip_ns == 6
+    assert machine.rival_reigning(healed, stuck).reign_ns == NS_PER_S + 3
+    peer.hear(healed + 20, "tcp", said(seq=9, echo_ns=healed + 5, held_ns=4))
+    assert peer.round_trip_ns == 11
+
+
 def test_an_old_grant_is_no_grant() -> None:
     machine = a_machine(Role.SYNCED)
     machine.no_main_since_ns = NOW

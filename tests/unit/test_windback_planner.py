@@ -60,6 +60,12 @@ def test_gaps_come_in_the_order_that_the_site_wants(order: str, first: int) -> N
     assert asked(found).from_ns == first * S
 
 
+def test_a_log_that_waits_to_be_acknowledged_is_not_read_and_still_has_its_points() -> None:
+    waiting = view(gap(10, 20), gap(15, 30, "slow"), waiting=["ring"])
+    assert decide(NOW, [waiting]) == Rest(None), "nothing of it is lost"
+    assert isinstance(decide(NOW, [view(gap(10, 20), waiting=["another"])]), Ask)
+
+
 def test_what_the_log_is_about_to_overwrite_comes_first() -> None:
     log = LogSpec("ring", "ring", ("level",), resolution_ns=S, depth_records=5_000)
     old = NOW / S - 4_900

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -79,6 +79,8 @@ class World:
     events: LogSpec | None = None
     fullness: float | None = None
     before_page: Callable[[], None] = lambda: None
+    disk_s: float = 0.0
+    waiting: int = 0
 
     def runner(self) -> Runner:
         return Runner(
@@ -147,10 +149,17 @@ class World:
         future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         if not self.store:
             future.set_exception(JournalError("full"))
+        elif not self.disk_s:
+            self._stored(future, body)
         else:
-            self.records.append(body)
-            future.set_result(seal(OWN, len(self.records), b"", body))
+            self.waiting += 1
+            asyncio.get_running_loop().call_later(self.disk_s, self._stored, future, body)
         return future
+
+    def _stored(self, future: asyncio.Future[Record], body: Body) -> None:
+        self.waiting = max(0, self.waiting - 1)
+        self.records.append(body)
+        future.set_result(seal(OWN, len(self.records), b"", body))
 
     async def room(self) -> None:
         await asyncio.sleep(0)
@@ -218,6 +227,47 @@ def test_a_gap_is_filled_page_by_page_and_told_once() -> None:
         assert len(runner.tasks) == 1
         await runner.end(1)
         assert world.released == 1 and not runner.tasks
+
+    simulate(run())
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_a_line_does_not_wait_for_a_disk_but_where_reading_changes_the_log(stateful: bool) -> None:
+    waiting: list[int] = []
+    world = World({"plc1": [(at(-100), at(-55))]}, disk_s=0.015)  # a page takes 0.01
+    world.spec = replace(RING, stateful=stateful)
+    world.before_page = lambda: waiting.append(world.waiting)
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(10)
+        assert world.stretches("filled") == [(at(-100), at(-55))]
+        assert len(waiting) > 2 and runner.status()["plc1"]["records"] == 45
+        await runner.end(1)
+
+    simulate(run())
+    assert (max(waiting) > 0) is not stateful
+
+
+def test_what_was_read_before_a_failure_is_stored_and_not_read_again() -> None:
+    world = World({"plc1": [(at(-100), at(-55))]}, disk_s=0.05)
+
+    def fail() -> None:
+        if len(world.asked) == 1 and world.waiting:
+            world.errors.append(DeviceError("it hung up"))
+
+    world.before_page = fail
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(100)
+        assert world.stretches("filled") == [(at(-100), at(-55))]
+        assert world.asked[1].from_ns > world.asked[0].from_ns
+        times = [s[1] for r in world.records if isinstance(r, Batch) for s in r.samples]
+        assert times == sorted(set(times)), "nothing twice"
+        await runner.end(1)
 
     simulate(run())
 

@@ -13,10 +13,10 @@ from typing import Final
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
-from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.job import MISFIT_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
-from drivers.modbus.log.places import get, insist
+from drivers.modbus.log.places import get_all, insist
 from drivers.modbus.log.records import Entry
 from drivers.modbus.log.times import moments
 from gateway.errors import LogUnavailable
@@ -73,10 +73,12 @@ class _Log:
     def _newest(self) -> Asking[tuple[int, int] | None]:
         """The place of the newest record, and when that was made; None: the file is empty."""
         if self._section.newest is not None:
-            said = yield from get(self._job.place(self._section.newest, "newest"))
-            if isinstance(said, Refusal) or said is None:
-                return None
-            place: int | None = int(said) - self._section.first_record
+            said = yield from get_all(
+                {"newest": self._job.place(self._section.newest, "newest")}, self._job.limits
+            )
+            if isinstance(said, Refusal):
+                raise refused("the place of the newest record", said, "Check `newest:`")
+            place: int | None = said[1]["newest"] - self._section.first_record
         else:
             place = yield from newest_place(0, self._places, self._time)
         if place is None or not 0 <= place < self._places:

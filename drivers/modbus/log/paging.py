@@ -7,7 +7,7 @@ pages join. A method feeds a `Pager` with what it read, oldest first, and with w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from drivers.modbus.log.records import Entry
 from drivers.modbus.log.times import Step, agree, applied, moments, settle
 from gateway.driver import (
     PAGE_RECORDS_MAX,
+    PAGE_VALUES_MAX,
     ClockReading,
     DeviceEvent,
     Lacking,
@@ -36,6 +37,8 @@ GONE: Final = -(2**63)
 """What a probe gives for a record that the log doesn't hold any more."""
 STEP_SEVERITY: Final = 500
 STEP_PROBES_MAX: Final = 64
+STEP_TRIES: Final = 8
+"""Records beside one without a stamp that are tried in its place."""
 
 Probe = Callable[[int], Asking[int | None]]
 """Reads one record: the latest that its corrected time may be, GONE, or None (can't be told)."""
@@ -79,26 +82,41 @@ def steps_between(
 
     Records are made every `spacing_ns`; where stamps span less time than that, the clock was set
     back, and each half tells whether it was there. A pause of the device hides as much as it is
-    long. `wall_of` reads a record's stamp. At most STEP_PROBES_MAX records are read.
+    long. `wall_of` reads a record's stamp; in place of one without (the oldest may be overwritten
+    by now) the next one that has a stamp is taken. At most STEP_PROBES_MAX records are read.
     """
-    walls = {low: (yield from wall_of(low))}
-    walls[high] = yield from wall_of(high)
-    parts = [(low, high)]
+    walls: dict[int, int] = {}
+    asked: set[int] = set()
+
+    def readable(numbers: Iterable[int]) -> Asking[int | None]:
+        for number in numbers:
+            if number not in asked:
+                if len(asked) >= STEP_PROBES_MAX:
+                    return None
+                asked.add(number)
+                if (wall_ns := (yield from wall_of(number))) is not None:
+                    walls[number] = wall_ns
+            if number in walls:
+                return number
+        return None
+
+    first = yield from readable(range(low, min(high, low + STEP_TRIES)))
+    last = yield from readable(range(high, max(low, high - STEP_TRIES), -1))
+    parts = [] if first is None or last is None else [(first, last)]
     found: list[Step] = []
     while parts:
         a, b = parts.pop()
-        first, last = walls[a], walls[b]
-        if first is None or last is None:
-            continue
-        early_ns, late_ns = settle([first, last], zone)
+        early_ns, late_ns = settle([walls[a], walls[b]], zone)
         if (b - a) * spacing_ns - (late_ns - early_ns) <= spacing_ns:
             continue
-        if b - a == 1:
-            found.append(Step(b, early_ns + spacing_ns - late_ns))
-        elif len(walls) < STEP_PROBES_MAX:
-            middle = (a + b) // 2
-            walls[middle] = yield from wall_of(middle)
+        half = (a + b) // 2
+        after = range(max(half, a + 1), min(b, half + STEP_TRIES))
+        before = range(half - 1, max(a, half - STEP_TRIES), -1)
+        middle = yield from readable([*after, *before])
+        if middle is not None:
             parts += [(a, middle), (middle, b)]
+        elif all(number in asked for number in range(a + 1, b)):
+            found.append(Step(b, early_ns + (b - a) * spacing_ns - late_ns))
     return sorted(found)
 
 
@@ -285,18 +303,24 @@ class Pager:
     @property
     def ready(self) -> bool:
         """Whether a full page waits."""
-        return len(self._held) > self._page_records
+        return len(self._held) > self._fits
+
+    @property
+    def _fits(self) -> int:
+        """How many records a page takes: many columns make few."""
+        columns = len(self._held[0].entry.values) if self._held else 0
+        return min(self._page_records, max(1, PAGE_VALUES_MAX // max(1, columns)))
 
     def pages(self) -> Iterator[LogPage]:
         """The full pages; to be yielded before more is taken."""
         while self.ready:
-            count = self._page_records
+            fits = count = self._fits
             through_ns = self._held[count].time_ns
             while count and self._held[count - 1].time_ns == through_ns:
                 count -= 1
             if count == 0:
                 # More records of one time than a page holds: the rest is a nanosecond later.
-                count = self._page_records
+                count = fits
                 crowd_ns = self._crowd_ns(through_ns)
                 through_ns += 1
                 self._crowd = crowd_ns, through_ns
