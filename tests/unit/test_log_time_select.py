@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_device import (
     NOW_NS,
@@ -191,6 +191,7 @@ def writes(meter: Meter, address: int) -> list[Write]:
 # ------------------------------------------------------------------------------------ what it holds
 
 
+@settings(deadline=None)
 @given(
     count=st.integers(0, 40),
     begin=st.integers(1, 50),
@@ -362,6 +363,25 @@ def test_an_oldest_record_that_is_never_the_same() -> None:
     meter.rules += [nth(DATA, at, lambda at=at: setattr(meter, "cursor", at)) for at in range(30)]
     with pytest.raises(LogUnavailable, match="do not follow one another"):
         read_log(spec(), meter, last(100))
+
+
+@pytest.mark.parametrize("many", [1, 2])
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_where_nobody_tells_the_interval_the_records_do(many: int, at: int) -> None:
+    meter = meter_with(60, many=many)
+    meter.rules.append(nth(DATA, at, lambda: setattr(meter, "cursor", 50)))
+    device = spec(resolution=None, data_words=many * WORDS)
+    assert values(read_log(device, meter, last(40))) == numbers(21, 61)
+
+
+def test_a_meter_that_shows_a_block_twice() -> None:
+    meter = meter_with(60)
+
+    def stay() -> None:
+        meter.cursor = (meter.cursor or 0) - MANY
+
+    meter.rules.append(nth(DATA, 4, stay))
+    assert values(read_log(spec(), meter, last(40))) == numbers(21, 61)
 
 
 def test_another_master_that_never_stops() -> None:
@@ -571,6 +591,7 @@ def local(utc_ns: int) -> int:
     return round(shown.timestamp()) * SECOND
 
 
+@settings(deadline=None)
 @given(
     begin=st.integers(-130, 130),
     length=st.integers(1, 130),

@@ -146,7 +146,7 @@ class _Forward:
         """The first block of the log: what makes something lost is to be seen again."""
         for tried in range(TRIES):
             before, block = block, (yield from self._open(BEGINNING))
-            again = block.entries == before.entries and (block.entries or tried)
+            again = block.entries == before.entries and (block.entries or tried > 1)
             if again or self._begins_by(block, from_ns):
                 return block
         raise _disorder()
@@ -159,9 +159,13 @@ class _Forward:
         before: list[Entry] = []
         for _ in range(TRIES):
             entries = list(block.entries)
-            single = block
+            single, last = block, -1
             for _ in range(BLOCKS_MAX):
-                if not block.full or not self._log.moves_on or self._is_told(entries):
+                walls = [last, *(e.wall_ns for e in block.entries if e.wall_ns is not None)]
+                last = walls[-1]
+                # The order tells, or a stamp that comes once.
+                told = walls != sorted(walls) or not all(map(self._log.comes_twice, walls[1:]))
+                if told or not block.full or not self._log.moves_on:
                     break
                 yield from self._log.go_on()
                 following = yield from self._log.block()
@@ -173,10 +177,6 @@ class _Forward:
                 return self._taken(entries, block, sure=True)
             before, block = entries, (yield from self._open(wall))
         raise _disorder()
-
-    def _is_told(self, entries: list[Entry]) -> bool:
-        walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
-        return walls != sorted(walls) or not all(self._log.comes_twice(wall) for wall in walls)
 
     def _begins_by(self, block: Block, time_ns: int) -> bool:
         """Whether a block begins with a record before a time, and no doubt when that was made."""
@@ -254,12 +254,12 @@ class _Forward:
             return True
         (raw_ns,) = settle([first.wall_ns], self._job.zone, self._raw_ns, self._present_ns)
         spacing_ns = self._spacing_ns
+        if spacing_ns is None:
+            return False  # nothing tells yet what would be a leap
         torn = self._torn + block.entries.index(first)
-        leaps = spacing_ns is not None and (
-            2 * (raw_ns - self._raw_ns) > (3 + 2 * torn) * spacing_ns
-        )
-        least_ns = self._raw_ns + (self._same == 1 and spacing_ns is not None)
-        return raw_ns >= least_ns and not leaps
+        leaps = 2 * (raw_ns - self._raw_ns) > (3 + 2 * torn) * spacing_ns
+        # Records of one moment are seldom parted by the end of a block.
+        return not leaps and raw_ns >= self._raw_ns + (self._same == 1)
 
     def _taken(self, entries: list[Entry], block: Block, *, sure: bool) -> list[Entry]:
         """Take records of a block as those that follow."""
