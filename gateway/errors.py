@@ -112,7 +112,10 @@ class Refused(DeviceError):
 
 
 class LogUnavailable(DeviceError):
-    """The device answers, but its log can't be read now; worth trying `retry_after_ns` later."""
+    """The device answers, but its log can't be read now; worth trying `retry_after_ns` later.
+
+    0: the log only told what it records, and is read at once.
+    """
 
     status = Status.BAD_RESOURCE_UNAVAILABLE
 

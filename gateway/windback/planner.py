@@ -41,24 +41,35 @@ NEVER: Final = frozenset({Cause.RETENTION})
 
 @dataclass(slots=True)
 class LogMemory:
-    """What is remembered of one log: when to try again, and where it ended last."""
+    """What is remembered of one log: when to try again, and where it ended last.
+
+    `learned`: it just told what it records, and is read at once; that is no failure.
+    """
 
     retry_ns: int = 0
+    learned: bool = False
     failures: int = 0
     ended_ns: int | None = None
     ended_tries: int = 0
     why: str = ""
 
     def failed(self, now_ns: int, why: str, retry_after_ns: int | None = None) -> None:
-        """It could not be read: leave it alone for a while, twice as long each time."""
+        """It could not be read: leave it alone for a while, twice as long each time.
+
+        A log that may be read at once has only told what it records, unless it says so twice.
+        """
+        self.learned = retry_after_ns == 0 and not self.learned
+        if self.learned:
+            self.retry_ns, self.why = 0, ""
+            return
         wait_ns = min(BACKOFF_MAX_NS, BACKOFF_MIN_NS << min(self.failures, 10))
         self.failures += 1
-        self.retry_ns = now_ns + (wait_ns if retry_after_ns is None else retry_after_ns)
+        self.retry_ns = now_ns + (retry_after_ns or wait_ns)
         self.why = why
 
     def read(self, now_ns: int, wanted: LogWanted, through_ns: int, resolution_ns: int) -> bool:
         """It was read through `through_ns`; whether what is lacking after that is lost."""
-        self.failures, self.retry_ns, self.why = 0, 0, ""
+        self.failures, self.retry_ns, self.why, self.learned = 0, 0, "", False
         if through_ns >= wanted.to_ns:
             self.ended_ns, self.ended_tries = None, 0
             return False

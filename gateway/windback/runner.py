@@ -179,9 +179,20 @@ class Runner:
         if spec.stateful and (why := ports.refused()) is not None:
             raise ControlError(f"the log of {device} can't be read now: {why}")
         reads = self._reads.setdefault(ports.devices()[device].line, asyncio.Lock())
-        async with reads, aclosing(ports.read_log(device, wanted, spec.share)) as pages:
-            async for page in pages:
-                yield page
+        async with reads:
+            given = again = False
+            while True:  # bounded: at most twice
+                try:
+                    async with aclosing(ports.read_log(device, wanted, spec.share)) as pages:
+                        async for page in pages:
+                            given = True
+                            yield page
+                    return
+                except LogUnavailable as error:
+                    # A log that has only told what it records is read at once.
+                    if error.retry_after_ns or given or again:
+                        raise
+                    again = True
 
     # ------------------------------------------------------------------------------ working
 

@@ -139,6 +139,19 @@ def test_failures_double_the_wait_up_to_a_minute() -> None:
     assert memory.failures == 0 and memory.why == ""
 
 
+def test_a_log_that_told_what_it_records_did_not_fail_unless_it_does_so_again() -> None:
+    memory = LogMemory()
+    for _ in range(2):
+        memory.failed(NOW, "just found out", 0)
+        assert (memory.retry_ns, memory.failures, memory.why) == (0, 0, "")
+        memory.read(NOW, LogWanted("ring", 0, S), S, S)
+    waits = []
+    for _ in range(6):
+        memory.failed(NOW, "just found out", 0)
+        waits.append(max(0, memory.retry_ns - NOW) // S)
+    assert waits == [0, 2, 0, 4, 0, 8]
+
+
 def test_a_log_that_ends_too_early_is_asked_again_and_then_the_rest_is_lost() -> None:
     memory, wanted = LogMemory(), LogWanted("ring", 0, 10 * S)
     lost = [memory.read(NOW, wanted, 4 * S, S) for _ in range(ENDED_TRIES)]

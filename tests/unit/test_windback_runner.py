@@ -351,6 +351,65 @@ def test_what_fails_is_tried_again(error: Exception) -> None:
     simulate(run())
 
 
+FOUND_OUT = "what the log records was just found out"
+
+
+def test_a_log_that_only_told_what_it_records_is_read_at_once_and_did_not_fail() -> None:
+    world = World({"plc1": [(at(-100), at(-50))]}, errors=[LogUnavailable(FOUND_OUT, 0)])
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        assert runner.asked("plc1", at(-100), at(-50)) == 1
+        for _ in range(40):
+            await pass_s(0.005)
+            assert runner.status()["plc1"]["waits"] == ""
+        assert not world.errors
+        assert world.stretches("filled") == [(at(-100), at(-50))]
+        assert len(world.told) == 1
+        assert "50 records" in world.told[0]
+        await pass_s(100)
+        assert len(world.asked) == 2, "what was asked by hand is done"
+        await runner.end(1)
+
+    simulate(run())
+
+
+def test_a_log_that_tells_again_and_again_what_it_records_is_left_alone_for_a_while() -> None:
+    errors: list[Exception] = [LogUnavailable(FOUND_OUT, 0) for _ in range(6)]
+    world = World({"plc1": [(at(-100), at(-50))]}, errors=errors)
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(1)
+        assert len(world.asked) == 2
+        assert runner.status()["plc1"]["waits"] == FOUND_OUT
+        await pass_s(60)
+        assert world.stretches("filled") == [(at(-100), at(-50))]
+        await runner.end(1)
+
+    simulate(run())
+
+
+def test_somebody_else_who_reads_a_log_that_only_told_what_it_records() -> None:
+    world = World(errors=[LogUnavailable(FOUND_OUT, 0)])
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        wanted = LogWanted("ring", at(-20), at(0))
+        assert sum([page.records async for page in runner.pages("plc1", wanted)]) == 20
+        for errors in ([0, 0], [5 * S]):
+            world.errors = [LogUnavailable(FOUND_OUT, wait_ns) for wait_ns in errors]
+            with pytest.raises(LogUnavailable):
+                await anext(runner.pages("plc1", wanted))
+            assert not world.errors
+        await runner.end(1)
+
+    simulate(run())
+
+
 def test_a_store_that_takes_nothing_leaves_the_gap_open() -> None:
     world = World({"plc1": [(at(-100), at(-50))]}, store=False)
 
