@@ -102,8 +102,8 @@ class Job:
         )
 
     def read_clock(self) -> Asking[ClockReading | None]:
-        """The device's clock as its profile says it is read."""
-        return (yield from read_clock(self.clock, self.base))
+        """The device's clock as its profile says it is read; a local one is in the log's zone."""
+        return (yield from read_clock(self.clock, self.base, self.section.zone))
 
 
 def refused(what: str, refusal: Refusal, remedy: str = "") -> LogUnavailable:
