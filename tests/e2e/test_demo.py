@@ -27,6 +27,7 @@ def test_the_demo_shows_a_pair_in_all_its_acts_and_nothing_is_missing(tmp_path: 
     assert found["missing"] == 0
     assert found["expected"] == found["collected"] + found["declared"] > 100
     assert found["collected"] > 0
+    assert found["wound_back"] > 0 and found["lost"] == 0
     assert found["journals_equal"] and found["histories_equal"]
     assert all(found[name] > 0 for name in ("takeover_ms", "changeover_ms", "split_ms"))
     nodes = [reign["node"] for reign in found["roles"]]
