@@ -90,7 +90,7 @@ class Writer(StoreCare):
         self._refuse_when_closed()
         if isinstance(body, Batch | Coverage | Fill) and (not self.reigns or self._resting):
             raise JournalError("a node that does not reign collects nothing", "Begin a term first")
-        if isinstance(body, Coverage):
+        if isinstance(body, Coverage) and self._new_term is None:  # a new one begins anew
             body = cut(body, self._resumed_ns)
         future = self._pending.join(body, self.store_failed_since_ns is not None)
         if not isinstance(body, Batch | Coverage):

@@ -1,7 +1,7 @@
 """One read of a device's log while it is under way: pages into the journal, and how far it came.
 
-While a page is committed the next one is read, so that a line doesn't wait for a disk. A log that
-changes by reading is read only as far as it is stored.
+While a page is committed the next one is read, so that a line doesn't wait for a disk: one page at
+most is under way. A log that changes by reading is read only as far as it is stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
-from gateway.errors import DeviceError
 from gateway.journal.records import Body, Fill, Record
 from gateway.model import NS_PER_S, Gap, Position, format_time
 from gateway.windback.filling import Target, fill
@@ -109,22 +108,23 @@ class Reading:
         self._lost: dict[str, int] = {}
         self._show()
 
-    async def all(self, pages: AsyncGenerator[LogPage, None], target: Callable[[], Target]) -> None:
+    async def take_all(
+        self, pages: AsyncGenerator[LogPage, None], target: Callable[[], Target]
+    ) -> None:
         """Journal all pages, each for the target of its moment. Raises DeviceError, JournalError.
 
-        What was read before a failure is committed on return, too.
+        Whatever ends the read but a cancellation: what came before is committed on return, so that
+        nobody takes it for a gap still.
         """
         try:
             async with aclosing(pages):
                 async for page in pages:
-                    before = self._appended
+                    await self._settle()
                     self._append(target(), page)
-                    if before is not None:
-                        await self._count(before)
-                    if self._ask.log.stateful:
+                    if self._ask.log.stateful or page.acknowledge is not None:
                         await self._settle()
                     await self._ports.room()
-        except DeviceError:
+        except Exception:  # a driver may fail in any way: what it gave before is kept
             await self._settle()
             raise
         await self._settle()
@@ -144,14 +144,18 @@ class Reading:
     async def _settle(self) -> None:
         """Wait until what was appended last is committed, and count it. Raises JournalError."""
         appended, self._appended = self._appended, None
-        if appended is not None:
-            await self._count(appended)
-
-    async def _count(self, appended: _Appended) -> None:
-        results = await appended.commits
-        for result in results:
+        if appended is None:
+            return
+        records: list[Record] = []
+        for result in await appended.commits:
             if isinstance(result, BaseException):
                 raise result
+            records.append(result)
+        self._count(appended)
+        if records:
+            self._stored(appended.page, records[-1].position)
+
+    def _count(self, appended: _Appended) -> None:
         page, device = appended.page, self._device
         self.resolution_ns = page.resolution_ns or self.resolution_ns
         self.through_ns = max(self.through_ns, page.through_ns)
@@ -166,9 +170,6 @@ class Reading:
         for part in page.lacking:
             self._lost[part.why] = self._lost.get(part.why, 0) + part.to_ns - part.from_ns
         self._show()
-        records = [result for result in results if isinstance(result, Record)]
-        if records:
-            self._stored(page, records[-1].position)
 
     def _show(self) -> None:
         wanted = self._ask.wanted

@@ -308,7 +308,7 @@ class Runner:
                     target = self._target(device, ask.log)  # another revision runs
                 return target
 
-            await reading.all(ports.read_log(ask.device, wanted, ask.log.share), present)
+            await reading.take_all(ports.read_log(ask.device, wanted, ask.log.share), present)
         except LogUnavailable as error:
             memory.failed(ports.clock.utc_ns(), error.message, error.retry_after_ns)
         except (DeviceError, JournalError) as error:
@@ -350,6 +350,6 @@ class Runner:
             reading = Reading(self._ports, device, ask, stored)
             try:
                 pages = self._ports.read_log(device.name, ask.wanted, spec.share)
-                await reading.all(pages, partial(self._target, device, spec))
+                await reading.take_all(pages, partial(self._target, device, spec))
             except (DeviceError, JournalError) as error:
                 self._ports.alarm(device.name, 400, f"the event log {spec.name}: {error}")

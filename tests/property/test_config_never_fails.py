@@ -34,7 +34,7 @@ def damaged(draw: st.DrawFn, text: str) -> str:
 
 
 @given(damaged(SITE), st.just(POINTS) | damaged(POINTS), st.just(OWN) | damaged(OWN))
-@options(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@options(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_a_damaged_site_is_usable_or_its_mistakes_are_named(
     site: str, points: str, own: str
 ) -> None:

@@ -48,7 +48,7 @@ def open_all(node: Node, begin: Begin) -> None:
     node.field.open(begin)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     reigns=st.lists(st.floats(0.3, 2.5), min_size=2, max_size=5),
@@ -99,7 +99,7 @@ def test_a_changeover_loses_no_scan_and_doubles_none(
     simulate(world())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     pauses=st.lists(st.floats(0, 4), min_size=4, max_size=4),
@@ -142,7 +142,7 @@ def test_whatever_fails_between_two_reigns_is_declared(
     simulate(world())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     terms=st.lists(st.floats(0.05, 2.5), min_size=1, max_size=5),
@@ -196,7 +196,7 @@ def revised(rng: random.Random, of: Site) -> Site:
     return site(*devices.values(), ports={"bus": "/dev/one"})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32))
 def test_a_revision_is_swapped_without_a_scan_lost_on_any_line_that_stays(seed: int) -> None:
     rng = random.Random(seed)

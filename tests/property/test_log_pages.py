@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus.log.paging import (
-    GONE,
     NOT_RECORDED,
     OVERWRITTEN,
     TORN,
     Pager,
-    first_since,
-    unwrapped,
 )
 from drivers.modbus.log.records import Entry
+from drivers.modbus.log.searching import GONE, first_since, unwrapped
 from gateway.driver import LogPage, LogWanted
 
 START = 1_700_000_000

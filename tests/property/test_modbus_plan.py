@@ -163,7 +163,7 @@ def cost(requests: Sequence[Request], request_cost: int) -> int:
     return sum(request_cost + request.count for request in requests)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_plan_costs_no_more_than_the_best_of_all_partitions(data: st.DataObject) -> None:
     points = data.draw(maps(6, 24))
@@ -200,7 +200,7 @@ def test_a_plan_costs_no_more_than_the_best_of_all_partitions(data: st.DataObjec
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_request_of_a_plan_keeps_every_rule(data: st.DataObject) -> None:
     points = data.draw(maps(40, 200))
@@ -225,7 +225,7 @@ def test_every_request_of_a_plan_keeps_every_rule(data: st.DataObject) -> None:
                 assert not read & registers(point)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_bisecting_ends_at_units_and_loses_no_point(data: st.DataObject) -> None:
     points = data.draw(maps(12, 60))

@@ -38,7 +38,7 @@ worlds = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds, st.integers(2, 12), st.sampled_from((5, 17, 3600)), st.booleans())
 def test_each_instant_is_right_or_lacking(
     world: World, page: int, slice_s: int, bounds: bool
@@ -57,7 +57,7 @@ def test_each_instant_is_right_or_lacking(
             assert found is None or found == truth(records, at_ns), (place, at_ns)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(times, min_size=1, max_size=4), st.integers(2, 12), st.sampled_from((5, 3600)))
 def test_of_a_server_that_does_right_only_what_it_does_not_hold_is_lacking(
     held: list[list[int]], page: int, slice_s: int

@@ -56,7 +56,7 @@ def test_no_two_leases_meet_whatever_happens_on_the_way(chunk: int) -> None:
             calm(world)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_no_world_that_hypothesis_can_think_of_has_two_leases(dice: random.Random) -> None:
     world = World(dice)

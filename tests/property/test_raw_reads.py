@@ -242,7 +242,7 @@ def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[R
     return Reconstruction(rows, by_term, ruled, parts, began_ns, WINDOW[1])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     streams_of_terms,
     rulings_of_terms,

@@ -107,4 +107,4 @@ class Replication(RuleBasedStateMachine):
 
 
 TestReplication = Replication.TestCase
-TestReplication.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestReplication.settings = settings(max_examples=80, stateful_step_count=30)

@@ -183,7 +183,7 @@ class Store:
 
     def append(self, body: Body) -> Ticket:
         """Queue a body."""
-        if isinstance(body, Coverage):
+        if isinstance(body, Coverage) and not any(map(self._is_barrier, self._queue)):
             body = cut(body, self._resumed_ns)
         return self._join(body)
 

@@ -101,6 +101,16 @@ def test_every_kind_of_point_lies_there_as_it_does_on_the_wire() -> None:
     assert slot[13:] == [0x4320, 0, 1], "(90 - 10) / 0.5 = 160"
 
 
+def test_several_bits_lie_in_one_word() -> None:
+    bits = {f"b{bit}": {"address": 0, "type": "bool", "bit": bit} for bit in (0, 3, 9, 15)}
+    columns = [{"point": name, "at": 7} for name in bits]
+    windback = {"method": "ring", "address": 100, "columns": ["level", *columns]}
+    values = {"level": 7, "b0": 1, "b3": 0, "b9": 1, "b15": 1}
+    points = {"level": {"address": 1}, **bits}
+    plc = Logged(windback, points, values, None, LogSettings(capacity=4))
+    assert plc.words(112 + 9, 9, T0)[6:8] == [7, 0x8201]
+
+
 def test_a_device_that_holds_no_value_logs_none() -> None:
     points = {"a": {"address": 0, "type": "int16", "nan": [0x8000]}, "b": {"address": 1}}
     plc = Logged(

@@ -508,6 +508,27 @@ async def test_a_full_disk_stops_history_but_not_live_values_and_heals(world: Wo
         assert await journal.verify() == []
 
 
+async def test_a_new_terms_claim_is_whole_though_a_clock_went_back_after_the_store_came_back(
+    world: World,
+) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await limit_pages(journal, 0)
+        with pytest.raises(StoreFull):
+            await journal.append(batch(1, "x" * 100_000))
+        world.clock.now_ns = T0 + 10 * NS_PER_S
+        await limit_pages(journal, None)
+        await until(lambda: journal.store_failed_since_ns is None)
+        cut = await journal.append(covered(4, 12))
+        assert isinstance(cut.body, Coverage) and cut.body.since_ns == world.clock.now_ns
+        world.clock.now_ns = T0 + 5 * NS_PER_S
+        beginning = asyncio.create_task(journal.begin_term())
+        await asyncio.sleep(0)  # paces: the call is made
+        claim = journal.append(covered(5, 6))
+        assert (await claim).position.term == await beginning
+        assert (await claim).body == covered(5, 6), "what the store lost is of the old time"
+
+
 async def test_a_role_record_waits_for_the_store_to_come_back(world: World) -> None:
     async with world.journal() as journal:
         await journal.append(revision())

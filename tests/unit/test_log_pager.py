@@ -6,12 +6,14 @@ from collections.abc import Generator
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from log_device import NOW_NS, SECOND, joined, lacking, rows
 
-from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager, steps_between
+from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager
 from drivers.modbus.log.records import Entry
+from drivers.modbus.log.searching import STEP_PROBES_MAX, steps_between
 from drivers.modbus.log.times import Step, zone_of
 from gateway.driver import PAGE_VALUES_MAX, ClockReading, LogPage, LogWanted
 
@@ -118,6 +120,21 @@ def test_steps_are_found_without_reading_every_record(
     assert found == [(at, by * SECOND) for at, by in between.items() if by]
     assert reads <= 64
     assert steps or reads <= 2 + len(blind)
+
+
+def test_a_clock_that_was_set_back_all_the_time_is_not_followed_without_end() -> None:
+    reads = 0
+
+    def wall_of(number: int) -> Generator[Any, Any, int | None]:
+        nonlocal reads
+        reads += 1
+        yield from ()
+        return NOW_NS + (number - number // 2 * 3) * SECOND
+
+    search = steps_between(0, 2_000, SECOND, None, wall_of)
+    with pytest.raises(StopIteration):
+        next(search)
+    assert reads == STEP_PROBES_MAX
 
 
 def test_a_clock_that_disagrees_afterwards_makes_times_doubtful() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_device import NOW_NS, SECOND, Device
+from log_device import NOW_NS, SECOND, Device, a_device, a_job
 
 from drivers.modbus.log.clock import read_clock
 from drivers.modbus.log.ops import Asking
@@ -30,7 +31,7 @@ from drivers.modbus.log.times import (
     with_fraction,
     zone_of,
 )
-from gateway.driver import ClockReading, LogPage
+from gateway.driver import ClockReading, LogPage, LogWanted
 from profiles.records import Clock, Register, TimeFormat
 from profiles.registers import Area, ByteOrder, WireType
 
@@ -270,6 +271,21 @@ def test_a_clock_in_the_hour_that_comes_twice_is_the_nearer_one() -> None:
         device = Device(now_ns=now_ns)
         device.long(41, local(now_ns) // SECOND)
         reading = ran(read_clock(a_clock(zone=PRAGUE), 0), device)
+        assert abs(reading.offset_ns) < SECOND
+
+
+@pytest.mark.parametrize(("zone", "east_h"), [("utc", 0), ("Asia/Tokyo", 9), ("local", 1)])
+def test_a_clock_in_local_time_is_in_the_zone_that_the_site_names(
+    zone: str, east_h: int, prague: None
+) -> None:
+    ring = {"method": "ring", "address": 100, "resolution": "1s", "columns": ["p"], "zone": zone}
+    winter = ns(2026, 1, 1, 12, 0, 0)
+    wanted = LogWanted("ring", winter - SECOND, winter)
+    _, job = a_job(a_device(ring, {"p": {"address": 0}}), wanted, now_ns=winter)
+    for said, hours in (("local", east_h), ("utc", 0), (PRAGUE, 1)):
+        device = Device(now_ns=winter)
+        device.long(41, winter // SECOND + 3600 * hours)
+        reading = ran(replace(job, clock=a_clock(zone=said)).read_clock(), device)
         assert abs(reading.offset_ns) < SECOND
 
 

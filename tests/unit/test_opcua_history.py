@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from opcua_history_world import (
     START,
@@ -210,9 +212,25 @@ def test_too_many_nodes_or_values_are_asked_for_in_smaller_calls() -> None:
     world = World({0: seconds(0, 500)}, refusals=[TOO_MANY] * 4)
     pace = Pace.begin(1_000, 3600 * S, 100)
     right(world, world.read(FROM, TO, pace))
-    assert (pace.nodes, pace.most) == (20, 3)
+    assert (pace.nodes, pace.most) == (20, 62)
     with pytest.raises(LogUnavailable, match="nothing smaller"):
         World({0: seconds(0, 500)}, refusals=[TOO_MANY] * 40).read(FROM, TO)
+
+
+def test_few_nodes_are_asked_for_more_of_each_but_not_after_a_refusal() -> None:
+    held = {place: seconds(place, 500) for place in range(20)}
+    for refusals, first in (([], [(20, 50)] * 3), ([BAD_TIMEOUT], [(20, 50), (10, 50), (10, 50)])):
+        world = World(held, refusals=[*refusals], points_max=20)
+        right(world, world.read(FROM, TO, Pace.begin(1_000, 3600 * S, 20), bounds=True))
+        assert [(len(ask.places), ask.most) for ask in world.asks[:3]] == first
+    for points in (4, 10):
+        world = World(held, points_max=points)
+        right(world, world.read(FROM, TO, Pace.begin(1_000, 3600 * S, 20), bounds=True))
+        waves = [ask for ask in world.asks if not ask.points]
+        asked = {(len(ask.places), ask.most) for ask in waves}
+        assert all(nodes * most <= 1_000 for nodes, most in asked)
+        assert max(most for _, most in asked) >= 1_000 // points
+        assert all(on.most == before.most for before, on in pairwise(world.asks) if on.points)
 
 
 def test_a_call_that_fails_amid_pages_goes_on_by_time() -> None:

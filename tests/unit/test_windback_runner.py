@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -78,6 +79,7 @@ class World:
     ack_errors: list[Exception] = field(default_factory=list)
     events: LogSpec | None = None
     fullness: float | None = None
+    acknowledge_ring: int | None = None
     before_page: Callable[[], None] = lambda: None
     disk_s: float = 0.0
     waiting: int = 0
@@ -146,18 +148,22 @@ class World:
         return [r for r in self.records if isinstance(r, Fill) and r.device == name]
 
     def append(self, body: Body) -> asyncio.Future[Record]:
-        future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        if not self.store:
-            future.set_exception(JournalError("full"))
-        elif not self.disk_s:
-            self._stored(future, body)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Record] = loop.create_future()
+        self.waiting += 1
+        if self.disk_s:
+            loop.call_later(self.disk_s, self._stored, future, body)
         else:
-            self.waiting += 1
-            asyncio.get_running_loop().call_later(self.disk_s, self._stored, future, body)
+            self._stored(future, body)
         return future
 
     def _stored(self, future: asyncio.Future[Record], body: Body) -> None:
-        self.waiting = max(0, self.waiting - 1)
+        self.waiting -= 1
+        if future.cancelled():
+            return
+        if not self.store:
+            future.set_exception(JournalError("full"))
+            return
         self.records.append(body)
         future.set_result(seal(OWN, len(self.records), b"", body))
 
@@ -199,6 +205,7 @@ class World:
                     records=len(seen),
                     first_record=number,
                     next_record=stop // S,
+                    acknowledge=self.acknowledge_ring,
                 )
                 start = stop
         finally:
@@ -232,10 +239,14 @@ def test_a_gap_is_filled_page_by_page_and_told_once() -> None:
 
 
 @pytest.mark.parametrize("stateful", [False, True])
-def test_a_line_does_not_wait_for_a_disk_but_where_reading_changes_the_log(stateful: bool) -> None:
+@pytest.mark.parametrize("acknowledge", [None, 7])
+def test_a_line_does_not_wait_for_a_disk_but_where_reading_changes_the_log(
+    stateful: bool, acknowledge: int | None
+) -> None:
     waiting: list[int] = []
     world = World({"plc1": [(at(-100), at(-55))]}, disk_s=0.015)  # a page takes 0.01
     world.spec = replace(RING, stateful=stateful)
+    world.acknowledge_ring = acknowledge
     world.before_page = lambda: waiting.append(world.waiting)
 
     async def run() -> None:
@@ -247,7 +258,55 @@ def test_a_line_does_not_wait_for_a_disk_but_where_reading_changes_the_log(state
         await runner.end(1)
 
     simulate(run())
-    assert (max(waiting) > 0) is not stateful
+    records_of_a_page = 2
+    ahead = not stateful and acknowledge is None
+    assert max(waiting) == (records_of_a_page if ahead else 0)
+
+
+def test_a_page_that_is_not_stored_stops_the_read_and_is_read_again() -> None:
+    world = World({"plc1": [(at(-100), at(-55))]}, disk_s=0.005)
+
+    def fail() -> None:
+        world.store = len(world.records) != 2 or asyncio.get_running_loop().time() > 1
+
+    world.before_page = fail
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(1)
+        assert world.stretches("filled") == [(at(-100), at(-90))]
+        assert runner.status()["plc1"]["records"] == 10
+        assert runner.status()["plc1"]["waits"] == "full"
+        await pass_s(10)
+        assert [wanted.from_ns for wanted in world.asked] == [at(-100), at(-90)]
+        assert world.stretches("filled") == [(at(-100), at(-55))]
+        await runner.end(1)
+
+    simulate(run())
+
+
+@pytest.mark.parametrize("cancelled_s", [0.015, 0.022], ids=["a page is read", "it waits"])
+def test_a_reign_that_ends_while_a_page_is_committed_leaves_no_failure_unheard(
+    cancelled_s: float,
+) -> None:
+    unheard: list[dict[str, object]] = []
+    world = World({"plc1": [(at(-100), at(-55))]}, store=False, disk_s=0.015)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unheard.append(context))
+        runner = world.runner()
+        runner.begin()
+        await pass_s(cancelled_s)
+        assert world.waiting
+        await runner.end(1)
+        await pass_s(1)
+        assert world.released == 1 and not runner.tasks
+        gc.collect()
+
+    simulate(run())
+    assert not unheard and not world.waiting
 
 
 def test_what_was_read_before_a_failure_is_stored_and_not_read_again() -> None:

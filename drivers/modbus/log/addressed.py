@@ -17,16 +17,13 @@ from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Asking, Learn, Reading
 from drivers.modbus.log.paging import (
     CLEARED,
-    GONE,
     OVERWRITTEN,
     RECONFIGURED,
     TORN,
     Pager,
-    first_since,
-    steps_between,
-    unwrapped,
 )
 from drivers.modbus.log.records import Entry
+from drivers.modbus.log.searching import GONE, first_since, steps_between, unwrapped
 from gateway.driver import ClockReading
 from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S

@@ -23,8 +23,10 @@ def clock_words(clock: Clock) -> int:
     return stamp_words(clock.read.format or TimeFormat.UNIX_S, clock.read.type)
 
 
-def read_clock(clock: Clock | None, base: int) -> Asking[ClockReading | None]:
+def read_clock(clock: Clock | None, base: int, local: str = "local") -> Asking[ClockReading | None]:
     """The device's clock against this node's; None where there is none or it shows no moment.
+
+    `local` is the zone of a clock that shows local time; the site may name one.
 
     A fraction is read together with the time, so it counts only where it follows it directly.
     """
@@ -47,7 +49,8 @@ def read_clock(clock: Clock | None, base: int) -> Asking[ClockReading | None]:
         wall = with_fraction(wall, part, clock.fraction_unit)
     if wall is None:
         return None
-    device_ns = nearest(wall, zone_of(clock.zone), answer.received_ns)
+    zone = local if clock.zone == "local" else clock.zone
+    device_ns = nearest(wall, zone_of(zone), answer.received_ns)
     return clock_reading(device_ns, answer.sent_ns, answer.received_ns, clock.resolution_ns)
 
 

@@ -102,14 +102,8 @@ class Job:
         )
 
     def read_clock(self) -> Asking[ClockReading | None]:
-        """The device's clock as its profile says it is read.
-
-        One on local time is in the zone that the site names for the log, if it names one.
-        """
-        clock, zone = self.clock, self.section.zone
-        if clock is not None and clock.zone == "local" and zone != "utc":
-            clock = clock.model_copy(update={"zone": zone})
-        return (yield from read_clock(clock, self.base))
+        """The device's clock as its profile says it is read; a local one is in the log's zone."""
+        return (yield from read_clock(self.clock, self.base, self.section.zone))
 
 
 def refused(what: str, refusal: Refusal, remedy: str = "") -> LogUnavailable:

@@ -66,9 +66,12 @@ class Pace:
     def begin(page: int, slice_ns: int, nodes_max: int) -> Pace:
         """`nodes_max` is what the server grants to one call."""
         nodes = max(1, min(nodes_max, NODES_PER_CALL))
-        most = max(MOST_MIN, min(page, VALUES_PER_CALL // nodes))
         longest_ns = max(slice_ns, SLICE_MIN_NS)
-        return Pace(nodes, most, longest_ns, longest_ns)
+        return Pace(nodes, max(MOST_MIN, page), longest_ns, longest_ns)
+
+    def most_of(self, count: int) -> int:
+        """The values to ask of each of `count` nodes."""
+        return max(MOST_MIN, min(self.most, VALUES_PER_CALL // count))
 
     def granted(self) -> None:
         """A request was answered."""
@@ -88,6 +91,7 @@ class Pace:
             self._timeouts += 1
             if self._timeouts >= TIMEOUTS_MAX:
                 raise ReplyTimeout(refusal.text)
+        self.most = self.most_of(count)  # fewer nodes must not mean that each gives more
         if count > 1:
             self.nodes = count // 2
         elif self.most > MOST_MIN:
@@ -126,6 +130,7 @@ class SliceReader:
         self._fresh = deque(self.reads)
         self._again: deque[NodeRead] = deque()
         self._going: list[NodeRead] = []
+        self._most = MOST_MIN
 
     @property
     def observations(self) -> int:
@@ -135,17 +140,19 @@ class SliceReader:
     def run(self) -> Waiting:
         """Read. Raises DeviceError."""
         while self._going or self._again or self._fresh:
+            on = bool(self._going)
             wave = self._wave()
+            if not on:  # a continuation has the parameters that it began with
+                self._most = self._pace.most_of(len(wave))
             points = tuple(read.point for read in wave if read.point is not None)
             places = tuple(read.place for read in wave)
-            most = self._pace.most
-            asking = Ask(places, wave[0].start_ns, self.to_ns, most, self._bounds, points)
+            asking = Ask(places, wave[0].start_ns, self.to_ns, self._most, self._bounds, points)
             reply = asked((yield asking))
             if isinstance(reply, Refusal):
                 yield from self._refused(wave, reply)
                 continue
             self._pace.granted()
-            yield from self._sort(wave, reply.told, most)
+            yield from self._sort(wave, reply.told)
             yield from self._shorten()
         for read in self.reads:
             self._pace.odd |= read.odd
@@ -172,11 +179,11 @@ class SliceReader:
             self._fresh.extendleft(reversed(wave))
         self._pace.refused(len(wave), refusal)
 
-    def _sort(self, wave: Sequence[NodeRead], told: Sequence[Told], most: int) -> Waiting:
+    def _sort(self, wave: Sequence[NodeRead], told: Sequence[Told]) -> Waiting:
         crowded = 0
         for read, said in zip(wave, told, strict=True):
             point = said.point or (read.point if is_bad(said.status) else None)
-            what = read.take(said, most)
+            what = read.take(said, self._most)
             crowded += what is Next.CROWDED
             if what is not Next.MORE and point is not None:
                 yield Free((read.place,), (point,))

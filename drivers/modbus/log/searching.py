@@ -1,0 +1,95 @@
+"""Records of an addressed log found by their times, without reading all of them. Sans-IO, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from typing import Final
+
+from drivers.modbus.log.ops import Asking
+from drivers.modbus.log.times import Step, settle
+
+GONE: Final = -(2**63)
+"""What a probe gives for a record that the log doesn't hold any more."""
+STEP_PROBES_MAX: Final = 64
+STEP_TRIES: Final = 8
+"""Records beside one without a stamp that are tried in its place."""
+
+Probe = Callable[[int], Asking[int | None]]
+"""Reads one record: the latest that its corrected time may be, GONE, or None (can't be told)."""
+
+
+def unwrapped(number: int, oldest: int, modulo: int | None) -> int:
+    """The number of a record as if the device counted on; `oldest` is that of the oldest."""
+    return number if modulo is None else oldest + (number - oldest) % modulo
+
+
+def first_since(
+    oldest: int, newest: int, from_ns: int, probe: Probe, hint: int | None = None
+) -> Asking[int]:
+    """The first record at or after a time, `newest` + 1 if there is none.
+
+    At most log2 of the records and two more probes; with a right `hint` just those two. It never
+    passes over a record at or after `from_ns`: a probe that can't tell only makes it begin earlier.
+    """
+    low, high = oldest, newest + 1
+    guesses = [] if hint is None else [hint, hint - 1]
+    while low < high:
+        guess = guesses.pop() if guesses else (low + high) // 2
+        if not low <= guess < high:
+            continue
+        latest = yield from probe(guess)
+        if latest is None or latest >= from_ns:
+            high = guess
+        else:
+            low = guess + 1
+    return low
+
+
+def steps_between(
+    low: int,
+    high: int,
+    spacing_ns: int,
+    zone: tzinfo | None,
+    wall_of: Callable[[int], Asking[int | None]],
+) -> Asking[list[Step]]:
+    """Where the clock was set back between two records, found without reading all of them.
+
+    Records are made every `spacing_ns`; where stamps span less time than that, the clock was set
+    back, and each half tells whether it was there. A pause of the device hides as much as it is
+    long. `wall_of` reads a record's stamp; in place of one without (the oldest may be overwritten
+    by now) the next one that has a stamp is taken. At most STEP_PROBES_MAX records are read.
+    """
+    walls: dict[int, int] = {}
+    asked: set[int] = set()
+
+    def readable(numbers: Iterable[int]) -> Asking[int | None]:
+        for number in numbers:
+            if number not in asked:
+                if len(asked) >= STEP_PROBES_MAX:
+                    return None
+                asked.add(number)
+                if (wall_ns := (yield from wall_of(number))) is not None:
+                    walls[number] = wall_ns
+            if number in walls:
+                return number
+        return None
+
+    first = yield from readable(range(low, min(high, low + STEP_TRIES)))
+    last = yield from readable(range(high, max(low, high - STEP_TRIES), -1))
+    parts = [] if first is None or last is None else [(first, last)]
+    found: list[Step] = []
+    while parts:
+        a, b = parts.pop()
+        early_ns, late_ns = settle([walls[a], walls[b]], zone)
+        if (b - a) * spacing_ns - (late_ns - early_ns) <= spacing_ns:
+            continue
+        half = (a + b) // 2
+        after = range(max(half, a + 1), min(b, half + STEP_TRIES))
+        before = range(half - 1, max(a, half - STEP_TRIES), -1)
+        middle = yield from readable([*after, *before])
+        if middle is not None:
+            parts += [(a, middle), (middle, b)]
+        elif all(number in asked for number in range(a + 1, b)):
+            found.append(Step(b, early_ns + (b - a) * spacing_ns - late_ns))
+    return sorted(found)
