@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from log_device import (
     NOW_NS,
@@ -191,7 +191,6 @@ def writes(meter: Meter, address: int) -> list[Write]:
 # ------------------------------------------------------------------------------------ what it holds
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(0, 40),
     begin=st.integers(1, 50),
@@ -591,7 +590,6 @@ def local(utc_ns: int) -> int:
     return round(shown.timestamp()) * SECOND
 
 
-@settings(deadline=None)
 @given(
     begin=st.integers(-130, 130),
     length=st.integers(1, 130),
