@@ -55,6 +55,31 @@ def test_records_before_a_clock_was_set_back_were_late() -> None:
     assert event.text == "its clock was set back by 90s: times before it may be wrong"
 
 
+def test_where_two_reads_meet_the_number_tells_what_was_read_already() -> None:
+    """The second measured the device's clock a few ms otherwise: no record is lost, none twice."""
+    clock = ClockReading(0, SECOND // 100)
+    for off, times in ((-0.005, [5, 5.995, 6.995]), (0.005, [5.005, 6.005, 7.005])):
+        found = pager(wanted(5, 8)._replace(next_record=5), clock)
+        found.take([entry(n, n + off) for n in range(3, 8)])
+        (page,) = found.finish()
+        assert (seconds([page]), page.first_record) == (times, 5)
+        found = pager(wanted(5, 8)._replace(next_record=6), clock)
+        found.take([entry(n, n + off) for n in range(3, 8)])
+        (page,) = found.finish()
+        assert (seconds([page]), page.first_record) == (times[1:], 6)
+
+
+def test_where_the_numbers_may_have_begun_anew_or_are_far_from_the_seam_the_time_tells() -> None:
+    clock = ClockReading(0, SECOND // 100)
+    for number in (2, 9):
+        found = pager(wanted(5, 8)._replace(next_record=number), clock)
+        if number == 9:
+            found.began(CLEARED)
+        found.take([entry(n, n + 0.5 * (number == 2)) for n in range(3, 10)])
+        (page,) = found.finish()
+        assert page.first_record == 5
+
+
 def test_a_step_moves_what_is_lacking_and_leaves_out_what_is_too_early() -> None:
     late = [entry(n, n + 90) for n in (0, 1, 2, 6, 7, 8, 9)]
     right = [entry(n, n) for n in range(10, 20)]

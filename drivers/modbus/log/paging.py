@@ -164,12 +164,11 @@ class Pager:
         self._add(_Held(time_ns, entry, number))
 
     def _add(self, held: _Held) -> None:
-        if held.time_ns < self.from_ns:
-            if self._crowd != (held.time_ns, self.from_ns):
-                self._last_ns, self._why = held.time_ns, ""
-                return
-            # The page before was full of this very time.
-            held = held._replace(time_ns=self.from_ns)
+        if self._is_before(held) and self._crowd != (held.time_ns, self.from_ns):
+            self._last_ns, self._why = held.time_ns, ""
+            return
+        # Earlier only where the page before was full of this very time, or by another reading.
+        held = held._replace(time_ns=max(held.time_ns, self.from_ns))
         self._next = held.number
         self._look_back(min(held.time_ns, self._wanted.to_ns), held.time_ns)
         self._last_ns, self._why = held.time_ns, ""
@@ -177,6 +176,19 @@ class Pager:
             self.done = True
             return
         self._held.append(held)
+
+    def _is_before(self, held: _Held) -> bool:
+        """Whether a record lies before what is wanted, by its time.
+
+        Where two reads meet its number tells: each of them measured the device's clock anew.
+        """
+        seam, clock = self._wanted.next_record, self._clock
+        near_ns = abs(held.time_ns - self._wanted.from_ns)
+        if seam is None or held.number is None or clock is None or self._before != OVERWRITTEN:
+            return held.time_ns < self.from_ns
+        if near_ns > 2 * clock.uncertainty_ns:
+            return held.time_ns < self.from_ns
+        return held.number < seam
 
     def _look_back(self, until_ns: int, time_ns: int) -> None:
         """Say what is lacking between the last record and one at `time_ns`."""
