@@ -426,7 +426,7 @@ class Process:
             return Begin(granted_through_ns=dues[""], unanswered=unanswered)
         peer = self.machine.peer
         now_ns, covered_ns = self.clock.utc_ns(), self.store.coverage_end_ns
-        unsure_ns = abs(peer.clock_ahead_ns) + peer.round_trip_ns // 2 + MS
+        unsure_ns = max(0, peer.clock_ahead_ns) + peer.round_trip_ns // 2 + MS
         if not self.parts.not_before:
             return Begin()
         return Begin(not_before_ns=max(now_ns + unsure_ns, covered_ns))
