@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Body, Event, Record
-from gateway.model import NS_PER_S
+from gateway.model import NS_PER_S, Origin
 
 log = logging.getLogger("hotpair")
 
@@ -55,8 +55,8 @@ class Doors:
             return self._journal.append(body)
         except JournalError as error:
             self.tell("journal", 800, f"a {type(body).__name__} was not journalled: {error}")
-            if isinstance(body, Batch):
-                self._lost(body.requested_ns)
+            if isinstance(body, Batch) and body.origin != Origin.WINDBACK:
+                self._lost(body.requested_ns)  # what a log holds can be read again
             refused: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
             refused.exception()  # seen: few callers ask

@@ -12,6 +12,7 @@ from gateway.clock import SystemClock
 from gateway.doors import Doors
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.lane import WORK_MAX, Lane
+from gateway.model import Origin
 
 
 async def test_a_lane_does_one_piece_after_the_other_and_is_idle_when_all_is_done() -> None:
@@ -94,6 +95,8 @@ async def test_a_batch_that_finds_no_place_is_declared_as_lost(tmp_path: Path) -
     await journal.close()
     refused = doors.append(Batch("plc1", "fast", 1, 0, 77, 88, ()))
     assert lost == [77]
+    doors.append(Batch("plc1", "", 1, Origin.WINDBACK, 99, 99, ()))
+    assert lost == [77], "it is in the log still"
     with pytest.raises(Exception, match="closed"):
         await refused
 
