@@ -19,7 +19,9 @@ from gateway.model import NS_PER_S, Position, format_time
 
 ACK_PATIENCE_NS: Final = 3_600 * NS_PER_S
 FULL: Final = 0.8
-"""A log that is fuller than this is acknowledged without the other node."""
+"""A log that is fuller than this is acknowledged without the other node…"""
+FULL_PATIENCE_NS: Final = 10 * NS_PER_S
+"""… that has not caught up in this time: nearly always it is a moment behind only."""
 RETRY_NS: Final = NS_PER_S
 
 
@@ -88,8 +90,8 @@ class Forgetting:
         if await self._ports.safe(pending.position, both):
             return True
         fullness = pending.page.fullness or 0.0
-        tired = now_ns - pending.since_ns >= ACK_PATIENCE_NS
-        if not both or not (fullness > FULL or tired):
+        patience_ns = FULL_PATIENCE_NS if fullness > FULL else ACK_PATIENCE_NS
+        if not both or now_ns - pending.since_ns < patience_ns:
             return False
         if not await self._ports.safe(pending.position, False):
             return False

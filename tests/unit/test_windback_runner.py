@@ -34,7 +34,12 @@ from gateway.journal.records import (
     seal,
 )
 from gateway.model import NS_PER_S, Access, Cause, DataType, Gap, GapState, Origin, Position, Term
-from gateway.windback.forgetting import ACK_PATIENCE_NS, ForgetPorts, Forgetting
+from gateway.windback.forgetting import (
+    ACK_PATIENCE_NS,
+    FULL_PATIENCE_NS,
+    ForgetPorts,
+    Forgetting,
+)
 from gateway.windback.runner import FORCED_MAX, Ports, Runner
 from tests.unit.field_world import T0_NS, Clock, pass_s, simulate
 
@@ -691,9 +696,8 @@ def test_a_full_log_or_an_hour_is_reason_enough_to_do_without_the_other_node(ful
         await pass_s(5)
         world.safe_here = True
         await pass_s(2)
-        if not full:
-            assert not world.acknowledged
-            await pass_s(ACK_PATIENCE_NS / S)
+        assert not world.acknowledged
+        await pass_s((FULL_PATIENCE_NS if full else ACK_PATIENCE_NS) / S)
         assert world.acknowledged == [1] and told(world, "on this node only")
         await runner.end(1)
 
