@@ -291,8 +291,10 @@ class App:
         """Whether a record, and all before it, outlives a loss of power here, or on both nodes."""
         try:
             await self._journal.make_durable()
-            if both and self._node.link is not None:
-                return bool(await self._ask("durable", list(position), DURABLE_S))
+            if both and self._peering is not None:
+                # What the other node has and this one lacks may tell of gaps that need the log.
+                has_all = self._peering.has_all
+                return has_all and bool(await self._ask("durable", list(position), DURABLE_S))
         except (HotpairError, OSError) as error:
             log.info("%s is not durable yet: %s", position, error)
             return False
@@ -375,6 +377,7 @@ class App:
                 text = f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
                 if self._is_main():
                     self._running.field.collector.clock_stepped(step_ns)
+                    self._running.windback.clock_stepped()
                     self._feed(ev.Renew(text))
                 self._doors.alarm("", 800, text)
 

@@ -131,6 +131,11 @@ class Peering:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def has_all(self) -> bool:
+        """Whether this node has, by now, all that the other one has."""
+        return self._puller.caught is True
+
     def status(self) -> dict[str, Any]:
         """The links, and how far replication is in both directions."""
         sending, receiving = self._server.status(), self._puller.status()

@@ -25,6 +25,10 @@ FULL_PATIENCE_NS: Final = 10 * NS_PER_S
 RETRY_NS: Final = NS_PER_S
 
 
+Older = Callable[[str, LogPage], bool | None]
+"""Whether an open gap needs what a log has from before a page; None: not known at present."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForgetPorts:
     """What it takes: `safe(position, both)` tells whether a record outlives a loss of power.
@@ -70,8 +74,11 @@ class Forgetting:
         """The reign is over: the next one reads again what was not acknowledged."""
         self._pending.clear()
 
-    async def step(self, device: str) -> int | None:
-        """Acknowledge what may be; when to come again (ns UTC), or None where nothing waits."""
+    async def step(self, device: str, older: Older) -> int | None:
+        """Acknowledge what may be; when to come again (ns UTC), or None where nothing waits.
+
+        A device forgets all that is older, too: what a gap needs still is read first.
+        """
         again_ns: int | None = None
         for key, pending in list(self._pending.items()):
             if key[0] != device:
@@ -79,9 +86,11 @@ class Forgetting:
             now_ns = self._ports.clock.utc_ns()
             if now_ns >= pending.retry_ns:
                 pending.retry_ns = now_ns + RETRY_NS
-                if await self._may(device, pending, now_ns) and await self._send(*key, pending):
-                    self._pending.pop(key, None)
-                    continue
+                if await self._may(device, pending, now_ns):
+                    needed = older(key[1], pending.page)
+                    if needed or (needed is False and await self._send(*key, pending)):
+                        self._pending.pop(key, None)
+                        continue
             again_ns = min(again_ns or pending.retry_ns, pending.retry_ns)
         return again_ns
 

@@ -203,6 +203,11 @@ def _not_logged(device: DeviceView, gaps: Sequence[Gap]) -> Declare | None:
     return None
 
 
+def needed(device: DeviceView, log: LogSpec) -> list[Stretch]:
+    """What a log is still to be read for; in order."""
+    return list(_stretches(device, log, wanted_gaps(device)))
+
+
 def _stretches(device: DeviceView, log: LogSpec, gaps: Sequence[Gap]) -> Iterator[Stretch]:
     """What a log could fill, classes together: they are in the same records."""
     own = set(log.points)

@@ -20,7 +20,7 @@ from gateway.journal.coverage import subtract, union
 from gateway.journal.records import Batch, Coverage, Fact, Record, Ruling
 from gateway.model import NS_PER_S
 from gateway.windback.filling import Target, by_class, class_points, lost
-from gateway.windback.forgetting import Forgetting
+from gateway.windback.forgetting import Forgetting, Older
 from gateway.windback.planner import (
     NOT_LOGGED,
     Ask,
@@ -29,6 +29,7 @@ from gateway.windback.planner import (
     LogMemory,
     Stretch,
     decide,
+    needed,
     wanted_gaps,
 )
 from gateway.windback.reading import RESUMES_MAX, DeviceState, Ports, Reading
@@ -85,6 +86,14 @@ class Runner:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         task.cancel()
+
+    def clock_stepped(self) -> None:
+        """The clock was set: what is under way was measured by the old one, and is read anew."""
+        if self._reigning:
+            for line in list(self._tasks):
+                self._end(line)
+            self._look_at_all()
+            self.begin()
 
     def halt(self) -> None:
         """The reign ends: read no more. Locks are given back while requests may still be sent."""
@@ -214,7 +223,9 @@ class Runner:
         for device in self._on(line):
             if device.dirty:
                 wait_s = min(wait_s, await self._look(device))
-            if (again_ns := await self._forgetting.step(device.name)) is not None:
+            if (
+                again_ns := await self._forgetting.step(device.name, self._older(device))
+            ) is not None:
                 wait_s = min(wait_s, (again_ns - self._ports.clock.utc_ns()) / NS_PER_S)
         views = [self._view(d) for d in self._on(line) if self._ports.answers(d.name)]
         now_ns = self._ports.clock.utc_ns()
@@ -270,6 +281,18 @@ class Runner:
             device.resume,
             [log.name for log in logs if self._forgetting.waits(device.name, log.name)],
         )
+
+    def _older(self, device: DeviceState) -> Older:
+        """What of a device's log is needed still, by the gaps as they were last looked at."""
+
+        def older(name: str, page: LogPage) -> bool | None:
+            view = self._view(device)
+            log = next((log for log in view.logs if log.name == name), None)
+            if device.dirty or log is None:
+                return None
+            return any(start < page.through_ns for start, _ in needed(view, log))
+
+        return older
 
     def _target(self, device: DeviceState, spec: LogSpec) -> Target:
         logged = frozenset(p for other in self._ports.logs(device.name) for p in other.points)

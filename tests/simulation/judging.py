@@ -366,6 +366,8 @@ def _claimed(world: World, process: Process) -> list[str]:
     for fault in world.faults:
         if fault.kind != "kill" or fault.main is None or not fault.synced:
             continue
+        if fault.reigned_ns < S:
+            continue  # it may not have claimed anything yet
         at_ns = EPOCH_NS + fault.true_ns
         for device, scan_class, _ in classes():
             if device in world.conditions.lag_ns:

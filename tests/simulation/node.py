@@ -245,6 +245,7 @@ class Process:
         """Once a second: the clock is disciplined."""
         if step_ns := self.clock.discipline():
             self.field.clock_stepped(step_ns)
+            self.windback.clock_stepped()
             if self.machine.role is Role.MAIN:
                 self.feed(ev.Renew("the clock was set"))
 

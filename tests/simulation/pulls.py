@@ -43,6 +43,11 @@ class Pulls:
     def _now(self) -> int:
         return self._process.clock.monotonic_ns()
 
+    @property
+    def has_all(self) -> bool:
+        """Whether this node has, by now, all that the other one has."""
+        return self._receiver is not None and self._receiver.caught is True
+
     # ------------------------------------------------------------------------------- dialling
 
     def _tick(self) -> None:

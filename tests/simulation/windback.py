@@ -84,6 +84,10 @@ class SimWindback:
         """The reign ends."""
         self.loop.enter(self.runner.halt)
 
+    def clock_stepped(self) -> None:
+        """The clock was set."""
+        self.loop.enter(self.runner.clock_stepped)
+
     def kill(self) -> None:
         """The process is dead."""
         self.loop.kill()
@@ -159,7 +163,7 @@ class SimWindback:
         round_trip_ns = 2 * process.net.delay_ns
         await asyncio.sleep(round_trip_ns / NS_PER_S)  # paces: of the world
         peer = process.peer()
-        cut = process.net.dialable() is None or process.is_deaf
+        cut = process.net.dialable() is None or process.is_deaf or not process.pulls.has_all
         if cut or peer is None or peer.host.frozen or not peer.store.holdings.holds(position):
             return False
         peer.store.disk.make_durable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from gateway.journal.coverage import complete_ns
 from gateway.journal.holdings import difference
 from gateway.model import NS_PER_MS, NS_PER_S, Gap, GapState, Position, Term
 from gateway.pair import events as ev
@@ -39,13 +40,17 @@ CALM_NS = 2 * S
 
 @dataclass(slots=True)
 class Fault:
-    """A fault of a calm world: what, when, who was Main then, whether its Standby was synced."""
+    """A fault of a calm world: what, when, who was Main then, whether its Standby was synced.
+
+    `reigned_ns`: for how long it had been Main.
+    """
 
     kind: str
     true_ns: int
     main: str | None
     synced: bool
     patient: bool
+    reigned_ns: int
 
 
 @dataclass
@@ -130,7 +135,10 @@ class World:
                 synced = standby is not None and standby.machine.role is Role.SYNCED
                 node = None if main is None else main.node
                 patient = standby is not None and standby.machine.arbitrations > 0
-                self.faults.append(Fault(kind, agenda.now_ns, node, synced, patient))
+                reigned_ns = 0
+                if main is not None:
+                    reigned_ns = main.clock.monotonic_ns() - main.machine.taken_ns
+                self.faults.append(Fault(kind, agenda.now_ns, node, synced, patient, reigned_ns))
                 strike(self, kind)
 
     def _heal(self) -> None:
@@ -170,13 +178,18 @@ class World:
         self.settled_ns = main.clock.utc_ns()
         deadline_ns = agenda.now_ns + WOUND_NS
         agenda.run(agenda.now_ns + CLAIMED_NS, self.watch)
-        while open_gaps := self._open_gaps(main):
+        while (open_gaps := self._open_gaps(main)) or not self._has_claimed(main):
             if agenda.now_ns >= deadline_ns:
                 status = main.windback.runner.status()
                 self.problem("windback", f"still open: {open_gaps[:2]}, {status}")
                 return
             agenda.run(agenda.now_ns + 500 * MS, self.watch)
         self.tell("world", "no gap of a device with a log is open any more")
+
+    def _has_claimed(self, main: Process) -> bool:
+        """Whether all that was until the world was well again is told of: a class may be late."""
+        claim = main.store.claim
+        return claim is not None and complete_ns(claim) >= self.settled_ns
 
     def _open_gaps(self, main: Process) -> list[Gap]:
         now_ns = main.clock.utc_ns()

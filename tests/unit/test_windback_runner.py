@@ -336,6 +336,27 @@ def test_what_was_read_before_a_failure_is_stored_and_not_read_again() -> None:
     simulate(run())
 
 
+def test_a_log_is_not_told_to_forget_what_an_older_gap_needs() -> None:
+    world = World({"plc1": [(at(-20), at(-15))]}, safe_there=False, acknowledge_ring=1)
+    world.spec = replace(RING, ack="both", order="oldest")
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(5)
+        assert world.stretches("filled") == [(at(-20), at(-15))] and not world.acknowledged
+        # The other node's coverage came, and with it an older gap.
+        world.gaps["plc1"].append((at(-40), at(-36)))
+        world.safe_there = True
+        runner.committed([seal(OTHER, 1, b"", Coverage(1, at(-30), at(-20)))], own)
+        await pass_s(10)
+        assert world.stretches("filled") == [(at(-40), at(-36)), (at(-20), at(-15))]
+        assert world.acknowledged == [1], "what it forgets was read, all of it"
+        await runner.end(1)
+
+    simulate(run())
+
+
 def test_the_next_reign_goes_on_where_this_one_stopped() -> None:
     world = World({"plc1": [(at(-100), at(-50))]})
 
