@@ -31,7 +31,10 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Logged values: compared = equal + in_gaps + the differences (`different` of them)."""
+    """Logged values: compared = equal + in_gaps + the differences (`different` of them).
+
+    What is older than a point's history counts as in a gap.
+    """
 
     compared: int = 0
     equal: int = 0
@@ -60,7 +63,9 @@ def compare(
     """Hold each logged value of a point against history.
 
     `rows` are the point's samples in order of time, from the one in force `slack_ns` before the
-    first logged value on; `open_gaps` where history says that it has nothing.
+    first logged value on; `open_gaps` where history says that it has nothing. Where no row is in
+    force before them, the point's history begins with the first one, and what is older is no gap
+    of it but wasn't collected.
     """
     times = [row.time_ns for row in rows]
     equal = in_gaps = 0
@@ -71,7 +76,7 @@ def compare(
         held = rows[first:last]
         if any(_same(seen, row, point.deadband) for row in held):
             equal += 1
-        elif is_in(open_gaps, seen.time_ns):
+        elif not times or seen.time_ns < times[0] or is_in(open_gaps, seen.time_ns):
             in_gaps += 1
         else:
             values = tuple(row.value for row in held)

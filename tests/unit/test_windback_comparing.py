@@ -51,3 +51,9 @@ def test_comparisons_add_up_and_their_evidence_is_bounded() -> None:
     both = many.plus(many)
     assert both[:4] == (160, 0, 0, 160) and len(both.differences) == DIFFERENCES_MAX
     assert Comparison().plus(Comparison()) == Comparison()
+
+
+def test_what_the_log_has_from_before_history_began_is_no_difference() -> None:
+    logged = [seen(5, 9.0), seen(38, 9.0), seen(45, 9.0)]
+    assert compare(POINT, logged, [row(40, 1.0)], [], 5)[:4] == (3, 0, 2, 1)
+    assert compare(POINT, logged, [], [], 5)[:4] == (3, 0, 3, 0)
