@@ -124,6 +124,7 @@ async def _held_against_polls(pair: Pair, found: Judgement, splits: Sequence[Spa
     for name, node in pair.nodes.items():
         nodes |= {str(path): name for path in node.ports}
     polls = [p for p in read_polls(pair.polls_file) if p.received_ns < found.to_ns]
+    polls = [p for p in polls if p.peer]  # of a HistoryRead the PLC doesn't know who sent it
     found.polls = len(polls)
     found.strays = [str(turn) for turn in strays(polls, nodes, [r["node"] for r in reigns], splits)]
     outside = [p for p in polls if not any(s.from_ns <= p.received_ns < s.to_ns for s in splits)]
