@@ -92,6 +92,7 @@ class Runner:
         if self._reigning:
             for line in list(self._tasks):
                 self._end(line)
+            self._forgetting.clear()
             self._look_at_all()
             self.begin()
 
@@ -136,9 +137,17 @@ class Runner:
                 if found in devices and found not in self._devices and self._ports.logs(found):
                     self.begin()
             elif isinstance(body, Coverage):
+                self._see_holes(body)
                 for name, wake in self._wakes.items():
                     if any(d.dirty and self._ports.answers(d.name) for d in self._on(name)):
                         wake.set()
+
+    def _see_holes(self, claim: Coverage) -> None:
+        """A scan that was skipped leaves a hole behind in a class that is complete all the time."""
+        for hole in claim.holes:
+            device = self._devices.get(hole.device)
+            if device is not None and hole.to_ns < claim.through_ns:
+                device.dirty = True
 
     def _look_at_all(self) -> None:
         floor_ns = self._ports.floor_ns()

@@ -179,6 +179,7 @@ class World:
         deadline_ns = agenda.now_ns + WOUND_NS
         agenda.run(agenda.now_ns + CLAIMED_NS, self.watch)
         while (open_gaps := self._open_gaps(main)) or not self._has_claimed(main):
+            main = self.main() or main  # there may be a failback
             if agenda.now_ns >= deadline_ns:
                 status = main.windback.runner.status()
                 self.problem("windback", f"still open: {open_gaps[:2]}, {status}")

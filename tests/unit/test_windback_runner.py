@@ -29,6 +29,7 @@ from gateway.journal.records import (
     Event,
     Fact,
     Fill,
+    Hole,
     Record,
     Ruling,
     seal,
@@ -331,6 +332,28 @@ def test_what_was_read_before_a_failure_is_stored_and_not_read_again() -> None:
         assert world.asked[1].from_ns > world.asked[0].from_ns
         times = [s[1] for r in world.records if isinstance(r, Batch) for s in r.samples]
         assert times == sorted(set(times)), "nothing twice"
+        await runner.end(1)
+
+    simulate(run())
+
+
+def test_what_a_skipped_scan_left_out_is_looked_for_too() -> None:
+    world = World({"plc1": []})
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(5)
+        assert not world.asked
+        world.gaps["plc1"].append((at(-20), at(-15)))
+        open_ = Coverage(1, at(-30), at(-15), (Hole("plc1", "fast", at(-20), at(-15), "device"),))
+        runner.committed([seal(OWN, 8, b"", open_)], own)
+        await pass_s(5)
+        assert not world.asked, "it goes on"
+        ended = Coverage(1, at(-15), at(1), (Hole("plc1", "fast", at(-20), at(-15), "overrun"),))
+        runner.committed([seal(OWN, 9, b"", ended)], own)
+        await pass_s(5)
+        assert world.stretches("filled") == [(at(-20), at(-15))]
         await runner.end(1)
 
     simulate(run())
