@@ -55,6 +55,8 @@ class Runner:
         self._ports = ports
         self._forgetting = forgetting
         self._reigning = False
+        self._spoke = False
+        self._floor_ns = 0
         self._devices: dict[str, DeviceState] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._reads: dict[str, asyncio.Lock] = {}
@@ -66,7 +68,7 @@ class Runner:
     def begin(self) -> None:
         """A reign, or a revision, begins: look after every device that keeps a log."""
         self._reigning = True
-        floor_ns = self._ports.floor_ns()
+        floor_ns = self._floor_ns = self._ports.floor_ns()
         capable = {n: d for n, d in self._ports.devices().items() if self._ports.logs(n)}
         before, self._devices = self._devices, {}
         for name in capable:
@@ -98,7 +100,7 @@ class Runner:
 
     def halt(self) -> None:
         """The reign ends: read no more. Locks are given back while requests may still be sent."""
-        self._reigning = False
+        self._reigning = self._spoke = False
         for line in list(self._tasks):
             self._end(line)
         self._devices.clear()
@@ -125,6 +127,9 @@ class Runner:
         """
         if not self._reigning:
             return
+        if (floor_ns := self._ports.floor_ns()) < self._floor_ns:  # the other node is older
+            self._floor_ns = floor_ns
+            self._look_at_all()
         for record in records:
             body = record.body
             if isinstance(body, Batch):
@@ -137,6 +142,9 @@ class Runner:
                 if found in devices and found not in self._devices and self._ports.logs(found):
                     self.begin()
             elif isinstance(body, Coverage):
+                if not self._spoke:  # a blank journal knows no scan class before
+                    self._spoke = True
+                    self._look_at_all()
                 self._see_holes(body)
                 for name, wake in self._wakes.items():
                     if any(d.dirty and self._ports.answers(d.name) for d in self._on(name)):

@@ -337,12 +337,29 @@ def test_what_was_read_before_a_failure_is_stored_and_not_read_again() -> None:
     simulate(run())
 
 
+def test_a_blank_journal_is_looked_at_again_when_it_has_its_first_claim() -> None:
+    world = World({"plc1": []})
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(5)
+        world.gaps["plc1"].append((at(-2_000), at(-1_995)))  # it knew of no class before
+        runner.committed([seal(OWN, 1, b"", Coverage(1, at(99), at(100)))], own)
+        await pass_s(5)
+        assert world.stretches("filled") == [(at(-2_000), at(-1_995))]
+        await runner.end(1)
+
+    simulate(run())
+
+
 def test_what_a_skipped_scan_left_out_is_looked_for_too() -> None:
     world = World({"plc1": []})
 
     async def run() -> None:
         runner = world.runner()
         runner.begin()
+        runner.committed([seal(OWN, 7, b"", Coverage(1, at(-31), at(-30)))], own)
         await pass_s(5)
         assert not world.asked
         world.gaps["plc1"].append((at(-20), at(-15)))
