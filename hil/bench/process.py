@@ -163,7 +163,7 @@ class Spawned(Child):
     async def ended(self) -> int:
         """Wait until it ends by itself and all it said was heard; the exit status."""
         assert self._process is not None and self._pump is not None
-        await self._pump
+        await asyncio.wait({self._pump})  # whoever gives up waiting must not end it
         return await self._process.wait()
 
     def last_words(self) -> str:
