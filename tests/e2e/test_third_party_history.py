@@ -95,11 +95,13 @@ async def test_what_another_vendors_plc_held_before_it_began_is_lacking(
     line = open_line(House(tmp_path), device(node_opcua), THIRD)
     from_ns = time.time_ns() - 3_600 * S
 
+    pages: list[LogPage] = []
+
     async def something() -> bool:
-        return bool([o for p in await read(line, from_ns, time.time_ns()) for o in p.observations])
+        pages[:] = await read(line, from_ns, time.time_ns())  # a later one may end earlier
+        return any(page.observations for page in pages)
 
     await until(something, "the first values of its history", 20)
-    pages = await read(line, from_ns, time.time_ns())
     await line.close()
     lacking = [part for page in pages for part in page.lacking]
     first_ns = min(o.time_ns for p in pages for o in p.observations)
