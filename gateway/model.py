@@ -257,7 +257,8 @@ class Gap(NamedTuple):
 
     `state` is that of its worst point (open, lost, coarse, filled, in this order); `points` names
     the device's points in that state where others of the class are better off, and `why` says why.
-    `resolution_ns` is that of the log where any point of the class is coarse.
+    `resolution_ns` is that of the log where any point of the class is coarse; what was wound back
+    has times known to `uncertainty_ns`, as well as the device's clock was.
     """
 
     device: str
@@ -269,6 +270,7 @@ class Gap(NamedTuple):
     why: str = ""
     points: tuple[str, ...] = ()
     resolution_ns: int = 0
+    uncertainty_ns: int = 0
 
 
 # ------------------------------------------------------------------ quantities as people write them

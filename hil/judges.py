@@ -103,9 +103,9 @@ def judge(
     instant is *collected* if the value in force equals the truth at some moment of the period
     before it (and `slack_ns` more), within the deadband; a Bad sample is right only where the
     device held no value. Where a device's own log is coarse, the log's resolution is added to the
-    period. Else the instant is *declared* if a gap that is open or lost for the point covers it,
-    or if the sample is Bad and such a gap ends or begins within one period of it. Else it is
-    *missing*: a gap that was filled excuses nothing.
+    period, and how well its clock was known to both sides. Else the instant is *declared* if a gap
+    that is open or lost for the point covers it, or if the sample is Bad and such a gap ends or
+    begins within one period of it. Else it is *missing*: a gap that was filled excuses nothing.
     """
     by_class: dict[tuple[str, str], list[Gap]] = {}
     for gap in gaps:
@@ -117,10 +117,10 @@ def judge(
     for point in points:
         of_class = by_class.get((point.device, point.scan_class), [])
         own_gaps = [gap for gap in of_class if excuses(gap, point)]
-        coarse = [gap for gap in of_class if gap.resolution_ns]
+        rough = [gap for gap in of_class if gap.resolution_ns or gap.uncertainty_ns]
         for instant in _instants(point, history.get(point.id, ()), from_ns, to_ns, slack_ns):
             expected += 1
-            if instant.right or _is_coarsely_right(instant, point, coarse, slack_ns):
+            if instant.right or _is_roughly_right(instant, point, rough, slack_ns):
                 collected += 1
                 continue
             why = _undeclared(instant, own_gaps, point.period_ns)
@@ -169,18 +169,18 @@ def excuses(gap: Gap, point: Judged) -> bool:
     return named and gap.state in EXCUSED
 
 
-def _is_coarsely_right(
-    instant: _Instant, point: Judged, coarse: Sequence[Gap], slack_ns: int
+def _is_roughly_right(
+    instant: _Instant, point: Judged, rough: Sequence[Gap], slack_ns: int
 ) -> bool:
-    """Whether what a slow log recorded last is what the device held then."""
+    """Whether what a slow log recorded last is what the device held then, as its clock tells."""
     at_ns, row = instant.at_ns, instant.row
-    resolution_ns = max(
-        (gap.resolution_ns for gap in coarse if gap.from_ns <= at_ns < gap.to_ns), default=0
-    )
-    if row is None or resolution_ns == 0:
+    here = [gap for gap in rough if gap.from_ns <= at_ns < gap.to_ns]
+    if row is None or not here:
         return False
-    window_ns = point.period_ns + resolution_ns + slack_ns
-    held = point.truth(at_ns - window_ns, at_ns + 1)
+    unsure_ns = max(gap.uncertainty_ns for gap in here)
+    resolution_ns = max(gap.resolution_ns for gap in here)
+    window_ns = point.period_ns + resolution_ns + unsure_ns + slack_ns
+    held = point.truth(at_ns - window_ns, at_ns + unsure_ns + 1)
     return any(_is_right(row, step.value, point) for step in held)
 
 

@@ -34,6 +34,7 @@ GAP_STYLES = {
 }
 DIFFERENCES_SHOWN = 3
 POINTS_SHOWN = 4
+TOLD_FROM_NS = 100_000_000
 BEHIND_SHOWN = 3
 SILENT_MS = 1_000
 PIPE_WIDTH = 1_000
@@ -268,7 +269,10 @@ def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
         which = ", ".join(gap["points"][:POINTS_SHOWN])
         if (more := len(gap["points"]) - POINTS_SHOWN) > 0:
             which += f" and {more} more"
-        why = f"{which}: {gap['why']}" if which else gap["why"]
+        whys = [f"{which}: {gap['why']}" if which else gap["why"]]
+        if gap["uncertainty_ns"] >= TOLD_FROM_NS:
+            whys.append(f"times ± {gap['uncertainty_ns'] / 1e9:.1f} s")
+        why = "; ".join(filter(None, whys))
         return (*place, length, gap["cause"], state, why)
 
     columns = ("device", "scan", "from", "length", "cause", "state", "why")

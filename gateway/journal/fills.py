@@ -12,7 +12,7 @@ import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from gateway.journal.coverage import Interval, Intervals, subtract
 from gateway.journal.kept import rank
@@ -31,7 +31,7 @@ SPOKEN: Final = frozenset({GapState.FILLED, GapState.COARSE})
 DROPPED: Final = "history of that time is kept no more"
 
 
-_NOTHING_TOLD: Final = (GapState.OPEN, "", (), 0)
+_NOTHING_TOLD: Final = (GapState.OPEN, "", (), 0, 0)
 """As if nothing had been judged: open, and nobody says why."""
 
 
@@ -51,6 +51,7 @@ class Judged(NamedTuple):
     term: Term
     why: str
     resolution_ns: int
+    uncertainty_ns: int
 
 
 class Missing(NamedTuple):
@@ -133,6 +134,7 @@ class _Part(NamedTuple):
     why: str
     points: tuple[str, ...]
     resolution_ns: int
+    uncertainty_ns: int
 
 
 def _cut(gap: Gap, parts: Sequence[_Part]) -> Iterator[Gap]:
@@ -147,15 +149,8 @@ def _cut(gap: Gap, parts: Sequence[_Part]) -> Iterator[Gap]:
         start_ns, end_ns = max(part.from_ns, at_ns), min(part.to_ns, gap.to_ns)
         if at_ns < start_ns:
             yield gap._replace(from_ns=at_ns, to_ns=start_ns)
-        _, _, state, why, points, resolution_ns = part
-        yield gap._replace(
-            from_ns=start_ns,
-            to_ns=end_ns,
-            state=state,
-            why=why,
-            points=points,
-            resolution_ns=resolution_ns,
-        )
+        told = {name: getattr(part, name) for name in _Part._fields[2:]}
+        yield gap._replace(from_ns=start_ns, to_ns=end_ns, **told)
         at_ns = end_ns
     if at_ns < gap.to_ns:
         yield gap._replace(from_ns=at_ns)
@@ -206,8 +201,8 @@ def _together(timelines: Sequence[tuple[tuple[str, ...], list[Judged]]]) -> Iter
         part = _worst(start_ns, end_ns, here) if here else None
         if part is None or part[2:] == _NOTHING_TOLD:
             continue
-        if last is not None and last.to_ns == start_ns and last[2:] == part[2:]:
-            last = last._replace(to_ns=end_ns)
+        if last is not None and last.to_ns == start_ns and last[2:-1] == part[2:-1]:
+            last = _joined(last, part)
             continue
         if last is not None:
             yield last
@@ -222,6 +217,7 @@ def _worst(start_ns: int, end_ns: int, here: Sequence[tuple[tuple[str, ...], Jud
     whys = sorted({part.why for _, part in worst if part.why})
     names = sorted(point for points, _ in worst for point in points)
     coarse = [part.resolution_ns for _, part in here if part.state is GapState.COARSE]
+    unsure = [part.uncertainty_ns for _, part in here if part.state in SPOKEN]
     return _Part(
         start_ns,
         end_ns,
@@ -229,6 +225,7 @@ def _worst(start_ns: int, end_ns: int, here: Sequence[tuple[tuple[str, ...], Jud
         "; ".join(whys),
         () if len(worst) == len(here) else tuple(names),
         max(coarse, default=0),
+        max(unsure, default=0),
     )
 
 
@@ -242,6 +239,7 @@ class _Layer(NamedTuple):
     term: Term
     why: str
     resolution_ns: int
+    uncertainty_ns: int
 
 
 def _layers(written: Written, withdrawn: Mapping[Term, Intervals]) -> Iterator[_Layer]:
@@ -252,7 +250,8 @@ def _layers(written: Written, withdrawn: Mapping[Term, Intervals]) -> Iterator[_
         [(fill.from_ns, fill.to_ns)] if fill.from_ns < fill.to_ns else [],
         withdrawn.get(position.term, ()),
     ):
-        yield _Layer(start_ns, end_ns, key, state, position.term, fill.why, fill.resolution_ns)
+        told = (fill.why, fill.resolution_ns, max(0, fill.uncertainty_ns))
+        yield _Layer(start_ns, end_ns, key, state, position.term, *told)
 
 
 def _topmost(layers: Iterable[_Layer]) -> list[Judged]:
@@ -270,11 +269,20 @@ def _topmost(layers: Iterable[_Layer]) -> list[Judged]:
         top = active[0][1]
         end_ns = min(top.to_ns, waiting[-1].from_ns) if waiting else top.to_ns
         part = Judged(at_ns, end_ns, *top[3:])
-        if found and found[-1].to_ns == at_ns and found[-1][2:] == part[2:]:
-            found[-1] = found[-1]._replace(to_ns=end_ns)
+        if found and found[-1].to_ns == at_ns and found[-1][2:-1] == part[2:-1]:
+            found[-1] = _joined(found[-1], part)
         else:
             found.append(part)
         at_ns = end_ns
         while active and active[0][1].to_ns <= at_ns:
             heapq.heappop(active)
     return found
+
+
+_Stretch = TypeVar("_Stretch", Judged, _Part)
+
+
+def _joined(before: _Stretch, after: _Stretch) -> _Stretch:
+    """Two stretches that meet and differ at most in how well times are known: the worse holds."""
+    unsure_ns = max(before.uncertainty_ns, after.uncertainty_ns)
+    return before._replace(to_ns=after.to_ns, uncertainty_ns=unsure_ns)

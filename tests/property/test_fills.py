@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.journal.coverage import Ruled, union, withdrawn
 from gateway.journal.fills import (
     DROPPED,
+    SPOKEN,
     Judged,
     Missing,
     Written,
@@ -39,6 +40,7 @@ class Told(NamedTuple):
     points: tuple[str, ...]
     why: str
     resolution: int
+    unsure: int
 
 
 told = st.lists(
@@ -52,6 +54,7 @@ told = st.lists(
         st.sampled_from([("flow",), ("flow", "level"), ("level", "temp"), tuple(POINTS)]),
         st.sampled_from(["", "overwritten", "cleared"]),
         st.integers(0, 2),
+        st.integers(-1, 2),
     ),
     max_size=8,
 )
@@ -76,7 +79,10 @@ def written(items: list[Told]) -> list[Written]:
     return [
         Written(
             Position(t.term, seq),
-            Fill("plc1", t.scan_class, "log", *t[2:6], 0, t.why, t.resolution),
+            Fill(
+                *("plc1", t.scan_class, "log", *t[2:6], 0, t.why, t.resolution),
+                uncertainty_ns=t.unsure,
+            ),
         )
         for seq, t in enumerate(items, 1)
     ]
@@ -84,7 +90,7 @@ def written(items: list[Told]) -> list[Written]:
 
 def dumb(
     fills: list[Written], point: str, at: int, out: dict[Term, Any]
-) -> tuple[GapState, Term, str, int] | None:
+) -> tuple[GapState, Term, str, int, int] | None:
     """What counts of one point at one instant, by looking at everything."""
     told = [
         (
@@ -95,6 +101,7 @@ def dumb(
             f.why,
             p.term,
             f.resolution_ns,
+            f.uncertainty_ns,
         )
         for p, f in fills
         if point in f.points
@@ -103,8 +110,8 @@ def dumb(
     ]
     if not told:
         return None
-    kind, *_, why, term, resolution = max(told)
-    return BEST[kind], term, why, resolution
+    kind, *_, why, term, resolution, unsure = max(told)
+    return BEST[kind], term, why, resolution, unsure
 
 
 def disjoint(gap_list: list[Gap]) -> list[Gap]:
@@ -141,10 +148,12 @@ def test_a_gap_is_as_bad_as_its_worst_point_whatever_the_order_of_arrival(
                 assert gap.points == (() if len(worst) == len(by_point) else tuple(worst))
                 coarse = [d[3] for d in by_point.values() if d[0] is GapState.COARSE]
                 assert gap.resolution_ns == max(coarse, default=0)
+                unsure = [d[4] for d in by_point.values() if d[0] in SPOKEN]
+                assert gap.uncertainty_ns >= max(unsure, default=0)
                 assert gap.why == "; ".join(sorted({by_point[p][2] for p in worst} - {""}))
     for one, other in pairwise(found):
         whole = next(g for g in holes if g.from_ns <= one.from_ns < g.to_ns)
-        same = one.to_ns == other.from_ns < whole.to_ns and one[4:] == other[4:]
+        same = one.to_ns == other.from_ns < whole.to_ns and one[4:-1] == other[4:-1]
         assert not same, "cut only where something changes"
     rng.shuffle(fills)
     assert states(holes, fills, out) == found
@@ -158,13 +167,15 @@ def test_of_one_point_the_best_kind_counts_and_then_the_higher_term(
     for point in POINTS:
         found = judged(fills, point, out)
         at_each = {t: part[2:] for part in found for t in range(part.from_ns, part.to_ns)}
-        assert at_each == {
-            t: d for t in range(END + 1) if (d := dumb(fills, point, t, out)) is not None
-        }
+        told = {t: d for t in range(END + 1) if (d := dumb(fills, point, t, out)) is not None}
+        assert {t: part[:-1] for t, part in at_each.items()} == {t: d[:-1] for t, d in told.items()}
+        for part in found:  # parts that are otherwise alike are as unsure as the worst of them
+            worst = max(max(0, told[t][4]) for t in range(part.from_ns, part.to_ns))
+            assert part.uncertainty_ns == worst
         assert sum(p.to_ns - p.from_ns for p in found) == len(at_each)
         for one, other in pairwise(found):
             assert one.to_ns <= other.from_ns
-            assert one.to_ns < other.from_ns or one[2:] != other[2:]
+            assert one.to_ns < other.from_ns or one[2:-1] != other[2:-1]
         rng.shuffle(fills)
         assert judged(fills, point, out) == found
 
@@ -177,10 +188,10 @@ def test_where_fills_of_several_terms_overlap_the_best_kind_then_the_higher_term
         Written(Position(high, 4), Fill("d", "c", "log", 15, 30, "coarse", ("p",), 2, "60 s", 60)),
     ]
     assert judged(fills, "p") == [
-        Judged(0, 5, GapState.FILLED, low, "", 0),
-        Judged(5, 10, GapState.FILLED, high, "", 0),
-        Judged(10, 20, GapState.FILLED, low, "", 0),
-        Judged(20, 30, GapState.COARSE, high, "60 s", 60),
+        Judged(0, 5, GapState.FILLED, low, "", 0, 0),
+        Judged(5, 10, GapState.FILLED, high, "", 0, 0),
+        Judged(10, 20, GapState.FILLED, low, "", 0, 0),
+        Judged(20, 30, GapState.COARSE, high, "60 s", 60, 0),
     ]
     assert judged(fills, "q") == []
     gap = Gap("d", "c", 2, 40, Cause.LINK)
@@ -209,7 +220,7 @@ def test_what_nothing_was_judged_of_is_open_before_between_and_after() -> None:
 
 
 def test_stretches_of_one_state_that_meet_are_one() -> None:
-    told = [Judged(0, 5, GapState.FILLED, TERMS[0], "", 0)]
+    told = [Judged(0, 5, GapState.FILLED, TERMS[0], "", 0, 0)]
     told.append(told[0]._replace(from_ns=5, to_ns=8, why="read again"))
     assert missing([(2, 9)], told) == [
         Missing(2, 8, GapState.FILLED, TERMS[0]),

@@ -94,7 +94,8 @@ class Wound:
 
     def _joins(self, place: int) -> bool:
         before, part = self._parts[place - 1], self._parts[place]
-        return before.to_ns == part.from_ns and before.state in SPOKEN
+        # Between two terms a node's clock may have been set: a record is in both reads or in none.
+        return before.to_ns == part.from_ns and before.state in SPOKEN and before.term == part.term
 
     def _unsure_ns(self, time_ns: int) -> int:
         told = [

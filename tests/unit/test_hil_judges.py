@@ -112,6 +112,16 @@ def test_where_the_log_is_coarse_its_resolution_is_allowed_and_no_more() -> None
     assert verdict_of(RIGHT[1:], [gap(0, 10)._replace(state=GapState.COARSE, resolution_ns=S)])[2]
 
 
+def test_as_well_as_a_devices_clock_is_known_a_time_may_be_wrong_and_no_worse() -> None:
+    early = [RIGHT[0], (T0 + 9 * S, 2.0, Status.GOOD), RIGHT[2]]
+    unsure = gap(5, 21)._replace(state=GapState.FILLED, uncertainty_ns=S)
+    assert verdict_of(early) == (29, 0, 1)
+    assert verdict_of(early, [unsure]) == (30, 0, 0)
+    assert verdict_of(early, [unsure._replace(uncertainty_ns=S // 2)])[2] == 1
+    late = [RIGHT[0], (T0 + 13 * S, 2.0, Status.GOOD), RIGHT[2]]
+    assert verdict_of(late)[2] == verdict_of(late, [unsure])[2] + 1
+
+
 def test_an_undeclared_bad_sample_is_missing() -> None:
     rows = [RIGHT[0], (T0 + 5 * S, None, Status.BAD_NO_COMMUNICATION), *RIGHT[1:]]
     found = judge([POINT], {POINT.id: rows}, (), T0, END)

@@ -55,6 +55,13 @@ def test_records_before_a_clock_was_set_back_were_late() -> None:
     assert event.text == "its clock was set back by 90s: times before it may be wrong"
 
 
+def test_a_clock_that_was_set_back_twice_is_twice_as_unsure() -> None:
+    records = [entry(n, n + 95) for n in range(5)] + [entry(n, n + 5) for n in range(5, 8)]
+    (page,) = paged(wanted(0, 200), records + [entry(n, n) for n in range(8, 20)])
+    assert seconds([page]) == list(range(20))
+    assert page.clock == ClockReading(0, 3 * SECOND)
+
+
 def test_where_two_reads_meet_the_number_tells_what_was_read_already() -> None:
     """The second measured the device's clock a few ms otherwise: no record is lost, none twice."""
     clock = ClockReading(0, SECOND // 100)
@@ -113,7 +120,8 @@ def test_a_step_that_is_known_beforehand_is_corrected_from_the_first_page_on() -
     pages = [*found.pages(), *found.finish()]
     assert joined(pages, wanted(5, 15))
     assert seconds(pages) == list(range(5, 15))
-    assert [page.clock for page in pages] == [ClockReading(0, 2 * SECOND)] * 3
+    # Of each step only its length to a record's time is known: before both it is twice as unsure.
+    assert [page.clock for page in pages] == [ClockReading(0, 3 * SECOND)] * 3
     assert [event.time_ns for page in pages for event in page.events] == [NOW_NS + 10 * SECOND]
 
 

@@ -84,6 +84,7 @@ class Pager:
         self._crowd: tuple[int, int] | None = None
         self._next: int | None = None
         self._doubt_ns = 0
+        self._stepped_ns = 0
         self._steps: tuple[Step, ...] = ()
         self._was_late = 0
 
@@ -108,7 +109,15 @@ class Pager:
 
     def _late_ns(self, number: int | None) -> int:
         """How much a record is late because the clock was set back after it."""
-        return sum(by_ns for at, by_ns in self._steps if number is not None and number < at)
+        return sum(self._later(number))
+
+    def _later(self, number: int | None) -> list[int]:
+        """How far the clock was set back each time after a record."""
+        return [by_ns for at, by_ns in self._steps if number is not None and number < at]
+
+    def _doubt(self, ns: int) -> None:
+        """Times are known that much less well: of each step only its length to a record's time."""
+        self._doubt_ns = max(self._doubt_ns, ns)
 
     def began(self, why: str) -> None:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
@@ -130,7 +139,7 @@ class Pager:
         """
         if self._clock is None or clock is None or agree(self._clock, clock):
             return
-        self._doubt_ns = max(self._doubt_ns, abs(self._clock.offset_ns - clock.offset_ns))
+        self._doubt(abs(self._clock.offset_ns - clock.offset_ns))
 
     def lack(self, why: str) -> None:
         """Say that records before the next one to be taken can't be read; the first reason stays.
@@ -155,7 +164,7 @@ class Pager:
         late_ns = self._late_ns(number)
         time_ns = raw_ns - self._offset_ns - late_ns
         if late_ns:
-            self._doubt_ns = max(self._doubt_ns, self._resolution_ns or late_ns)
+            self._doubt(sum(self._resolution_ns or by_ns for by_ns in self._later(number)))
         elif self._was_late:
             self._events.append(_set_back(time_ns, self._was_late))
         elif self._raw_ns is not None and raw_ns < self._raw_ns:
@@ -222,7 +231,8 @@ class Pager:
         ]
         if self._last_ns is not None:
             self._last_ns -= by_ns
-        self._doubt_ns = max(self._doubt_ns, self._resolution_ns or by_ns)
+        self._stepped_ns += self._resolution_ns or by_ns
+        self._doubt(self._stepped_ns)
         self._events.append(_set_back(time_ns, by_ns))
 
     # ---------------------------------------------------------------------------------------- pages
