@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from gateway.journal.records import Batch
@@ -18,13 +21,21 @@ ALONE_S, APART_S, UNITED_S = 30, 20, 10
 """Ten hours, two hours and a while, in the proportions that a test has time for."""
 
 
-def lived(duty: str, blind: bool = False) -> tuple[World, Process, Process]:
+@contextmanager
+def lived(duty: str, blind: bool = False) -> Iterator[tuple[World, Process, Process]]:
     """a reigns, the link is lost, b reigns too, the link is back; the pair as it is then.
 
     `blind`: meanwhile a reaches no device for most of the time; it has the priority all the same.
     """
     conditions = Conditions(-1, duty=duty, priority={"a": 5 if blind else 0, "b": 0})
     world = World(1, conditions=conditions)
+    try:
+        yield world, *_live(world, blind)
+    finally:
+        world.end()
+
+
+def _live(world: World, blind: bool) -> tuple[Process, Process]:
     agenda, net = world.agenda, world.net
     for host in world.hosts.values():
         world.start(host)
@@ -50,41 +61,42 @@ def lived(duty: str, blind: bool = False) -> tuple[World, Process, Process]:
     first, second = (world.hosts[node].process for node in "ab")
     assert first is not None
     assert second is not None
-    return world, first, second
+    return first, second
 
 
 @pytest.mark.parametrize("duty", ["merge", "discard"])
 def test_a_stays_main_and_what_b_collected_is_not_lost(duty: str) -> None:
-    world, a, b = lived(duty)
-    assert world.differences() == []
-    (reign,) = {term for term in world.terms if term.node == "b"}
-    for process in (a, b):
-        kept = [
-            record
-            for records, _, _ in process.store.disk.groups
-            for record in records
-            if record.position.term == reign and isinstance(record.body, Batch)
-        ]
-        assert len(kept) > APART_S, "b's batches are in both journals"
-        (ruled,) = process.store.kept.rulings
-        assert (ruled.winner.node, ruled.loser) == ("a", reign)
+    with lived(duty) as (world, a, b):
+        assert world.differences() == []
+        (reign,) = {term for term in world.terms if term.node == "b"}
+        for process in (a, b):
+            kept = [
+                record
+                for records, _, _ in process.store.disk.groups
+                for record in records
+                if record.position.term == reign and isinstance(record.body, Batch)
+            ]
+            assert len(kept) > APART_S, "b's batches are in both journals"
+            (ruled,) = process.store.kept.rulings
+            assert (ruled.winner.node, ruled.loser) == ("a", reign)
 
 
 @pytest.mark.parametrize("duty", ["merge", "discard"])
 def test_what_only_the_loser_reached_is_seen_when_merged_and_declared_when_discarded(
     duty: str,
 ) -> None:
-    _, a, b = lived(duty, blind=True)
-    instant_ns = EPOCH_NS + (ALONE_S + APART_S // 2) * S
-    for process in (a, b):
-        told = read(process)
-        for device, scan_class, _ in classes():
-            found = gaps_of(process, told, device, scan_class, (instant_ns, instant_ns + 1))
-            assert [gap.cause for gap in found] == ([] if duty == "merge" else [Cause.OTHER_MASTER])
-            by_term = streams_of(process, told, device, scan_class)
-            speakers = {
-                term.node
-                for term, parts in by_term.items()
-                if any(start <= instant_ns < end for start, end in parts)
-            }
-            assert speakers == ({"b"} if duty == "merge" else set())
+    with lived(duty, blind=True) as (_, a, b):
+        instant_ns = EPOCH_NS + (ALONE_S + APART_S // 2) * S
+        for process in (a, b):
+            told = read(process)
+            for device, scan_class, _ in classes():
+                found = gaps_of(process, told, device, scan_class, (instant_ns, instant_ns + 1))
+                causes = [] if duty == "merge" else [Cause.OTHER_MASTER]
+                assert [gap.cause for gap in found] == causes
+                by_term = streams_of(process, told, device, scan_class)
+                speakers = {
+                    term.node
+                    for term, parts in by_term.items()
+                    if any(start <= instant_ns < end for start, end in parts)
+                }
+                assert speakers == ({"b"} if duty == "merge" else set())

@@ -98,8 +98,12 @@ class World:
         try:
             return self._live()
         finally:
-            for process in self.processes():
-                process.die()
+            self.end()
+
+    def end(self) -> None:
+        """Nothing happens in it any more, and what its processes hold is let go."""
+        for process in self.processes():
+            process.die()
 
     def _live(self) -> list[str]:
         from tests.simulation.judging import judged
