@@ -65,8 +65,11 @@ class Claims:
 
 
 def _contested(spans: Mapping[Term, Interval]) -> Intervals:
-    """A node's own terms follow one another on one clock: only between nodes a margin counts."""
-    found = meeting(spans.values())
+    """A node's own terms follow one another on one clock: only between nodes a margin counts.
+
+    Where one of them ends what the other holds may be restated: that instant belongs to it.
+    """
+    found = [(from_ns, to_ns + 1) for from_ns, to_ns in meeting(spans.values())]
     by_node: dict[str, Intervals] = {}
     for term, (from_ns, to_ns) in spans.items():
         around = (from_ns - MARGIN_NS, to_ns + MARGIN_NS)

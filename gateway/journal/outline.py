@@ -126,7 +126,9 @@ class Unsettled:
         ends = (o.runs[key][-1][1] for o in outlines for key in o.runs if key in keys)
         found = [*between, (max(ends, default=-FOREVER), FOREVER)]
         found += [part for outline in outlines for part in outline.doubts(device, behind)]
-        return intersect(union(found), union([window])), keys
+        doubts = intersect(union(found), union([window]))
+        # Where a gap ends what holds may be restated: that instant is looked at closely, too.
+        return intersect(union((a, b + 1) for a, b in doubts), union([window])), keys
 
 
 def _between(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.journal import raw
@@ -74,6 +74,8 @@ class Stream(NamedTuple):
     good: dict[int, int]
     bad: list[int]
     wound: list[Wound]
+    early: bool
+    """Whether the reply that ends a hole is to a request from before the hole."""
 
 
 class Written(NamedTuple):
@@ -99,6 +101,7 @@ streams_of_terms = st.lists(
         st.dictionaries(ticks, st.integers(0, 3), max_size=6),
         st.lists(ticks, max_size=3),
         st.lists(wound_stretches, max_size=3),
+        st.booleans(),
     ),
     max_size=3,
     unique_by=lambda stream: stream.term,
@@ -129,12 +132,14 @@ def bodies(stream: Stream) -> list[Body]:
     found: list[Body] = []
     for tick, value in sorted(said.items()):
         at_ns, bad = tick * STEP_NS, value is None
-        sample = (0, at_ns, value, Status.BAD_NO_COMMUNICATION if bad else 0)
+        early = stream.early and tick - 1 not in claimed and max(1, begin) < tick < END - 1
+        stamp_ns = at_ns - 1 if early else at_ns
+        sample = (0, stamp_ns, value, Status.BAD_NO_COMMUNICATION if bad else 0)
         scan_class = "" if bad else "normal"
         found.append(Batch("plc1", scan_class, 1, Origin.POLL, at_ns, at_ns, (sample,)))
     excepted = [
         Hole("plc1", name, s * STEP_NS, e * STEP_NS, "device")
-        for name, parts in (("normal", holes), ("slow", [stream.span]))
+        for name, parts in (("normal", holes), ("slow", [] if stream.early else [stream.span]))
         for s, e in parts
     ]
     found.append(Coverage(1, begin * STEP_NS, end * STEP_NS, tuple(excepted)))
@@ -242,7 +247,8 @@ def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[R
     return Reconstruction(rows, by_term, ruled, parts, began_ns, WINDOW[1])
 
 
-@settings(max_examples=60)
+@example([Stream(TERMS[0], (1, 6), [(2, 3)], {}, [], [], True)], [], [(0, False)], 5, (0, 9))
+@settings(max_examples=200)
 @given(
     streams_of_terms,
     rulings_of_terms,

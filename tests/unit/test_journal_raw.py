@@ -127,6 +127,30 @@ async def test_a_stream_of_which_only_faults_are_known_says_nothing(a: Side, b: 
         assert shown(await all_rows(other, POINT)) == [(0, None), (30, 1.0)]
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_hole_ended_by_the_reply_to_a_request_from_before_it_ends_in_history(
+    a: Side, later: bool
+) -> None:
+    """Whether or not another hole of the same hour follows."""
+    async with a.journal(reigns=True) as one:
+        await one.append(revision())
+        await one.append(batch(0, 1.0))
+        late = ((0, AT[19], 2.0, 0),)
+        await one.append(Batch("plc1", "normal", 1, Origin.POLL, AT[18], AT[21], late))
+        ends = [21, 31] if later else [21]
+        if later:
+            await one.append(batch(31, 2.0))
+        holes = [Hole("plc1", "normal", AT[end - 1], AT[end], "overrun") for end in ends]
+        await one.append(covered(0, 60, *holes))
+        expected = [(0, 1.0), (19, 2.0), (20, None), (21, 2.0)]
+        expected += [(30, None), (31, 2.0)] if later else []
+        for place in ("memory", "segments"):
+            assert shown(await all_rows(one, POINT)) == expected, place
+            row = await one.at_or_before(POINT, AT[25])
+            assert row is not None and row.value == 2.0
+            await flushed(one)
+
+
 async def test_a_record_that_is_held_no_more_does_not_stop_a_read(a: Side, b: Side) -> None:
     """The class is then taken from the next sample of the run; a damaged one is reported."""
     async with a.journal(reigns=True) as one, b.journal() as other:
@@ -169,7 +193,7 @@ def test_terms_of_one_node_follow_one_another_and_meet_only_where_they_overlap()
     claims.take(Term(2, "a", 2), AT[51], AT[100])
     assert claims.contested == [], "a restart"
     claims.take(Term(3, "a", 3), AT[90], AT[120])
-    assert claims.contested == [(AT[90], AT[100])], "its clock was set back"
+    assert claims.contested == [(AT[90], AT[100] + 1)], "its clock was set back"
 
 
 def test_three_spans_meet_wherever_two_of_them_do() -> None:
