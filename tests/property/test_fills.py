@@ -149,7 +149,8 @@ def test_a_gap_is_as_bad_as_its_worst_point_whatever_the_order_of_arrival(
                 coarse = [d[3] for d in by_point.values() if d[0] is GapState.COARSE]
                 assert gap.resolution_ns == max(coarse, default=0)
                 unsure = [d[4] for d in by_point.values() if d[0] in SPOKEN]
-                assert gap.uncertainty_ns >= max(unsure, default=0)
+                told_of = [f.uncertainty_ns for _, f in own]
+                assert max(unsure, default=0) <= gap.uncertainty_ns <= max(0, *told_of)
                 assert gap.why == "; ".join(sorted({by_point[p][2] for p in worst} - {""}))
     for one, other in pairwise(found):
         whole = next(g for g in holes if g.from_ns <= one.from_ns < g.to_ns)

@@ -49,5 +49,8 @@ def test_gaps_are_listed_with_what_became_of_them_and_summed_up(
     assert "4 gaps: 1 open, 1 lost, 2 filled" in printed
     assert "p0, p1, p2, p3 and 2 more" in printed
     assert "2.500 s" in printed and "overwritten" in printed and "link" in printed
+    assert "±" not in printed
+    console().print(draw_gaps([gap("filled") | {"uncertainty_ns": 1_001_000_000}]))
+    assert "times ± 1.0 s" in capsys.readouterr().out
     console().print(draw_gaps([]))
     assert "0 gaps" in capsys.readouterr().out
