@@ -270,6 +270,7 @@ def test_another_layout_makes_the_columns_doubtful_for_good() -> None:
     # The next read, on either node, knows since when the columns hold.
     for at in range(3):
         plc.make(until_ns + at * SECOND)
+    plc.now_ns = until_ns + 3 * SECOND
     later = read_log(spec(), plc, wanted, learned)
     assert lacking(later) == [(NOW_NS - 50 * SECOND, until_ns, RECONFIGURED)]
     assert [value for _, _, value in rows(later)] == [61.0, 62.0, 63.0]
@@ -420,6 +421,21 @@ def test_a_clock_that_was_set_back_later_does_not_shift_what_is_wanted() -> None
         assert len(rows(pages)) == min(100, (wanted.to_ns - wanted.from_ns) // SECOND)
     assert pages[-1].clock is not None
     assert pages[-1].clock.uncertainty_ns >= SECOND
+
+
+def test_a_clock_that_was_set_back_after_the_newest_record_is_seen_by_that_records_stamp() -> None:
+    plc = Plc().build(200)
+    plc.clock_ahead_ns = 90 * SECOND
+    for seconds in range(100, 0, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    plc.clock_ahead_ns = 0
+    for wanted in (last(60, 50), last(110)):
+        pages = read_log(spec(), plc, wanted)
+        for _, time_ns, value in rows(pages):
+            right_ns = NOW_NS - (101 - int(value)) * SECOND
+            assert pages[-1].clock is not None
+            assert abs(time_ns - right_ns) <= pages[-1].clock.uncertainty_ns
+        assert abs(len(rows(pages)) - (wanted.to_ns - wanted.from_ns) // SECOND) <= 10
 
 
 CHANGE = 1_792_890_000 * SECOND

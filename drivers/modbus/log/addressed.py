@@ -190,6 +190,9 @@ def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window
         oldest, newest = window
         steps = yield from steps_between(oldest, newest, job.resolution_ns, job.zone, wall_of)
         pager.set_back(steps)
+    last = yield from one(window.newest)
+    if isinstance(last, Entry) and seen.landmark is None:  # else it may be newer than the look
+        pager.known_at(last, window.newest, seen.at_ns)
     oldest_ns = yield from probe(window.oldest)
     pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
     pager.newest_ns = yield from probe(window.newest)

@@ -107,6 +107,19 @@ class Pager:
         """Say before which records the clock was set back, if that was found out beforehand."""
         self._steps = tuple(steps)
 
+    def known_at(self, entry: Entry, number: int, at_ns: int) -> None:
+        """Say that a record was there at `at_ns`, this node's time; it must be the newest yet.
+
+        One that is stamped later than the device's clock said then was made before that clock was
+        set back, though no record after it tells so.
+        """
+        if self._clock is None or entry.wall_ns is None or self._late_ns(number):
+            return
+        ahead_ns = moments(entry.wall_ns, self._zone)[0] - at_ns - self._clock.offset_ns
+        if ahead_ns > self._clock.uncertainty_ns:
+            since_ns = (self._resolution_ns or 0) // 2
+            self._steps = (*self._steps, Step(number + 1, ahead_ns + since_ns))
+
     def _late_ns(self, number: int | None) -> int:
         """How much a record is late because the clock was set back after it."""
         return sum(self._later(number))
