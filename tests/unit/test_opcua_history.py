@@ -373,6 +373,13 @@ def test_while_pages_are_kept_the_server_works_on_the_next_slice() -> None:
     assert isinstance(read[-1], LogPage) and isinstance(read[-2], Times)
 
 
+def test_a_slice_that_can_not_be_shorter_makes_several_pages_and_divides_no_time() -> None:
+    held = {n: [reading(FROM + at * NS_PER_MS, float(at)) for at in range(1_000)] for n in range(3)}
+    pages = World(held).read(FROM, FROM + S)
+    joined(pages, FROM, FROM + S)
+    assert [len(page.observations) for page in pages] == [1_998, 1_002]
+
+
 def test_many_observations_of_one_time_stay_on_one_page() -> None:
     held = {0: [Reading([float(n)] * 2_100, Builtin.DOUBLE, 1, 0, FROM + n * S) for n in range(4)]}
     pages = World(held).read(FROM, FROM + 10 * S, decoders={0: decoder(0, *range(2_100))})

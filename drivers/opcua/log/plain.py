@@ -64,7 +64,7 @@ def readings(body: bytes) -> list[Reading] | None:
     return found
 
 
-@cache
+@cache  # of two bytes: no more than 65,536, whatever a server sends
 def _layout(mask: int, kind: int) -> tuple[Builtin, struct.Struct] | None:
     """The type of a value; its value, status, source and server time; None: it isn't plain."""
     builtin = Builtin(kind) if kind in _FORMATS else Builtin.NULL
