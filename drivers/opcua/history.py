@@ -22,7 +22,18 @@ from drivers.opcua.log.discovery import (
     with_start,
 )
 from drivers.opcua.log.method import Wanted, read_history
-from drivers.opcua.log.ops import BAD_TIMEOUT, Answer, Ask, Free, Hands, Op, Refusal, Reply, Times
+from drivers.opcua.log.ops import (
+    BAD_TIMEOUT,
+    Answer,
+    Ask,
+    Begin,
+    Free,
+    Hands,
+    Op,
+    Refusal,
+    Reply,
+    Times,
+)
 from drivers.opcua.log.slices import RETRY_LATE_NS, Pace
 from drivers.opcua.observe import Decoder
 from drivers.opcua.session import FAREWELL_S, Session
@@ -171,7 +182,10 @@ class History:
 
 
 class _Carrying:
-    """Carries out operations on one session, and keeps account of open continuation points."""
+    """Carries out operations on one session, and keeps account of open continuation points.
+
+    One request at most is on its way, also while a page is kept.
+    """
 
     def __init__(
         self, history: History, session: Session, nodes: Sequence[Any], turn: Turn
@@ -182,20 +196,35 @@ class _Carrying:
         self._turn = turn
         self._clock = history._context.clock
         self._open: dict[int, bytes] = {}
+        self._begun: asyncio.Task[Answer | Refusal] | None = None
 
     async def out(self, op: Op) -> Reply:
         """What came of an operation. Raises DeviceError."""
-        if isinstance(op, Ask | Times | Free):
+        if isinstance(op, Ask) and self._begun is not None:
+            return await self._end(self._begun)
+        if isinstance(op, Ask | Begin | Times | Free):
             await self._turn(self._history.expected_ns())
         if isinstance(op, Ask):
-            return await self._ask(op)
-        if isinstance(op, Times):
+            return await self._end(self._begin(op))
+        if isinstance(op, Begin):
+            self._begin(op.ask)
+            await asyncio.sleep(0)  # a task sends its request in its first turn
+        elif isinstance(op, Times):
             return await self._times()
-        if isinstance(op, Free):
+        elif isinstance(op, Free):
             await self._free(dict(zip(op.places, op.points, strict=True)))
         else:
             await asyncio.sleep(op.ns / NS_PER_S)
         return None
+
+    def _begin(self, ask: Ask) -> asyncio.Task[Answer | Refusal]:
+        self._begun = asyncio.create_task(self._ask(ask), name="a read of history")
+        return self._begun
+
+    async def _end(self, begun: asyncio.Task[Answer | Refusal]) -> Answer | Refusal:
+        await asyncio.wait([begun])  # whoever is cancelled here leaves it to `release`
+        self._begun = None
+        return begun.result()
 
     async def _ask(self, ask: Ask) -> Answer | Refusal:
         began_ns = self._clock.monotonic_ns()
@@ -233,11 +262,16 @@ class _Carrying:
             log.debug("%s: continuation points stay: %s", self._session.wire.device, error)
 
     async def release(self) -> None:
-        """Give back what is open, if that is quick: a server has few, a session may last days."""
-        if not self._open or not self._session.alive:
-            return
+        """Give back what is open, if that is quick: a server has few, a session may last days.
+
+        What an answer on its way opens, too.
+        """
+        begun, self._begun = self._begun, None
         try:
             async with asyncio.timeout(FAREWELL_S):
-                await self._free(dict(self._open))
+                if begun is not None:
+                    await asyncio.gather(begun, return_exceptions=True)
+                if self._open and self._session.alive:
+                    await self._free(dict(self._open))
         except (TimeoutError, DeviceError) as error:
             log.debug("%s: continuation points stay: %s", self._session.wire.device, error)

@@ -1,7 +1,8 @@
 """asyncua's client, fitted to ours by subclasses: gate, counters, bounds, local address.
 
 Private names of asyncua 2.1.0 that are used here: `UaClient._set_state`, `UaClient._send_request`,
-`UASocketProtocol._connection` with its `_limits`. A contract test guards them.
+`UaSession._send_request`, `UASocketProtocol._connection` with its `_limits`. A contract test guards
+them.
 """
 
 from __future__ import annotations
@@ -88,6 +89,12 @@ class _Session(UaSession):  # type: ignore[misc]
 
     def ensure_publish_loop(self) -> None:
         return
+
+    async def history_answer(self, params: ua.HistoryReadParameters) -> Buffer:
+        """The answer to a HistoryRead as it came: to decode it is most of what a read costs."""
+        request = ua.HistoryReadRequest()
+        request.Parameters = params
+        return await self._send_request(request)
 
 
 class _Channel(UaClient):  # type: ignore[misc]

@@ -11,9 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua import ua_binary as binary
 
+from drivers.opcua.log import plain
 from drivers.opcua.log.discovery import Attributes
 from drivers.opcua.log.ops import Ask, Told
+from drivers.opcua.observe import Reading
 from drivers.opcua.session import Session
 from drivers.opcua.session_client import device_error
 from drivers.opcua.session_reading import to_reading
@@ -29,6 +33,8 @@ _LIMITS: Final = (
     ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData,
     ua.ObjectIds.Server_ServerCapabilities_MaxHistoryContinuationPoints,
 )
+_HISTORY_DATA: Final = ua.FourByteNodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
+_BYTES_FOLLOW: Final = b"\x01"
 NODES_MAX: Final = 100
 """Nodes a call where the server doesn't say."""
 
@@ -70,10 +76,10 @@ def _moment(value: Any) -> int | None:
 
 async def history_read(session: Session, nodes: Sequence[Any], ask: Ask) -> list[Told]:
     """One HistoryRead raw, of `nodes` in the order of `ask.places`. Raises DeviceError."""
-    results = await _call(session, _params(nodes, ask.points, _details(ask)), "a read of history")
-    if len(results) != len(nodes):
-        raise InvalidReply(f"{len(results)} results for the history of {len(nodes)} nodes")
-    return [_told(result) for result in results]
+    told = await _call(session, _params(nodes, ask.points, _details(ask)), "a read of history")
+    if len(told) != len(nodes):
+        raise InvalidReply(f"{len(told)} results for the history of {len(nodes)} nodes")
+    return told
 
 
 async def release(session: Session, nodes: Sequence[Any], points: Sequence[bytes]) -> None:
@@ -106,14 +112,35 @@ def _details(ask: Ask) -> Any:
     return details
 
 
-async def _call(session: Session, params: Any, doing: str) -> list[Any]:
+async def _call(session: Session, params: Any, doing: str) -> list[Told]:
     try:
-        return list(await session.services.history_read(params))
+        return results(await session.services.history_answer(params))
     except Exception as error:  # parse errors of the library have no common base
         raise device_error(error, doing) from error
 
 
-def _told(result: Any) -> Told:
-    values = getattr(result.HistoryData, "DataValues", None) or ()
-    readings = [to_reading(value) for value in values]
-    return Told(result.StatusCode.value, readings, result.ContinuationPoint or None)
+def results(data: Buffer) -> list[Told]:
+    """What a HistoryReadResponse says of each node. Raises what the library does."""
+    binary.nodeid_from_binary(data)
+    binary.struct_from_binary(ua.ResponseHeader, data).ServiceResult.check()
+    return [_told(data) for _ in range(binary.Primitives.Int32.unpack(data))]
+
+
+def _told(data: Buffer) -> Told:
+    status = binary.Primitives.UInt32.unpack(data)
+    point = binary.Primitives.Bytes.unpack(data)
+    return Told(status, _readings(data), point or None)
+
+
+def _readings(data: Buffer) -> list[Reading]:
+    """The history of one node, without the library where all values are plain."""
+    ahead = data.copy()
+    if binary.nodeid_from_binary(ahead) == _HISTORY_DATA and ahead.read(1) == _BYTES_FOLLOW:
+        length = max(0, binary.Primitives.Int32.unpack(ahead))
+        found = plain.readings(ahead.read(length))
+        if found is not None:
+            data.skip(len(data) - len(ahead))
+            return found
+    history = binary.extensionobject_from_binary(data)
+    values = getattr(history, "DataValues", None) or ()
+    return [to_reading(value) for value in values]

@@ -288,6 +288,37 @@ async def test_a_read_that_is_left_after_a_page_gives_all_back(
         assert first.observations and open_points(rig) == 0
 
 
+async def test_what_an_answer_on_its_way_opens_is_given_back(
+    rig: OutstationRig, tmp_path: Path
+) -> None:
+    behave(rig, replace(HISTORY, page=2, slow_ns=S // 10))
+    asked = asyncio.Event()
+
+    async def turn(expected_ns: int) -> None:
+        if open_points(rig):
+            asked.set()  # the next request goes on with them, as soon as this is over
+
+    async with line_to(rig, House(tmp_path), return_bounds=True) as line:
+        wanted = LogWanted("history", time.time_ns() - 100 * S, time.time_ns() - 2 * S)
+
+        async def all_of_it() -> None:
+            async with aclosing(line.read_log("plc", wanted, turn)) as log:
+                async for _ in log:
+                    pass
+
+        task = asyncio.create_task(all_of_it())
+        await asyncio.wait_for(asked.wait(), 10)
+        historian = rig.plcs["plc"].historian
+        assert historian is not None
+        before = historian.requests
+        async with asyncio.timeout(5):
+            while historian.requests == before:
+                await asyncio.sleep(0.005)  # paces: nobody tells of a request that came in
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert open_points(rig) == 0
+
+
 async def test_a_session_that_is_lost_amid_ends_the_read_and_the_next_goes_on(
     rig: OutstationRig, tmp_path: Path
 ) -> None:

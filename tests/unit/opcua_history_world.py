@@ -13,6 +13,7 @@ from drivers.opcua.log.ops import (
     BAD_NO_CONTINUATION_POINTS,
     Answer,
     Ask,
+    Begin,
     Free,
     Hands,
     Op,
@@ -73,6 +74,7 @@ class World:
     asks: list[Ask] = field(default_factory=list)
     requests: int = 0
     names: itertools.count[int] = field(default_factory=itertools.count)
+    begun: tuple[Ask, Answer | Refusal] | None = None
 
     # ------------------------------------------------------------------------------ driving
 
@@ -87,24 +89,35 @@ class World:
         starts: Sequence[int] = (),
     ) -> list[LogPage]:
         """The pages that a read yields; no continuation point is left open. Raises DeviceError."""
+        ops = self.operations(from_ns, to_ns, pace, decoders, overlap_ns, bounds, starts)
+        return [op for op in ops if isinstance(op, LogPage)]
+
+    def operations(
+        self,
+        from_ns: int,
+        to_ns: int,
+        pace: Pace | None = None,
+        decoders: dict[int, Decoder] | None = None,
+        overlap_ns: int = 2 * S,
+        bounds: bool = False,
+        starts: Sequence[int] = (),
+    ) -> list[Op | LogPage]:
+        """All that a read yields. Raises DeviceError."""
         known = decoders or {place: decoder(place) for place in self.held}
         pace = pace or Pace.begin(1_000, 3600 * S, 100)
         wanted = Wanted(from_ns, to_ns, overlap_ns, bounds, starts)
         reading = read_history(known, wanted, pace)
-        pages: list[LogPage] = []
+        ops: list[Op | LogPage] = []
         reply: Reply = None
         try:
             while True:
                 op = reading.send(reply)
-                reply = None
-                if isinstance(op, LogPage):
-                    pages.append(op)
-                else:
-                    reply = self.carry_out(op)
+                ops.append(op)
+                reply = None if isinstance(op, LogPage) else self.carry_out(op)
         except StopIteration:
             pass
         assert not self.points or "forget_points" in self.odd, "continuation points left open"
-        return pages
+        return ops
 
     def carry_out(self, op: Op) -> Reply:
         """What the server answers."""
@@ -115,11 +128,19 @@ class World:
             for point in op.points:
                 self.points.pop(point, None)
             return None
+        if isinstance(op, Ask) and self.begun is not None:
+            (ask, answer), self.begun = self.begun, None
+            assert op == ask
+            return answer
+        assert self.begun is None, "one request at a time"
         self.requests += 1
         assert self.requests < REQUESTS_MAX
         sent_ns, self.now_ns = self.now_ns, self.now_ns + NS_PER_MS
         if isinstance(op, Ask):
             return self._answer(op)
+        if isinstance(op, Begin):
+            self.begun = op.ask, self._answer(op.ask)
+            return None
         return Hands(self._shown(sent_ns), self.start_ns, sent_ns, self.now_ns)
 
     def _shown(self, sent_ns: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from log_device import Device, a_device, joined, lacking, read_known
+from log_device import Device, a_device, joined, lacking, read_known, read_log
 from log_world import T0, Logged, S
 
 from drivers.modbus import frames
@@ -199,6 +199,20 @@ def test_a_clock_that_was_set_back_inside_the_log(kind: str) -> None:
         wanted = wanted_of(spec, begin, end)
         pages = read_known(spec, device, wanted)
         assert len(judge(device, pages, wanted, S)) in range(end - begin - 2, end - begin + 2)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - CLOCKLESS))
+def test_a_clock_that_was_set_forward_inside_the_log(kind: str) -> None:
+    device, spec = made(kind, clock_offset_ns=-90 * S)
+    device.now_ns = T0 + 300 * S
+    read_known(spec, device, wanted_of(spec, 250, 260))
+    learned = device.facts[-1]
+    device.logged.logs.set_clock({"offset": 0}, T0 + 350 * S)
+    device.now_ns = T0 + 500 * S
+    for begin, end in ((200, 300), (330, 370), (300, 490)):
+        wanted = wanted_of(spec, begin, end)
+        pages = read_log(spec, device, wanted, learned)
+        assert len(judge(device, pages, wanted, S)) in range(end - begin - 2, end - begin + 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -113,7 +113,7 @@ def test_a_step_between_two_pages_does_not_take_back_what_was_told() -> None:
 
 def test_a_step_that_is_known_beforehand_is_corrected_from_the_first_page_on() -> None:
     found = pager(wanted(5, 15), page_records=4)
-    found.set_back([Step(8, 90 * SECOND), Step(10, 5 * SECOND)])
+    found.was_set([Step(8, 90 * SECOND), Step(10, 5 * SECOND)])
     late = [entry(n, n + 95) for n in range(8)] + [entry(n, n + 5) for n in (8, 9)]
     assert found.latest_ns(late[3], 3) == NOW_NS + 3 * SECOND
     found.take(late + [entry(n, n) for n in range(10, 20)])

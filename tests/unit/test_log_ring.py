@@ -266,11 +266,14 @@ def test_another_layout_makes_the_columns_doubtful_for_good() -> None:
     ((_, until_ns, why),) = lacking(pages)
     assert (why, rows(pages)) == (RECONFIGURED, [])
     (learned,) = plc.facts
+    clock = learned.pop("clock")
     assert learned == {"meaning": [1, WORDS], "depth_records": 100, "since_ns": until_ns}
+    assert [[until_ns, 0]] == [[at_ns, round(ahead_ns, -8)] for at_ns, ahead_ns in clock]
     # The next read, on either node, knows since when the columns hold.
     for at in range(3):
         plc.make(until_ns + at * SECOND)
-    later = read_log(spec(), plc, wanted, learned)
+    plc.now_ns = until_ns + 3 * SECOND
+    later = read_log(spec(), plc, wanted, learned | {"clock": clock})
     assert lacking(later) == [(NOW_NS - 50 * SECOND, until_ns, RECONFIGURED)]
     assert [value for _, _, value in rows(later)] == [61.0, 62.0, 63.0]
     assert len(plc.facts) == 1
@@ -420,6 +423,71 @@ def test_a_clock_that_was_set_back_later_does_not_shift_what_is_wanted() -> None
         assert len(rows(pages)) == min(100, (wanted.to_ns - wanted.from_ns) // SECOND)
     assert pages[-1].clock is not None
     assert pages[-1].clock.uncertainty_ns >= SECOND
+
+
+def test_a_clock_that_was_set_back_after_the_newest_record_is_seen_by_that_records_stamp() -> None:
+    plc = Plc().build(200)
+    plc.clock_ahead_ns = 90 * SECOND
+    for seconds in range(100, 0, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    plc.clock_ahead_ns = 0
+    for wanted in (last(60, 50), last(110)):
+        pages = read_log(spec(), plc, wanted)
+        for _, time_ns, value in rows(pages):
+            right_ns = NOW_NS - (101 - int(value)) * SECOND
+            assert pages[-1].clock is not None
+            assert abs(time_ns - right_ns) <= pages[-1].clock.uncertainty_ns
+        assert abs(len(rows(pages)) - (wanted.to_ns - wanted.from_ns) // SECOND) <= 10
+
+
+def forward(pause_s: int = 0) -> tuple[Plc, dict[str, Any]]:
+    """A clock that was 90 s behind for 60 records, and what was learned then; then it was set."""
+    plc = Plc().build(200)
+    plc.clock_ahead_ns = -90 * SECOND
+    for seconds in range(100, 40, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    plc.now_ns = NOW_NS - 45 * SECOND
+    read_log(spec(), plc, last(80, 60))
+    (learned,) = plc.facts
+    plc.clock_ahead_ns = 0
+    for seconds in range(40 - pause_s, 0, -1):
+        plc.make(NOW_NS - seconds * SECOND)
+    plc.now_ns = NOW_NS
+    return plc, learned
+
+
+def test_a_clock_that_was_set_forward_is_known_by_its_earlier_reading() -> None:
+    plc, learned = forward()
+    for wanted in (last(80, 70), last(110)):
+        pages = read_log(spec(), plc, wanted, learned)
+        assert joined(pages, wanted)
+        for _, time_ns, value in rows(pages):
+            assert abs(time_ns - (NOW_NS - (101 - int(value)) * SECOND)) < SECOND // 10
+        assert abs(len(rows(pages)) - min(100, (wanted.to_ns - wanted.from_ns) // SECOND)) <= 1
+        clock = pages[0].clock
+        assert clock is not None and clock.uncertainty_ns >= SECOND
+    (event,) = [event for page in pages for event in page.events]
+    assert event.text.startswith("its clock was set forward by ")
+    # Both readings are kept for whoever reads next; that nothing changed since is nothing new.
+    first, second = plc.facts[-1]["clock"]
+    assert [round(ahead_ns / SECOND) for _, ahead_ns in (first, second)] == [-90, 0]
+    before = len(plc.facts)
+    read_log(spec(), plc, last(50), plc.facts[-1])
+    assert len(plc.facts) == before
+
+
+def test_without_an_earlier_reading_a_clock_set_forward_looks_like_a_pause() -> None:
+    plc, _ = forward()
+    pages = read_log(spec(), plc, last(110))
+    assert NOT_RECORDED in [why for _, _, why in lacking(pages)]
+
+
+def test_a_clock_set_forward_at_nobody_knows_which_record_makes_all_before_it_unsure() -> None:
+    plc, learned = forward(pause_s=20)
+    pages = read_log(spec(), plc, last(300), learned)
+    clock = pages[0].clock
+    assert clock is not None and clock.uncertainty_ns >= 90 * SECOND
+    assert NOT_RECORDED in [why for _, _, why in lacking(pages)]
 
 
 CHANGE = 1_792_890_000 * SECOND

@@ -16,7 +16,8 @@ from drivers.opcua.values import Builtin
 
 
 def test_the_client_sends_every_request_through_one_door() -> None:
-    assert "_send_request" in inspect.getsource(UaSession.read)
+    for request in (UaSession.read, UaSession.history_read):
+        assert "self._send_request(request)" in inspect.getsource(request)
     assert list(inspect.signature(UaClient._send_request).parameters) == [
         "self",
         "request",

@@ -33,8 +33,10 @@ from drivers.opcua.log.ops import (
     BAD_HISTORY_OPERATION_UNSUPPORTED,
     BAD_TIMEOUT,
     Ask,
+    Begin,
     Hands,
     Refusal,
+    Times,
     Told,
     asked,
     told_time,
@@ -156,6 +158,15 @@ def test_forgotten_continuation_points_are_gone_without() -> None:
     assert pace.odd == {"the server forgot a continuation point"}
 
 
+def test_single_values_and_a_forgotten_point_do_not_show_on_which_side_the_rest_lies() -> None:
+    held = {0: [reading(START + at * S, float(at)) for at in (0, 350, 360)]}
+    world = World(held, page=1, odd=frozenset({"forget_points", "newest_first"}))
+    pages = world.read(FROM, TO)
+    assert lacking(pages)[0][:3] == (FROM, TO, "the server gave up before it showed an order")
+    world = World({0: seconds(0, 500)}, page=2, odd=frozenset({"forget_points"}))
+    right(world, world.read(FROM, TO))
+
+
 def test_empty_pages_without_end_and_forgotten_points_amid_nothing_are_given_up() -> None:
     for odd in ({"empty_pages"}, {"empty_pages", "forget_points"}):
         world = World({0: seconds(0, 500), 1: seconds(0, 500)}, page=0, odd=frozenset(odd))
@@ -219,7 +230,10 @@ def test_too_many_nodes_or_values_are_asked_for_in_smaller_calls() -> None:
 
 def test_few_nodes_are_asked_for_more_of_each_but_not_after_a_refusal() -> None:
     held = {place: seconds(place, 500) for place in range(20)}
-    for refusals, first in (([], [(20, 50)] * 3), ([BAD_TIMEOUT], [(20, 50), (10, 50), (10, 50)])):
+    for refusals, first in (
+        ([], [(20, 100)] * 3),
+        ([BAD_TIMEOUT], [(20, 100), (10, 100), (10, 100)]),
+    ):
         world = World(held, refusals=[*refusals], points_max=20)
         right(world, world.read(FROM, TO, Pace.begin(1_000, 3600 * S, 20), bounds=True))
         assert [(len(ask.places), ask.most) for ask in world.asks[:3]] == first
@@ -228,8 +242,8 @@ def test_few_nodes_are_asked_for_more_of_each_but_not_after_a_refusal() -> None:
         right(world, world.read(FROM, TO, Pace.begin(1_000, 3600 * S, 20), bounds=True))
         waves = [ask for ask in world.asks if not ask.points]
         asked = {(len(ask.places), ask.most) for ask in waves}
-        assert all(nodes * most <= 1_000 for nodes, most in asked)
-        assert max(most for _, most in asked) >= 1_000 // points
+        assert all(nodes * most <= VALUES_PER_CALL for nodes, most in asked)
+        assert max(most for _, most in asked) >= VALUES_PER_CALL // points
         assert all(on.most == before.most for before, on in pairwise(world.asks) if on.points)
 
 
@@ -345,7 +359,25 @@ def test_much_history_is_read_in_slices_that_fit_and_pages_that_fit() -> None:
     assert total == 30 * 1_800
     assert max(len(ask.places) for ask in world.asks) == 20
     assert total > OBSERVATIONS_MAX
-    assert len(world.asks) < 3 * total / VALUES_PER_CALL
+    assert len(world.asks) < 4 * total / VALUES_PER_CALL
+
+
+def test_while_pages_are_kept_the_server_works_on_the_next_slice() -> None:
+    world = World({0: seconds(0, 500)})
+    read = world.operations(FROM, TO, Pace.begin(1_000, 50 * S, 100))
+    after = [on for op, on in pairwise(read) if isinstance(op, Times) and isinstance(on, Begin)]
+    assert len(after) == 5
+    for op, on in pairwise(read):
+        if isinstance(op, Begin):
+            assert isinstance(on, LogPage) and on.through_ns == op.ask.from_ns + 2 * S
+    assert isinstance(read[-1], LogPage) and isinstance(read[-2], Times)
+
+
+def test_a_slice_that_can_not_be_shorter_makes_several_pages_and_divides_no_time() -> None:
+    held = {n: [reading(FROM + at * NS_PER_MS, float(at)) for at in range(1_000)] for n in range(3)}
+    pages = World(held).read(FROM, FROM + S)
+    joined(pages, FROM, FROM + S)
+    assert [len(page.observations) for page in pages] == [1_998, 1_002]
 
 
 def test_many_observations_of_one_time_stay_on_one_page() -> None:

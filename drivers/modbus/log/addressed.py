@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from drivers.modbus.log.clock_steps import clock_sets
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Asking, Learn, Reading
 from drivers.modbus.log.paging import (
@@ -23,7 +24,8 @@ from drivers.modbus.log.paging import (
     Pager,
 )
 from drivers.modbus.log.records import Entry
-from drivers.modbus.log.searching import GONE, first_since, steps_between, unwrapped
+from drivers.modbus.log.searching import GONE, first_since, unwrapped
+from drivers.modbus.log.times import Known, known_clock
 from gateway.driver import ClockReading
 from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
@@ -104,7 +106,8 @@ def read(job: Job, source: Source) -> Reading:
     """Read what is wanted of an addressed log."""
     seen = yield from source.survey()
     pager = job.pager(seen.clock)
-    since_ns = yield from _recall(job, seen)
+    known = known_clock(job.fact.get("clock", ()), seen.at_ns, seen.clock, job.resolution_ns or 0)
+    since_ns = yield from _recall(job, seen, known)
     yield from pager.lost(since_ns, RECONFIGURED)
     if pager.from_ns >= job.wanted.to_ns:
         return
@@ -112,7 +115,7 @@ def read(job: Job, source: Source) -> Reading:
         yield from pager.lost(seen.at_ns, EMPTY)
         return
     window = _Window.of(seen)
-    number = yield from _begin(job, source, pager, seen, window)
+    number = yield from _begin(job, source, pager, seen, window, known)
     restarts = 0
     while number <= window.newest and not pager.done:  # bounded by the wanted stretch
         count = max(number - window.oldest, BATCH_MIN * source.per_fetch)
@@ -121,7 +124,7 @@ def read(job: Job, source: Source) -> Reading:
         after = yield from source.survey()
         moved = window.moved(after)
         if after.meaning != seen.meaning:
-            yield from _recall(job, after, seen)
+            yield from _recall(job, after, known, seen)
             yield from pager.lost(after.at_ns, RECONFIGURED)
             return
         if after.empty:
@@ -132,7 +135,7 @@ def read(job: Job, source: Source) -> Reading:
             if restarts > RESTARTS_MAX:
                 raise LogUnavailable("the log begins anew again and again", _RESTLESS_NS)
             pager.lack(CLEARED)
-            pager.set_back(())
+            pager.was_set(())
             window = _Window.of(after)
             number = window.oldest
         else:
@@ -147,7 +150,9 @@ def read(job: Job, source: Source) -> Reading:
     yield from pager.finish()
 
 
-def _recall(job: Job, seen: Survey, before: Survey | None = None) -> Asking[int]:
+def _recall(
+    job: Job, seen: Survey, clock: Sequence[Known], before: Survey | None = None
+) -> Asking[int]:
     """Learn what the log is like; since when its columns are known to be what they are."""
     fact: dict[str, Any] = {"meaning": list(seen.meaning), "depth_records": seen.depth}
     fact |= seen.told
@@ -162,12 +167,21 @@ def _recall(job: Job, seen: Survey, before: Survey | None = None) -> Asking[int]
         last = int(job.fact.get("landmark", 0))
         near = 0 <= seen.landmark - last < LANDMARK_STEP and last > 0
         fact["landmark"] = last if near else seen.landmark
+    if clock:
+        fact["clock"] = [list(reading) for reading in clock]
     if fact != dict(job.fact):
         yield Learn(fact)
     return since_ns
 
 
-def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window) -> Asking[int]:
+def _begin(
+    job: Job,
+    source: Source,
+    pager: Pager,
+    seen: Survey,
+    window: _Window,
+    clock: Sequence[Known],
+) -> Asking[int]:
     """The record to begin with: the last before what is wanted, for what is lacking after it."""
     known: dict[int, Entry | str] = {}
 
@@ -188,8 +202,12 @@ def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window
 
     if job.resolution_ns is not None:
         oldest, newest = window
-        steps = yield from steps_between(oldest, newest, job.resolution_ns, job.zone, wall_of)
-        pager.set_back(steps)
+        spacing_ns = job.resolution_ns
+        sets = yield from clock_sets(oldest, newest, spacing_ns, job.zone, wall_of, clock)
+        pager.was_set(*sets)
+    last = yield from one(window.newest)
+    if isinstance(last, Entry) and seen.landmark is None:  # else it may be newer than the look
+        pager.known_at(last, window.newest, seen.at_ns)
     oldest_ns = yield from probe(window.oldest)
     pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
     pager.newest_ns = yield from probe(window.newest)

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from drivers.modbus.log.records import Entry
-from drivers.modbus.log.times import Step, agree, applied, moments, settle
+from drivers.modbus.log.times import Step, Unplaced, agree, applied, moments, settle
 from gateway.driver import (
     PAGE_RECORDS_MAX,
     PAGE_VALUES_MAX,
@@ -86,6 +86,7 @@ class Pager:
         self._doubt_ns = 0
         self._stepped_ns = 0
         self._steps: tuple[Step, ...] = ()
+        self._unplaced: tuple[Unplaced, ...] = ()
         self._was_late = 0
 
     # ------------------------------------------------------------------------------- what was read
@@ -103,16 +104,33 @@ class Pager:
         early, late = moments(entry.wall_ns, self._zone)
         return early != late
 
-    def set_back(self, steps: Sequence[Step]) -> None:
-        """Say before which records the clock was set back, if that was found out beforehand."""
+    def was_set(self, steps: Sequence[Step], unplaced: Sequence[Unplaced] = ()) -> None:
+        """Say before which records the clock was set, if that was found out beforehand.
+
+        Where it isn't known before which one, times until then are known that much less well.
+        """
         self._steps = tuple(steps)
+        self._unplaced = tuple(unplaced)
+
+    def known_at(self, entry: Entry, number: int, at_ns: int) -> None:
+        """Say that a record was there at `at_ns`, this node's time; it must be the newest yet.
+
+        One that is stamped later than the device's clock said then was made before that clock was
+        set back, though no record after it tells so.
+        """
+        if self._clock is None or entry.wall_ns is None or self._late_ns(number):
+            return
+        ahead_ns = moments(entry.wall_ns, self._zone)[0] - at_ns - self._clock.offset_ns
+        if ahead_ns > self._clock.uncertainty_ns:
+            since_ns = (self._resolution_ns or 0) // 2
+            self._steps = (*self._steps, Step(number + 1, ahead_ns + since_ns))
 
     def _late_ns(self, number: int | None) -> int:
-        """How much a record is late because the clock was set back after it."""
+        """How much a record is late because the clock was set after it; below 0: early."""
         return sum(self._later(number))
 
     def _later(self, number: int | None) -> list[int]:
-        """How far the clock was set back each time after a record."""
+        """How far the clock was set each time after a record."""
         return [by_ns for at, by_ns in self._steps if number is not None and number < at]
 
     def _doubt(self, ns: int) -> None:
@@ -164,11 +182,12 @@ class Pager:
         late_ns = self._late_ns(number)
         time_ns = raw_ns - self._offset_ns - late_ns
         if late_ns:
-            self._doubt(sum(self._resolution_ns or by_ns for by_ns in self._later(number)))
+            self._doubt(sum(self._resolution_ns or abs(by) for by in self._later(number)))
         elif self._was_late:
-            self._events.append(_set_back(time_ns, self._was_late))
+            self._events.append(_was_set(time_ns, self._was_late))
         elif self._raw_ns is not None and raw_ns < self._raw_ns:
             self._stepped(time_ns, self._raw_ns + (self._resolution_ns or 0) - raw_ns)
+        self._doubt(sum(by_ns for until_ns, by_ns in self._unplaced if time_ns < until_ns))
         self._raw_ns, self._was_late = raw_ns, late_ns
         self._add(_Held(time_ns, entry, number))
 
@@ -233,7 +252,7 @@ class Pager:
             self._last_ns -= by_ns
         self._stepped_ns += self._resolution_ns or by_ns
         self._doubt(self._stepped_ns)
-        self._events.append(_set_back(time_ns, by_ns))
+        self._events.append(_was_set(time_ns, by_ns))
 
     # ---------------------------------------------------------------------------------------- pages
 
@@ -342,6 +361,7 @@ class Pager:
         return ClockReading(self._offset_ns, self._clock.uncertainty_ns + self._doubt_ns)
 
 
-def _set_back(time_ns: int, by_ns: int) -> DeviceEvent:
-    text = f"its clock was set back by {format_duration(by_ns)}: times before it may be wrong"
+def _was_set(time_ns: int, by_ns: int) -> DeviceEvent:
+    way = "back" if by_ns > 0 else "forward"
+    text = f"its clock was set {way} by {format_duration(abs(by_ns))}: times before it may be wrong"
     return DeviceEvent(time_ns, STEP_SEVERITY, text)

@@ -60,6 +60,33 @@ def steps_between(
     long. `wall_of` reads a record's stamp; in place of one without (the oldest may be overwritten
     by now) the next one that has a stamp is taken. At most STEP_PROBES_MAX records are read.
     """
+    return (yield from _between(low, high, spacing_ns, zone, wall_of, lambda ns: ns > spacing_ns))
+
+
+def jumps_between(
+    low: int,
+    high: int,
+    spacing_ns: int,
+    zone: tzinfo | None,
+    wall_of: Callable[[int], Asking[int | None]],
+    least_ns: int,
+) -> Asking[list[Step]]:
+    """Where stamps leave out `least_ns` or more, found in the same way.
+
+    The device paused, or its clock was set forward: the stamps alone don't tell.
+    """
+    return (yield from _between(low, high, spacing_ns, zone, wall_of, lambda ns: -ns >= least_ns))
+
+
+def _between(
+    low: int,
+    high: int,
+    spacing_ns: int,
+    zone: tzinfo | None,
+    wall_of: Callable[[int], Asking[int | None]],
+    counts: Callable[[int], bool],
+) -> Asking[list[Step]]:
+    """Where stamps span as much less time than the records as `counts`."""
     walls: dict[int, int] = {}
     asked: set[int] = set()
 
@@ -82,7 +109,8 @@ def steps_between(
     while parts:
         a, b = parts.pop()
         early_ns, late_ns = settle([walls[a], walls[b]], zone)
-        if (b - a) * spacing_ns - (late_ns - early_ns) <= spacing_ns:
+        missing_ns = (b - a) * spacing_ns - (late_ns - early_ns)
+        if not counts(missing_ns):
             continue
         half = (a + b) // 2
         after = range(max(half, a + 1), min(b, half + STEP_TRIES))
@@ -91,5 +119,5 @@ def steps_between(
         if middle is not None:
             parts += [(a, middle), (middle, b)]
         elif all(number in asked for number in range(a + 1, b)):
-            found.append(Step(b, early_ns + (b - a) * spacing_ns - late_ns))
+            found.append(Step(b, missing_ns))
     return sorted(found)

@@ -276,7 +276,41 @@ def applied(reading: ClockReading | None) -> int:
 
 
 class Step(NamedTuple):
-    """The clock was set back before record `at`, by `by_ns` > 0."""
+    """The clock was set back before record `at`, by `by_ns`; below 0: it was set forward."""
 
     at: int
     by_ns: int
+
+
+class Unplaced(NamedTuple):
+    """The clock was set by `by_ns`, at some time before `until_ns`, this node's time."""
+
+    until_ns: int
+    by_ns: int
+
+
+class Known(NamedTuple):
+    """How far a device's clock was ahead at an instant, by this node's clock; from a log's fact."""
+
+    at_ns: int
+    offset_ns: int
+
+
+KNOWN_MAX: Final = 4
+DRIFT_PPM: Final = 200
+"""What clocks of devices may drift, and more: a greater change is one that somebody made."""
+
+
+def known_clock(
+    told: Sequence[Sequence[int]], at_ns: int, clock: ClockReading | None, coarse_ns: int
+) -> list[Known]:
+    """What is known of a clock once it is read again: a reading that tells nothing new is left out.
+
+    A change of less than `coarse_ns` is nothing new, nor what its uncertainty may hide.
+    """
+    known = [Known(int(at), int(offset)) for at, offset in told]
+    if clock is not None:
+        unsure_ns = max(2 * clock.uncertainty_ns, coarse_ns)
+        if not known or abs(clock.offset_ns - known[-1].offset_ns) > unsure_ns:
+            known.append(Known(at_ns, clock.offset_ns))
+    return known[-KNOWN_MAX:]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from drivers.opcua.log.clock import Offset, read_offset, still
-from drivers.opcua.log.ops import TICK_NS, Asking, Op, Reply, Times, told_time
+from drivers.opcua.log.ops import TICK_NS, Ask, Asking, Begin, Op, Reply, Times, told_time
 from drivers.opcua.log.pages import Hole, Ledger
-from drivers.opcua.log.slices import Pace, SliceReader, read_before
+from drivers.opcua.log.slices import Pace, SliceReader, Waiting, read_before
 from drivers.opcua.observe import Decoder, Reading
 from gateway.driver import LogPage
 
@@ -36,17 +37,41 @@ def read_history(decoders: Mapping[int, Decoder], wanted: Wanted, pace: Pace) ->
         return
     ledger = yield from _begin(decoders, wanted, (at_ns + offset_ns, to_ns + offset_ns), pace)
     weights = {place: len(decoder.item.members) for place, decoder in decoders.items()}
-    while at_ns < to_ns:
+
+    def slice_at(at_ns: int) -> SliceReader:
         span = (at_ns + offset_ns, min(to_ns, at_ns + pace.length_ns) + offset_ns)
-        reader = SliceReader(weights, *span, wanted.overlap_ns, pace, wanted.bounds)
-        yield from reader.run()
+        return SliceReader(weights, *span, wanted.overlap_ns, pace, wanted.bounds)
+
+    reader = slice_at(at_ns)
+    asking = reader.run()
+    while True:
+        yield from asking
         hands = told_time((yield Times()))
         clock = still(clock, hands)
         said = clock.reading()._replace(offset_ns=offset_ns) if clock is not None else None
-        yield from ledger.pages(reader.reads, reader.from_ns, reader.to_ns, said)
-        read_ns = reader.to_ns - reader.from_ns
+        done, read_ns = reader, reader.to_ns - reader.from_ns
         at_ns += read_ns
-        pace.adapt(read_ns, reader.observations)
+        pace.adapt(read_ns, done.observations)
+        if at_ns < to_ns:
+            reader = slice_at(at_ns)
+            asking = yield from _begun(reader.run())
+        yield from ledger.pages(done.reads, done.from_ns, done.to_ns, said)
+        if done is reader:
+            return
+
+
+def _begun(asking: Waiting) -> Generator[Op | LogPage, Reply, Waiting]:
+    """Have the first request of a slice sent; the slice, which is to be read from there."""
+    first = next(asking)
+    assert isinstance(first, Ask)
+    yield Begin(first)
+    return _from(first, asking)
+
+
+def _from(op: Op | LogPage, asking: Waiting) -> Waiting:
+    with suppress(StopIteration):
+        while True:
+            op = asking.send((yield op))
 
 
 def _settled_ns(wanted: Wanted, clock: Offset | None, sent_ns: int) -> int:

@@ -70,6 +70,7 @@ class NodeRead:
     _given: bool = False
     _again: bool = False
     _descending: bool = False
+    _ascending: bool = False
 
     @property
     def through_ns(self) -> int:
@@ -114,6 +115,9 @@ class NodeRead:
         if self._descending:
             return self._end("the server gave up amid values in reversed order")
         if self.through_ns > self.start_ns:
+            if not self._ascending:  # nobody knows on which side of a single value the rest lies
+                self.found, self._newest_ns = {}, None
+                return self._end("the server gave up before it showed an order")
             return self._from(self.through_ns)
         if self._again:
             return self._end("the server gave up twice at the same place")
@@ -139,6 +143,8 @@ class NodeRead:
             self.odd.add("the server gives values in reversed order")
         else:
             self._notice_steps(stamps)
+            before = stamps if self._page_ns is None else [self._page_ns]
+            self._ascending |= bool(stamps) and stamps[-1] > before[0]
         self._page_ns = min(stamps, default=self._page_ns)
         brought: dict[int, Reading] = {}
         for reading in reversed(readings) if descending else readings:

@@ -50,6 +50,12 @@ class Ask(NamedTuple):
     points: tuple[bytes, ...] = ()
 
 
+class Begin(NamedTuple):
+    """Send `ask`, which is the next Ask; the server works on it while pages are made and kept."""
+
+    ask: Ask
+
+
 class Free(NamedTuple):
     """Release continuation points; failures are passed over."""
 
@@ -97,10 +103,10 @@ class Hands(NamedTuple):
     received_ns: int
 
 
-Op = Ask | Free | Times | Wait
+Op = Ask | Begin | Free | Times | Wait
 Reply = Answer | Refusal | Hands | None
 Asking = Generator[Op | LogPage, Reply, Any]
-"""Sent: Answer or Refusal for Ask, Hands for Times, None for Free, Wait and a page."""
+"""Sent: Answer or Refusal for Ask, Hands for Times, None for Begin, Free, Wait and a page."""
 
 
 def asked(reply: Reply) -> Answer | Refusal:

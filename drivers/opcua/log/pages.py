@@ -125,7 +125,9 @@ class Ledger:
 
     def _stale(self, at_ns: int, from_ns: int) -> bool:
         """Whether a value from before a slice was overtaken by a stop of the server."""
-        return any(at_ns <= h.from_ns and h.to_ns <= from_ns for h in self._holes)
+        return bool(self._holes) and any(
+            at_ns <= h.from_ns and h.to_ns <= from_ns for h in self._holes
+        )
 
     @staticmethod
     def _forget(line: _Line, at_ns: int, why: str, from_ns: int) -> None:
@@ -151,9 +153,12 @@ class Ledger:
     @staticmethod
     def _observed(line: _Line, reading: Reading, at_ns: int) -> list[Observation]:
         """The observations of a value; of an array only the elements that changed."""
+        if not reading.rank:
+            line.said.clear()
+            return [Observation(n, at_ns, v, s) for n, v, s in line.decoder.decode(reading)]
         observations = []
         for number, value, status in line.decoder.decode(reading):
-            if reading.rank and line.said.get(number) == (value, status):
+            if line.said.get(number) == (value, status):
                 continue
             line.said[number] = (value, status)
             observations.append(Observation(number, at_ns, value, status))
@@ -192,7 +197,7 @@ class Ledger:
                 LogPage(
                     from_ns=begin_ns - offset_ns,
                     through_ns=end_ns - offset_ns,
-                    observations=[o._replace(time_ns=o.time_ns - offset_ns) for o in part],
+                    observations=_earlier(part, offset_ns),
                     lacking=lacking,
                     records=len(part),
                     newest_ns=part[-1].time_ns - offset_ns if part else None,
@@ -205,6 +210,11 @@ class Ledger:
     def _of(self, names: Sequence[str]) -> tuple[str, ...]:
         """Who lacks a stretch, as a page says it: (): all."""
         return () if len(names) == self._names else tuple(names)
+
+
+def _earlier(seen: Sequence[Observation], by_ns: int) -> Sequence[Observation]:
+    """Observations by our clock, which is this much behind; usually it isn't."""
+    return [Observation(n, at - by_ns, v, s) for n, at, v, s in seen] if by_ns else seen
 
 
 def _whole(seen: Sequence[Observation], begin: int, end: int) -> int:

@@ -1,0 +1,101 @@
+"""When a device's clock was set: by stamps that go back, and by readings that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from log_device import NOW_NS, SECOND
+
+from drivers.modbus.log.clock_steps import Sets, clock_sets
+from drivers.modbus.log.times import KNOWN_MAX, Known, Step, Unplaced, known_clock
+from gateway.driver import ClockReading
+
+RECORDS = 100
+
+
+def sets(ahead: list[int], known: list[Known], blind: frozenset[int] = frozenset()) -> Sets:
+    """Of records made each second, the last at NOW; `ahead`: by how many s each was stamped."""
+
+    def wall_of(number: int) -> Generator[Any, Any, int | None]:
+        yield from ()
+        made_ns = NOW_NS - (RECORDS - 1 - number) * SECOND
+        return None if number in blind else made_ns + ahead[number] * SECOND
+
+    search = clock_sets(0, RECORDS - 1, SECOND, None, wall_of, known)
+    try:
+        next(search)
+    except StopIteration as done:
+        found: Sets = done.value
+        return found
+    raise AssertionError("it asks for records by `wall_of` only")
+
+
+def at(seconds: int, ahead_s: float) -> Known:
+    return Known(NOW_NS - seconds * SECOND, round(ahead_s * SECOND))
+
+
+def test_what_is_known_of_a_clock_grows_only_where_it_changed() -> None:
+    assert known_clock((), 5, None, SECOND) == []
+    assert known_clock((), 5, ClockReading(90, 3), SECOND) == [Known(5, 90)]
+    same = ClockReading(90 + SECOND, 3)
+    assert known_clock([[5, 90]], 7, same, SECOND) == [Known(5, 90)]
+    unsure = ClockReading(90 + 3 * SECOND, 2 * SECOND)
+    assert known_clock([[5, 90]], 7, unsure, SECOND) == [Known(5, 90)]
+    other = ClockReading(90 + 2 * SECOND, 3)
+    assert known_clock([[5, 90]], 7, other, SECOND) == [Known(5, 90), Known(7, 90 + 2 * SECOND)]
+    many = [[n, 9 * n * SECOND] for n in range(KNOWN_MAX)]
+    newest = [*(Known(*each) for each in many[1:]), Known(9, 0)]
+    assert known_clock(many, 9, ClockReading(0, 1), SECOND) == newest
+
+
+@given(st.integers(5, 90), st.integers(3, 500), st.integers(-1, 1))
+def test_a_clock_set_forward_between_two_readings_is_found(
+    record: int, by: int, measured: int
+) -> None:
+    ahead = [-by] * record + [0] * (RECORDS - record)
+    ago = RECORDS - record  # before the record that was stamped first by the new time
+    known = [at(ago + 2, -by), at(0, measured / 10)]
+    steps, unplaced = sets(ahead, known)
+    assert not unplaced
+    assert steps == [Step(record, known[0].offset_ns - known[1].offset_ns)]
+    assert sets(ahead, known[1:]) == Sets([], []), "without two readings it is a pause"
+
+
+def test_a_clock_that_was_set_back_and_forward_again() -> None:
+    ahead = [0] * 20 + [-90] * 30 + [-50] * 50
+    found = sets(ahead, [at(90, 0), at(60, -90), at(0, -50)])
+    assert sorted(found.steps) == [Step(20, 90 * SECOND), Step(50, -40 * SECOND)]
+    assert not found.unplaced
+    as_before = sets([0] * 20 + [-40] * 30 + [0] * 50, [at(90, 0), at(60, -40), at(0, 0)])
+    until = (at(60, 0).at_ns, NOW_NS)
+    assert as_before == Sets([], [Unplaced(until_ns, 40 * SECOND) for until_ns in until])
+
+
+def test_a_pause_that_was_there_when_the_clock_was_as_it_is_is_none() -> None:
+    ahead = [-40] * 20 + [0] * 80
+    found = sets(ahead, [at(50, -40), at(0, 0)])  # the jump was before either reading
+    assert found == Sets([], [Unplaced(NOW_NS, 40 * SECOND)])
+
+
+def test_a_change_that_drift_explains_is_none() -> None:
+    day = 86_400
+    assert sets([0] * RECORDS, [at(2 * day, -17), at(0, 0)]) == Sets([], [])
+    found = sets([0] * RECORDS, [at(day // 2, -17), at(0, 0)])
+    assert found == Sets([], [Unplaced(NOW_NS, 17 * SECOND)])
+    back = sets([0] * RECORDS, [at(day // 2, 17), at(0, 0)])
+    assert back == Sets([], [Unplaced(NOW_NS, 17 * SECOND)])
+
+
+def test_a_change_in_two_parts_has_no_place() -> None:
+    ahead = [-80] * 30 + [-40] * 30 + [0] * 40
+    found = sets(ahead, [at(99, -80), at(0, 0)])
+    assert found == Sets([], [Unplaced(NOW_NS, 80 * SECOND)])
+
+
+def test_a_record_that_cannot_be_read_places_nothing() -> None:
+    ahead = [-40] * 50 + [0] * 50
+    found = sets(ahead, [at(70, -40), at(0, 0)], blind=frozenset({50}))
+    assert found.unplaced == [Unplaced(NOW_NS, 40 * SECOND)] or found.steps[0].at == 51
