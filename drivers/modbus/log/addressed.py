@@ -133,6 +133,7 @@ def read(job: Job, source: Source) -> Reading:
                 raise LogUnavailable("the log begins anew again and again", _RESTLESS_NS)
             pager.lack(CLEARED)
             pager.set_back(())
+            pager.counts_from(after.newest, None)
             window = _Window.of(after)
             number = window.oldest
         else:
@@ -193,6 +194,8 @@ def _begin(job: Job, source: Source, pager: Pager, seen: Survey, window: _Window
     oldest_ns = yield from probe(window.oldest)
     pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
     pager.newest_ns = yield from probe(window.newest)
+    latest = yield from one(window.newest)
+    pager.counts_from(window.newest, latest if isinstance(latest, Entry) else None)
     hint = _hint(job, pager, seen, window)
     first = yield from first_since(window.oldest, window.newest, pager.from_ns, probe, hint)
     number, back = max(window.oldest, first - 1), 1
@@ -231,7 +234,7 @@ def _batch(
         found += some
         last = found[-1]
         last_ns = (
-            pager.latest_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
+            pager.likely_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
         )
         if last_ns is not None and last_ns >= to_ns:
             break
@@ -256,44 +259,70 @@ def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) 
     return number
 
 
+TimeOf = Callable[[int], Asking["Moments | None"]]
+"""Reads when the record in a place was made: what its stamp may mean; None if there is none."""
+
+
+class Moments(NamedTuple):
+    """What a stamp may mean: two moments in the hour that comes twice, else the same one."""
+
+    early_ns: int
+    late_ns: int
+
+    @property
+    def unsure(self) -> bool:
+        return self.early_ns != self.late_ns
+
+
 def newest_place(
-    first: int, places: int, time_of: Callable[[int], Asking[int | None]]
+    first: int, places: int, time_of: TimeOf, spacing_ns: int | None = None
 ) -> Asking[int | None]:
     """The place of the newest record, where places from `first` on are overwritten in turn.
 
     By halving: from the first place on the times rise, up to the newest. None: it is empty.
+    `spacing_ns` tells what rises where stamps may mean two moments.
     """
-    begin_ns = yield from time_of(first)
-    if begin_ns is None:
+    begin = yield from time_of(first)
+    if begin is None:
         return None
     low, high = first, first + places
     while high - low > 1:
         middle = (low + high) // 2
-        time_ns = yield from time_of(middle)
-        if time_ns is not None and time_ns >= begin_ns:
+        found = yield from time_of(middle)
+        if found is not None and _risen(begin, found, middle - first, places, spacing_ns):
             low = middle
         else:
             high = middle
     return low
 
 
+def _risen(begin: Moments, found: Moments, ahead: int, places: int, spacing_ns: int | None) -> bool:
+    """Whether a record so many places ahead was made after the first, not a round before it."""
+    if spacing_ns is None or not (begin.unsure and found.unsure):
+        return found.late_ns >= begin.early_ns
+    spans = [a - b for a in found for b in begin]
+    after, before = ahead * spacing_ns, (ahead - places) * spacing_ns
+    return min(abs(span - after) for span in spans) <= min(abs(span - before) for span in spans)
+
+
 def oldest_place(
     first: int,
     places: int,
     newest: int,
-    time_of: Callable[[int], Asking[int | None]],
-    newest_ns: int | None = None,
+    time_of: TimeOf,
+    newest_made: Moments | None = None,
 ) -> Asking[int]:
     """The next place after the newest that has a record; the first one where none of them has.
 
-    With `newest_ns`, when the newest was made, what the device recorded since then is not taken
-    for its oldest: it lies there, too.
+    With `newest_made`, when the newest was made, what the device recorded since then is not taken
+    for its oldest: it lies there, too. A log as deep as the hour that comes twice has its oldest
+    there in that hour: what may be that is.
     """
 
-    def is_old(time_ns: int | None) -> bool:
-        return time_ns is not None and (
-            newest_ns is None or not 0 < time_ns - newest_ns <= MEANWHILE_NS
-        )
+    def is_old(found: Moments | None) -> bool:
+        if found is None or newest_made is None or (found.unsure and newest_made.unsure):
+            return found is not None
+        return not 0 < found.late_ns - newest_made.late_ns <= MEANWHILE_NS
 
     after, last = newest + 1, first + places - 1
     if after > last:

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from drivers.modbus.log.records import Entry
-from drivers.modbus.log.times import Step, agree, applied, moments, settle
+from drivers.modbus.log.times import Step, agree, applied, moments, present, settle
 from gateway.driver import (
     PAGE_RECORDS_MAX,
     PAGE_VALUES_MAX,
@@ -23,7 +23,7 @@ from gateway.driver import (
     LogWanted,
     Observation,
 )
-from gateway.model import NS_PER_S, format_duration
+from gateway.model import format_duration
 
 OVERWRITTEN: Final = "overwritten"
 CLEARED: Final = "cleared"
@@ -69,8 +69,7 @@ class Pager:
         self._resolution_ns = resolution_ns
         self._clock = clock
         self._offset_ns = applied(clock)
-        # The device's present, and a second for what it records meanwhile.
-        self._present_ns = now_ns + self._offset_ns + NS_PER_S
+        self._present_ns = present(now_ns, clock)
         self._page_records = page_records
         self.from_ns = wanted.from_ns
         """Where the next page begins."""
@@ -85,6 +84,7 @@ class Pager:
         self._next: int | None = None
         self._doubt_ns = 0
         self._steps: tuple[Step, ...] = ()
+        self._newest: tuple[int, int] | None = None
         self._was_late = 0
 
     # ------------------------------------------------------------------------------- what was read
@@ -95,6 +95,14 @@ class Pager:
             return None
         return moments(entry.wall_ns, self._zone)[1] - self._offset_ns - self._late_ns(number)
 
+    def likely_ns(self, entry: Entry, number: int) -> int | None:
+        """The same, but of two moments the one that the number tells, where it does."""
+        latest_ns = self.latest_ns(entry, number)
+        raw_ns = self._counted(entry, number)
+        if latest_ns is None or raw_ns is None:
+            return latest_ns
+        return raw_ns - self._offset_ns - self._late_ns(number)
+
     def is_unsure(self, entry: Entry) -> bool:
         """Whether a stamp may be two moments: then the records before it are needed to tell."""
         if entry.wall_ns is None:
@@ -102,9 +110,30 @@ class Pager:
         early, late = moments(entry.wall_ns, self._zone)
         return early != late
 
+    def counts_from(self, number: int, entry: Entry | None) -> None:
+        """Say which record is the newest; None: the numbers of before mean nothing any more.
+
+        Where no record before them tells which of two moments stamps mean, its distance does.
+        """
+        self._newest = None
+        if entry is not None and entry.wall_ns is not None:
+            (raw_ns,) = settle([entry.wall_ns], self._zone, None, self._present_ns)
+            self._newest = number, raw_ns
+
     def set_back(self, steps: Sequence[Step]) -> None:
         """Say before which records the clock was set back, if that was found out beforehand."""
         self._steps = tuple(steps)
+
+    def _counted(self, entry: Entry, number: int | None) -> int | None:
+        """What a stamp means by the records that came after it; None: they don't tell."""
+        if entry.wall_ns is None or number is None or self._newest is None:
+            return None
+        newest, newest_ns = self._newest
+        if not self._resolution_ns:
+            return None
+        expected_ns = newest_ns - (newest - number) * self._resolution_ns + self._late_ns(number)
+        early, late = moments(entry.wall_ns, self._zone)
+        return early if abs(early - expected_ns) < abs(late - expected_ns) else late
 
     def _late_ns(self, number: int | None) -> int:
         """How much a record is late because the clock was set back after it."""
@@ -142,14 +171,32 @@ class Pager:
     def take(self, entries: Sequence[Entry], numbers: Sequence[int] | None = None) -> None:
         """Take records that follow the ones before; `numbers` unwrapped, else their own."""
         walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
-        raws = iter(settle(walls, self._zone, self._raw_ns, self._present_ns))
+        counted = [entry.number for entry in entries] if numbers is None else numbers
+        after_ns = self._raw_ns
+        if after_ns is None:
+            dated = (at for at, entry in enumerate(entries) if entry.wall_ns is not None)
+            first = next(dated, None)
+            after_ns = None if first is None else self._begins(entries[first], counted[first])
+        raws = iter(settle(walls, self._zone, after_ns, self._present_ns))
         for at, entry in enumerate(entries):
             if self.done:
                 return
             if entry.wall_ns is None:
                 self.lack(TORN)
             else:
-                self._take(entry, entry.number if numbers is None else numbers[at], next(raws))
+                self._take(entry, counted[at], next(raws))
+
+    def _begins(self, entry: Entry, number: int | None) -> int | None:
+        """The moment of a first record, if its number tells that it is the earlier of two.
+
+        Else the records after it tell, and `settle` looks at them.
+        """
+        raw_ns = self._counted(entry, number)
+        early = raw_ns is not None and self.is_unsure(entry) and raw_ns == self._early(entry)
+        return raw_ns if early else None
+
+    def _early(self, entry: Entry) -> int | None:
+        return None if entry.wall_ns is None else moments(entry.wall_ns, self._zone)[0]
 
     def _take(self, entry: Entry, number: int | None, raw_ns: int) -> None:
         late_ns = self._late_ns(number)

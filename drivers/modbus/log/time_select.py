@@ -18,7 +18,7 @@ from drivers.modbus.log.ops import Asking, Reading
 from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager
 from drivers.modbus.log.records import Entry
 from drivers.modbus.log.time_block import BEGINNING, Block, BlockLog
-from drivers.modbus.log.times import applied, moments, settle, shown
+from drivers.modbus.log.times import applied, moments, present, settle, shown
 from gateway.driver import ClockReading
 from gateway.errors import DeviceError, InvalidReply, LinkError, LogUnavailable, ReplyTimeout
 from gateway.model import NS_PER_S
@@ -78,7 +78,7 @@ class _Forward:
         self._pager = pager
         self._offset_ns = applied(clock)
         # As the pager settles stamps, so that a record is the same moment for both.
-        self._present_ns = job.now_ns + self._offset_ns + NS_PER_S
+        self._present_ns = present(job.now_ns, clock)
         self._spacing_ns = job.resolution_ns
         """What is between two records, or the least that was."""
         self.at_ns = job.now_ns
