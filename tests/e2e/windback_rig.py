@@ -48,9 +48,11 @@ class Field:
     methods: Sequence[Method]
     site_file: Path
     polls_file: Path
+    ports_of: Mapping[str, int]
 
     def write_site(self, ports: Sequence[int], rig: str) -> None:
         """site.yaml and rig.yaml; `rig` are more lines of the latter."""
+        self.ports_of = {m.name: port for m, port in zip(self.methods, ports, strict=True)}
         devices = "".join(
             device_lines(method, port) for method, port in zip(self.methods, ports, strict=True)
         )
