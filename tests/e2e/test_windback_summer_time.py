@@ -47,7 +47,7 @@ def in_zone(method: Method, season: str) -> Method:
         method,
         name=f"{method.name}_{season}",
         device=method.device.replace("zone: utc", f"zone: {ZONES[season]}"),
-        rig=method.rig if method.name == "ring" else "",
+        rig="" if method.name == "cet" else method.rig,
     )
 
 

@@ -54,7 +54,7 @@ METHODS = (
       {{zone: utc, address: 1000, resolution: 200ms, depth_records: 600, {COLUMNS}}}
 """
         + POINTS.format(scan="fast"),
-        rig="{clock_offset: 2.5}",
+        rig="{start: 4294967266, clock_offset: 2.5}",  # its numbers have 32 bits
         resolution_ms=200,
     ),
     Method(
@@ -98,6 +98,7 @@ METHODS = (
       logs: [{{id: file, {COLUMNS}}}]
 """
         + POINTS.format(scan="normal"),
+        rig="{start: 594}",  # behind the last place comes the first one
         clocked=False,
     ),
     Method(
@@ -128,6 +129,7 @@ METHODS = (
     windback: {{zone: utc, logs: [{{id: interval, resolution: 1s, {COLUMNS}}}]}}
 """
         + POINTS.format(scan="normal"),
+        rig="{start: 2298}",  # and so here, behind place 2304
         clocked=False,
         log_at=700,
     ),

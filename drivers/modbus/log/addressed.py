@@ -282,10 +282,15 @@ def newest_place(
     By halving: from the first place on the times rise, up to the newest. None: it is empty.
     `spacing_ns` tells what rises where stamps may mean two moments.
     """
+    end = first + places
     begin = yield from time_of(first)
+    if begin is None and places > 1:
+        # It may be half written yet, the first of a new round: then the second is the oldest.
+        first += 1
+        begin = yield from time_of(first)
     if begin is None:
         return None
-    low, high = first, first + places
+    low, high = first, end
     while high - low > 1:
         middle = (low + high) // 2
         found = yield from time_of(middle)

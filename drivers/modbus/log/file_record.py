@@ -71,7 +71,7 @@ class _Log:
         return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
 
     def _newest(self) -> Asking[tuple[int, Moments] | None]:
-        """The place of the newest record, and when that was made; None: the file is empty."""
+        """The place of the newest whole record, when that was made; None: the file is empty."""
         if self._section.newest is not None:
             said = yield from get_all(
                 {"newest": self._job.place(self._section.newest, "newest")}, self._job.limits
@@ -83,8 +83,12 @@ class _Log:
             place = yield from newest_place(0, self._places, self._time, self._job.resolution_ns)
         if place is None or not 0 <= place < self._places:
             return None
-        made = yield from self._time(place)
-        return None if made is None else (place, made)
+        # The newest may be half written yet: then the one before it is.
+        for newest in (place, (place - 1) % self._places):
+            made = yield from self._time(newest)
+            if made is not None:
+                return newest, made
+        return None
 
     def _time(self, place: int) -> Asking[Moments | None]:
         """When the record in a place was made; None if there is none."""
