@@ -19,7 +19,7 @@ from gateway.model import NS_PER_S, Gap, GapState, HistoryRow
 from hil.judges_windback import LogHeld
 
 from .plant import PairNode
-from .windback_methods import BY_NAME, Method
+from .windback_methods import BY_NAME, METHODS, Method
 from .windback_rig import WindbackPair, states, windback_pair, wound
 
 UNLOCK_S = 4
@@ -98,6 +98,64 @@ def gone(rows: Sequence[HistoryRow], gaps: Sequence[Gap], held: LogHeld) -> int:
     )
     assert abs(len(times) + missing - whole) <= 2 * len(own), (len(times), missing, whole)
     return missing
+
+
+def lasting(method: Method) -> Method:
+    """The device, scanned each second and slow to tell what it logged: reading takes seconds."""
+    if method.name == LOCKED.name:
+        return LOCKED
+    if method.driver == "opcua":
+        return replace(method, rig="{depth: 10m, clock: 90s, slow: 1s}")
+    device = method.device.replace("scan: fast", "scan: normal")
+    return replace(method, device=device, ends=GapState.FILLED)
+
+
+LASTING = [lasting(method) for method in METHODS]
+LATENCY_MS = 100
+"""Of each answer of a Modbus device."""
+
+
+async def all_read(main: PairNode) -> None:
+    """Wait until a node is in the midst of reading the log of every device."""
+    async with asyncio.timeout(20):
+        while not all(each["reading"] for each in (await main.control.get("/windback")).values()):
+            await asyncio.sleep(0.02)  # paces: the socket has no event for this
+
+
+@pytest.mark.slow
+async def test_a_main_that_dies_in_the_midst_of_reading_every_log(tmp_path: Path) -> None:
+    slow = ", ".join(f"{m.name}: {LATENCY_MS}" for m in LASTING if m.driver == "modbus")
+    async with windback_pair(tmp_path, LASTING, f"latency_ms: {{{slow}}}\n") as plant:
+        await asyncio.gather(plant.a.start(), plant.b.start())
+        main, standby = await plant.until_paired()
+        await plant.all_good(main)
+        await plant.until_equal()
+        await plant.settled(main, plant.born_ns, time.time_ns())
+        began_ns = time.time_ns()
+        await plant.unplug(4.0)
+        to_ns = await plant.all_good(main)
+        await all_read(main)
+        await main.program.kill()
+        killed_ns = time.time_ns()
+        await plant.until_roles(**{standby.name: "main"})
+        gaps = await plant.settled(standby, began_ns, to_ns, within_s=60)
+        assert {gap.device for gap in gaps} == {method.name for method in LASTING}
+        for method in LASTING:
+            assert states(gaps, method.name) == {method.ends}, gaps
+        await main.start()
+        await plant.until_paired()
+        await plant.until_equal()
+        for name, rows in (await plant.both(began_ns, to_ns)).items():
+            times = [row.time_ns for row in wound(rows)]
+            assert times and times == sorted(set(times)), (name, times)
+        verdict = await plant.verdict(began_ns, to_ns, gaps)
+        assert verdict.passed, verdict.evidence[:3]
+        assert verdict.declared == 0, "no instant is left without a value"
+        readers = await plant.readers(killed_ns)
+        for method in LASTING:
+            if method.driver == "modbus":
+                before, after = readers[method.name]
+                assert before and after and not before & after, method.name
 
 
 @pytest.mark.slow

@@ -32,6 +32,8 @@ RESTARTS_MAX: Final = 3
 BATCH_MIN: Final = 16
 """Requests between two looks at the log where its oldest records are wanted."""
 LANDMARK_STEP: Final = 100
+AGAIN_MAX: Final = 4
+"""How often records of one batch are fetched again that do not go on: stamps may be coarse."""
 MEANWHILE_NS: Final = 10 * NS_PER_S
 """How much a device may have recorded between two requests of a look at its log."""
 EMPTY: Final = "the log is empty"
@@ -224,14 +226,23 @@ def _hint(job: Job, pager: Pager, seen: Survey, window: _Window) -> int | None:
 def _batch(
     source: Source, pager: Pager, number: int, count: int, to_ns: int
 ) -> Asking[list[Entry | str]]:
-    """Fetch records, up to `count` or the end of what is wanted; a torn one is tried again."""
+    """Fetch records, up to `count` or the end of what is wanted; odd ones are fetched again.
+
+    Odd is what is torn and, where no number in it tells which record it is, one that is not later
+    than the one before it: either may be another than was asked for.
+    """
     found: list[Entry | str] = []
+    again = AGAIN_MAX
     while len(found) < count:
-        some = list((yield from source.fetch(number + len(found), count - len(found))))
-        for at, each in enumerate(some):
-            if each == TORN:
-                (some[at], *_) = yield from source.fetch(number + len(found) + at, 1)
-        found += some
+        begin = len(found)
+        found += yield from source.fetch(number + begin, count - begin)
+        for at in range(begin, len(found)):
+            odd = [at] if found[at] == TORN else []
+            if at and again and _stands(found[at - 1], found[at]):
+                again -= 1
+                odd = [at - 1, at]
+            for each in odd:
+                (found[each], *_) = yield from source.fetch(number + each, 1)
         last = found[-1]
         last_ns = (
             pager.likely_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
@@ -239,6 +250,14 @@ def _batch(
         if last_ns is not None and last_ns >= to_ns:
             break
     return found
+
+
+def _stands(before: Entry | str, entry: Entry | str) -> bool:
+    """Whether a record without a number is not later than the one before it."""
+    if isinstance(before, str) or isinstance(entry, str) or entry.number is not None:
+        return False
+    walls = before.wall_ns, entry.wall_ns
+    return walls[0] is not None and walls[1] is not None and walls[1] <= walls[0]
 
 
 def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) -> int:

@@ -82,6 +82,10 @@ class _Log:
             if newest is None:
                 return None, 1
             last = yield from self._time(newest)
+            if last is None:
+                # It may be half written yet: then the one before it is the newest.
+                newest = newest - 1 or self._places
+                last = yield from self._time(newest)
             oldest = yield from oldest_place(1, self._places, newest, self._time)
             first = yield from self._time(oldest)
             if last is None and first is None:
