@@ -21,7 +21,7 @@ from .windback_methods import METHODS, Method
 from .windback_rig import states, windback_node
 
 HOUR_S = 3_600
-LEAD_S = 14
+LEAD_S = 24
 """From the making of the zones until they change: as long as a busy machine takes to start all."""
 AWAY_S = 4
 """How long before and after the change the devices are away; one's clock is 2.5 s ahead."""
