@@ -62,6 +62,12 @@ CASES = {
     "not ready": Case(back=[(0, {"log": "not_ready", "times": 2})]),
     "another record": Case(back=[(0, {"log": "wrong_index"})]),
     "silent while it is read": Case(back=[(SETTLED_S, {"fault": "silence", "seconds": 1.5})]),
+    "another record after a time-out": Case(
+        back=[
+            (SETTLED_S, {"fault": "silence", "seconds": 1.0}),
+            (SETTLED_S + 0.5, {"log": "wrong_index"}),
+        ]
+    ),
     # A clock that was set ahead looks as a device that was off; what it did not show is lost.
     "clock set ahead": Case(
         [(2.5, {"clock": {"step": 90}})], lost=True, unseen=True, methods=CLOCKED
@@ -99,7 +105,7 @@ async def test_a_log_that_something_happens_to(tmp_path: Path, name: str) -> Non
         gaps = await plant.settled(began_ns, to_ns, within_s=75)
         verdict = await plant.verdict(began_ns, to_ns, gaps)
         assert verdict.passed, verdict.evidence[:5]
-        assert case.unseen or await plant.missed(gaps) == []
+        assert case.unseen or await plant.missed(gaps) == [], gaps
         lost = [gap for gap in gaps if gap.state is GapState.LOST]
         named = {method.name for method in case.methods}
         assert {gap.device for gap in lost} == (named if case.lost else set()), lost

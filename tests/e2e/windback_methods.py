@@ -50,10 +50,11 @@ METHODS = (
         "ring",
         f"""\
     profile: generic/plc-ring
-    windback: {{address: 1000, resolution: 200ms, depth_records: 600, {COLUMNS}}}
+    windback:
+      {{zone: utc, address: 1000, resolution: 200ms, depth_records: 600, {COLUMNS}}}
 """
         + POINTS.format(scan="fast"),
-        rig="{clock_offset: 2.5}",
+        rig="{start: 4294967266, clock_offset: 2.5}",  # its numbers have 32 bits
         resolution_ms=200,
     ),
     Method(
@@ -91,12 +92,35 @@ METHODS = (
       file: 1
       records: 600
       newest: {{address: 1000}}
+      zone: utc
       resolution: 1s
       {DATED}
       logs: [{{id: file, {COLUMNS}}}]
 """
         + POINTS.format(scan="normal"),
+        rig="{start: 594}",  # behind the last place comes the first one
         clocked=False,
+    ),
+    Method(
+        "times",
+        f"""\
+    windback:
+      method: time_select
+      moment: {{address: 20000, format: packed_ymdhms}}
+      direction: {{address: 20003}}
+      next: {{address: 20004}}
+      channel: {{address: 20005}}
+      data: {{address: 20010}}
+      data_words: 80
+      newest_first: true
+      zone: utc
+      resolution: 1s
+      record: {{time: {{at: 0, format: packed_ymdhms}}, quality: {{at: 3}}, columns_at: 4}}
+      logs: [{{id: profile, select: 1, depth_records: 600, {COLUMNS}}}]
+"""
+        + POINTS.format(scan="normal"),
+        clocked=False,
+        log_at=20_000,
     ),
     Method(
         "enron",
@@ -105,6 +129,7 @@ METHODS = (
     windback: {{zone: utc, logs: [{{id: interval, resolution: 1s, {COLUMNS}}}]}}
 """
         + POINTS.format(scan="normal"),
+        rig="{start: 2298}",  # and so here, behind place 2304
         clocked=False,
         log_at=700,
     ),

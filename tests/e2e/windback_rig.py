@@ -48,9 +48,11 @@ class Field:
     methods: Sequence[Method]
     site_file: Path
     polls_file: Path
+    ports_of: Mapping[str, int]
 
     def write_site(self, ports: Sequence[int], rig: str) -> None:
         """site.yaml and rig.yaml; `rig` are more lines of the latter."""
+        self.ports_of = {m.name: port for m, port in zip(self.methods, ports, strict=True)}
         devices = "".join(
             device_lines(method, port) for method, port in zip(self.methods, ports, strict=True)
         )
@@ -84,10 +86,18 @@ class Field:
         return [
             poll
             for poll in read_polls(self.polls_file)
-            if poll.device == method.name
-            and poll.received_ns >= from_ns
-            and (poll.area == "file" or poll.address >= method.log_at)
+            if poll.device == method.name and poll.received_ns >= from_ns and of_log(method, poll)
         ]
+
+    async def readers(self, at_ns: int) -> dict[str, tuple[set[str], set[str]]]:
+        """Who asked the log of each device before a moment, and who after it."""
+        await asyncio.sleep(1.1)  # paces: the rig writes them down each second
+        named = {method.name: method for method in self.methods}
+        found: dict[str, tuple[set[str], set[str]]] = {name: (set(), set()) for name in named}
+        for poll in read_polls(self.polls_file):
+            if of_log(named[poll.device], poll):
+                found[poll.device][poll.received_ns > at_ns].add(poll.peer)
+        return found
 
     async def truth(self, to_ns: int) -> list[Judged]:
         """Every point, and what it held."""
@@ -233,6 +243,11 @@ async def settled(control: Control, from_ns: int, to_ns: int, within_s: float) -
         shown = "\n".join(map(str, gaps))
         windback = await control.get("/windback")
         raise AssertionError(f"after {within_s} s:\n{shown}\n{windback}") from None
+
+
+def of_log(method: Method, poll: Poll) -> bool:
+    """Whether a Modbus device's log was asked, not its live values."""
+    return poll.area == "file" or poll.address >= method.log_at
 
 
 def states(gaps: Sequence[Gap], device: str) -> set[GapState]:

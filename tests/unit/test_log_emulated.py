@@ -293,25 +293,79 @@ def test_a_log_that_refuses_is_left_alone_and_one_that_is_busy_is_waited_for(kin
     judge(device, read_known(spec, device, wanted), wanted)
 
 
-@pytest.mark.parametrize("method", [FILE, TIMES], ids=["file", "times"])
-@pytest.mark.parametrize("zone", ["Europe/Prague"])
-@pytest.mark.parametrize("begin", [0, 1800, 3600, 5400])
-def test_summer_time_ends_in_a_meter_on_local_time(
-    method: dict[str, Any], zone: str, begin: int
-) -> None:
-    change = 1_792_890_000 * S
-    windback = {"zone": zone, "logs": [{**LOG, "select": 3}], "resolution": "1m"}
-    logged = Logged(
-        {**method, **windback},
-        LEVEL,
-        {"level": 1.5},
-        None,
-        LogSettings(capacity=CAPACITY),
-        change - 10_000 * S,
-    )
-    spec = a_device({**method, **windback}, LEVEL)
-    device = Emulated().of(logged, change + 7200 * S)
-    wanted = LogWanted("log", change + (begin - 3600) * S, change + (begin - 1800) * S)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", range(1, 30, 3))
+def test_another_record_than_was_asked_for(kind: str, at: int) -> None:
+    device, spec = made(kind)
+    device.rules.append(on_request(at, lambda d: d.logged.logs.disturb("wrong_index", {}, 0)))
+    wanted = wanted_of(spec, 200, 300)
     pages = read_known(spec, device, wanted)
-    assert len(judge(device, pages, wanted)) == 30
+    assert len(judge(device, pages, wanted)) in (99, 100)
+    assert not lacking(pages)
+
+
+PRAGUE = "Europe/Prague"
+SUMMER_ENDS, SUMMER_BEGINS = 1_792_890_000 * S, 1_774_746_000 * S
+"""2026-10-25 and 2026-03-29, 01:00 UTC: the clock goes from 3 back to 2, from 2 ahead to 3."""
+LOCAL = sorted(set(KINDS) - {"ion"})
+"""An ION recorder counts in UTC."""
+
+
+PLACES = {"enron": "capacity", "words": "records", "records": "records"}
+"""What says how many records there is room for, where the device's log doesn't."""
+
+
+def local(
+    kind: str, change_ns: int, reach_s: int, places: int | None = None, ahead_ns: int = 0
+) -> tuple[Emulated, DeviceSpec]:
+    """A device on local time that is asked so long after a change.
+
+    Its log is full of so many records, or has its first one so long before the change.
+    """
+    profile, said = KINDS[kind]
+    capacity = places or CAPACITY
+    windback = {**said, "zone": PRAGUE, "resolution": "1m"}
+    if kind in PLACES:
+        windback[PLACES[kind]] = capacity
+    if kind == "cet":  # it tells nobody where its records are
+        windback["logs"] = [{**log, "depth_records": capacity} for log in said["logs"]]
+    settings = LogSettings(capacity=capacity, clock_offset_ns=ahead_ns)
+    begun_ns = change_ns - (7200 if places else reach_s) * S
+    logged = Logged(windback, LEVEL, {"level": 1.5}, profile, settings, begun_ns)
+    spec = a_device(windback, LEVEL, load(profile) if profile else None)
+    return Emulated().of(logged, change_ns + reach_s * S), spec
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+@pytest.mark.parametrize("change_ns", [SUMMER_ENDS, SUMMER_BEGINS], ids=["autumn", "spring"])
+@pytest.mark.parametrize("part", range(-3, 3))
+@pytest.mark.parametrize(
+    ("reach_s", "places"),
+    [(7200, None), (2400, None), (2400, 80), (1860, 62)],
+    ids=["hours", "within the hour", "full within the hour", "full, an hour and two records"],
+)
+def test_a_change_of_summer_time_in_a_device_on_local_time(
+    kind: str, change_ns: int, part: int, reach_s: int, places: int | None
+) -> None:
+    device, spec = local(kind, change_ns, reach_s, places)
+    step_s = reach_s // 240 * 60
+    begin_ns = change_ns + part * step_s * S
+    wanted = LogWanted(wanted_of(spec, 0, 1).log, begin_ns, begin_ns + step_s * S)
+    pages = read_known(spec, device, wanted)
+    assert len(judge(device, pages, wanted)) == step_s // 60
+    assert not lacking(pages)
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+@pytest.mark.parametrize("ahead_s", [-90, 90])
+@pytest.mark.parametrize(("begin", "places"), [(-1200, 80), (1500, 20)])
+def test_a_clock_that_is_off_in_the_hour_that_comes_twice(
+    kind: str, ahead_s: int, begin: int, places: int
+) -> None:
+    device, spec = local(kind, SUMMER_ENDS, 2400, places, ahead_s * S)
+    begin_ns = SUMMER_ENDS + begin * S
+    wanted = LogWanted(wanted_of(spec, 0, 1).log, begin_ns, begin_ns + 600 * S)
+    pages = read_known(spec, device, wanted)
+    within_ns = abs(ahead_s) * S if kind in CLOCKLESS else 2 * S
+    assert len(judge(device, pages, wanted, within_ns)) in (9, 10, 11)
     assert not lacking(pages)

@@ -159,6 +159,24 @@ def test_a_record_made_during_a_look_is_not_taken_for_the_oldest(look: int) -> N
     assert len(device.seen) < 40
 
 
+@pytest.mark.parametrize("made", [2, 7, 30, 31, 37, 60, 61])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_newest_record_that_is_half_written_does_not_hide_the_older_ones(
+    made: int, named: bool
+) -> None:
+    device = Files().build(30)
+    for at in range(made):
+        device.make(NOW_NS - (made - at) * SECOND)
+    device.places[(made - 1) % 30] = None
+    said = {"newest": {"address": 500}} if named else {}
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    pages = read_log(spec(**said), device, wanted)
+    assert joined(pages, wanted)
+    assert [value for *_, value in rows(pages)] == [
+        float(n) for n in range(max(0, made - 20), made - 1)
+    ]
+
+
 def test_a_log_of_its_own_lies_files_further() -> None:
     device = Files().build(10)
     device.make(NOW_NS - SECOND)

@@ -113,9 +113,9 @@ def test_a_step_between_two_pages_does_not_take_back_what_was_told() -> None:
 
 def test_a_step_that_is_known_beforehand_is_corrected_from_the_first_page_on() -> None:
     found = pager(wanted(5, 15), page_records=4)
-    found.was_set([Step(8, 90 * SECOND), Step(10, 5 * SECOND)])
+    found.stamps.was_set([Step(8, 90 * SECOND), Step(10, 5 * SECOND)])
     late = [entry(n, n + 95) for n in range(8)] + [entry(n, n + 5) for n in (8, 9)]
-    assert found.latest_ns(late[3], 3) == NOW_NS + 3 * SECOND
+    assert found.stamps.latest_ns(late[3], 3) == NOW_NS + 3 * SECOND
     found.take(late + [entry(n, n) for n in range(10, 20)])
     pages = [*found.pages(), *found.finish()]
     assert joined(pages, wanted(5, 15))
@@ -183,8 +183,8 @@ def test_a_clock_that_disagrees_afterwards_makes_times_doubtful() -> None:
 
 def test_times_are_corrected_by_an_offset_beyond_its_uncertainty() -> None:
     found = pager(wanted(0, 3), ClockReading(-90 * SECOND, SECOND))
-    assert found.latest_ns(entry(1, -90)) == NOW_NS
-    assert found.latest_ns(entry(1, None)) is None
+    assert found.stamps.latest_ns(entry(1, -90)) == NOW_NS
+    assert found.stamps.latest_ns(entry(1, None)) is None
     found.take([entry(n, n - 90) for n in range(4)])
     assert found.done
     found.take([entry(9, 9)])
@@ -264,5 +264,5 @@ def test_an_hour_that_comes_twice_is_settled_across_what_is_taken() -> None:
         found.take([Entry(number, change + shown * SECOND, 0, ((0, number, 0),))])
     (page,) = found.finish()
     assert [(o.time_ns - change) // SECOND for o in page.observations] == [-600, 0, 600]
-    assert found.is_unsure(Entry(0, change + 6600 * SECOND, 0, ()))
-    assert not found.is_unsure(Entry(0, None, 0, ()))
+    assert found.stamps.is_unsure(Entry(0, change + 6600 * SECOND, 0, ()))
+    assert not found.stamps.is_unsure(Entry(0, None, 0, ()))

@@ -34,6 +34,8 @@ RESTARTS_MAX: Final = 3
 BATCH_MIN: Final = 16
 """Requests between two looks at the log where its oldest records are wanted."""
 LANDMARK_STEP: Final = 100
+AGAIN_MAX: Final = 4
+"""How often records of one batch are fetched again that do not go on: stamps may be coarse."""
 MEANWHILE_NS: Final = 10 * NS_PER_S
 """How much a device may have recorded between two requests of a look at its log."""
 EMPTY: Final = "the log is empty"
@@ -135,7 +137,8 @@ def read(job: Job, source: Source) -> Reading:
             if restarts > RESTARTS_MAX:
                 raise LogUnavailable("the log begins anew again and again", _RESTLESS_NS)
             pager.lack(CLEARED)
-            pager.was_set(())
+            pager.stamps.was_set(())
+            pager.stamps.counts_from(after.newest, None)
             window = _Window.of(after)
             number = window.oldest
         else:
@@ -197,17 +200,19 @@ def _begin(
     def probe(number: int) -> Asking[int | None]:
         found = yield from one(number)
         if isinstance(found, Entry):
-            return pager.latest_ns(found, number)
+            return pager.stamps.latest_ns(found, number)
         return GONE if found == OVERWRITTEN else None
 
     if job.resolution_ns is not None:
         oldest, newest = window
         spacing_ns = job.resolution_ns
         sets = yield from clock_sets(oldest, newest, spacing_ns, job.zone, wall_of, clock)
-        pager.was_set(*sets)
-    last = yield from one(window.newest)
-    if isinstance(last, Entry) and seen.landmark is None:  # else it may be newer than the look
-        pager.known_at(last, window.newest, seen.at_ns)
+        pager.stamps.was_set(*sets)
+    found = yield from one(window.newest)
+    latest = found if isinstance(found, Entry) else None
+    if latest is not None and seen.landmark is None:  # else it may be newer than the look
+        pager.stamps.known_at(latest, window.newest, seen.at_ns)
+    pager.stamps.counts_from(window.newest, latest)
     oldest_ns = yield from probe(window.oldest)
     pager.oldest_ns = None if oldest_ns == GONE else oldest_ns
     pager.newest_ns = yield from probe(window.newest)
@@ -216,7 +221,7 @@ def _begin(
     number, back = max(window.oldest, first - 1), 1
     while number > window.oldest:  # bounded: it goes back twice as far each time
         found = yield from one(number)
-        if not isinstance(found, Entry) or not pager.is_unsure(found):
+        if not isinstance(found, Entry) or not pager.stamps.is_unsure(found):
             break
         number, back = max(window.oldest, number - back), back * 2
     return number
@@ -239,21 +244,37 @@ def _hint(job: Job, pager: Pager, seen: Survey, window: _Window) -> int | None:
 def _batch(
     source: Source, pager: Pager, number: int, count: int, to_ns: int
 ) -> Asking[list[Entry | str]]:
-    """Fetch records, up to `count` or the end of what is wanted; a torn one is tried again."""
+    """Fetch records, up to `count` or the end of what is wanted; odd ones are fetched again.
+
+    Odd is what is torn and, where no number in it tells which record it is, one that is not later
+    than the one before it: either may be another than was asked for.
+    """
     found: list[Entry | str] = []
+    again = AGAIN_MAX
     while len(found) < count:
-        some = list((yield from source.fetch(number + len(found), count - len(found))))
-        for at, each in enumerate(some):
-            if each == TORN:
-                (some[at], *_) = yield from source.fetch(number + len(found) + at, 1)
-        found += some
+        begin = len(found)
+        found += yield from source.fetch(number + begin, count - begin)
+        for at in range(begin, len(found)):
+            odd = [at] if found[at] == TORN else []
+            if at and again and _stands(found[at - 1], found[at]):
+                again -= 1
+                odd = [at - 1, at]
+            for each in odd:
+                (found[each], *_) = yield from source.fetch(number + each, 1)
         last = found[-1]
-        last_ns = (
-            pager.latest_ns(last, number + len(found) - 1) if isinstance(last, Entry) else None
-        )
-        if last_ns is not None and last_ns >= to_ns:
-            break
+        if isinstance(last, Entry):
+            last_ns = pager.stamps.likely_ns(last, number + len(found) - 1)
+            if last_ns is not None and last_ns >= to_ns:
+                break
     return found
+
+
+def _stands(before: Entry | str, entry: Entry | str) -> bool:
+    """Whether a record without a number is not later than the one before it."""
+    if isinstance(before, str) or isinstance(entry, str) or entry.number is not None:
+        return False
+    walls = before.wall_ns, entry.wall_ns
+    return walls[0] is not None and walls[1] is not None and walls[1] <= walls[0]
 
 
 def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) -> int:
@@ -274,44 +295,75 @@ def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) 
     return number
 
 
+TimeOf = Callable[[int], Asking["Moments | None"]]
+"""Reads when the record in a place was made: what its stamp may mean; None if there is none."""
+
+
+class Moments(NamedTuple):
+    """What a stamp may mean: two moments in the hour that comes twice, else the same one."""
+
+    early_ns: int
+    late_ns: int
+
+    @property
+    def unsure(self) -> bool:
+        return self.early_ns != self.late_ns
+
+
 def newest_place(
-    first: int, places: int, time_of: Callable[[int], Asking[int | None]]
+    first: int, places: int, time_of: TimeOf, spacing_ns: int | None = None
 ) -> Asking[int | None]:
     """The place of the newest record, where places from `first` on are overwritten in turn.
 
     By halving: from the first place on the times rise, up to the newest. None: it is empty.
+    `spacing_ns` tells what rises where stamps may mean two moments.
     """
-    begin_ns = yield from time_of(first)
-    if begin_ns is None:
+    end = first + places
+    begin = yield from time_of(first)
+    if begin is None and places > 1:
+        # It may be half written yet, the first of a new round: then the second is the oldest.
+        first += 1
+        begin = yield from time_of(first)
+    if begin is None:
         return None
-    low, high = first, first + places
+    low, high = first, end
     while high - low > 1:
         middle = (low + high) // 2
-        time_ns = yield from time_of(middle)
-        if time_ns is not None and time_ns >= begin_ns:
+        found = yield from time_of(middle)
+        if found is not None and _risen(begin, found, middle - first, places, spacing_ns):
             low = middle
         else:
             high = middle
     return low
 
 
+def _risen(begin: Moments, found: Moments, ahead: int, places: int, spacing_ns: int | None) -> bool:
+    """Whether a record so many places ahead was made after the first, not a round before it."""
+    if spacing_ns is None or not (begin.unsure and found.unsure):
+        return found.late_ns >= begin.early_ns
+    spans = [a - b for a in found for b in begin]
+    after, before = ahead * spacing_ns, (ahead - places) * spacing_ns
+    return min(abs(span - after) for span in spans) <= min(abs(span - before) for span in spans)
+
+
 def oldest_place(
     first: int,
     places: int,
     newest: int,
-    time_of: Callable[[int], Asking[int | None]],
-    newest_ns: int | None = None,
+    time_of: TimeOf,
+    newest_made: Moments | None = None,
 ) -> Asking[int]:
     """The next place after the newest that has a record; the first one where none of them has.
 
-    With `newest_ns`, when the newest was made, what the device recorded since then is not taken
-    for its oldest: it lies there, too.
+    With `newest_made`, when the newest was made, what the device recorded since then is not taken
+    for its oldest: it lies there, too. A log as deep as the hour that comes twice has its oldest
+    there in that hour: what may be that is.
     """
 
-    def is_old(time_ns: int | None) -> bool:
-        return time_ns is not None and (
-            newest_ns is None or not 0 < time_ns - newest_ns <= MEANWHILE_NS
-        )
+    def is_old(found: Moments | None) -> bool:
+        if found is None or newest_made is None or (found.unsure and newest_made.unsure):
+            return found is not None
+        return not 0 < found.late_ns - newest_made.late_ns <= MEANWHILE_NS
 
     after, last = newest + 1, first + places - 1
     if after > last:

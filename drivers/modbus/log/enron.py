@@ -14,7 +14,7 @@ from typing import Final
 
 from drivers.modbus.frames import READ_HOLDING
 from drivers.modbus.log import addressed, enron_events
-from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
+from drivers.modbus.log.addressed import Moments, Survey, newest_place, oldest_place
 from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
@@ -81,12 +81,16 @@ class _Log:
             newest = yield from self._newest()
             if newest is None:
                 return None, 1
-            newest_ns = yield from self._time(newest)
+            last = yield from self._time(newest)
+            if last is None:
+                # It may be half written yet: then the one before it is the newest.
+                newest = newest - 1 or self._places
+                last = yield from self._time(newest)
             oldest = yield from oldest_place(1, self._places, newest, self._time)
-            oldest_ns = yield from self._time(oldest)
-            if newest_ns is None and oldest_ns is None:
+            first = yield from self._time(oldest)
+            if last is None and first is None:
                 return None, 1
-            if oldest_ns is None or (newest_ns is not None and newest_ns >= oldest_ns):
+            if first is None or (last is not None and last.late_ns >= first.early_ns):
                 return newest, oldest
         other = "next" if self._section.pointer_is == "newest" else "newest"
         raise LogUnavailable(
@@ -98,7 +102,7 @@ class _Log:
 
     def _newest(self) -> Asking[int | None]:
         if self._section.pointer is None:
-            return (yield from newest_place(1, self._places, self._time))
+            return (yield from newest_place(1, self._places, self._time, self._job.resolution_ns))
         said = yield from self._number(self._job.place(self._section.pointer, "pointer"))
         if said == 0:
             return None
@@ -123,12 +127,12 @@ class _Log:
         said = number(words, place.type, place.byte_order)
         return said if said is not None and math.isfinite(said) else 0
 
-    def _time(self, place: int) -> Asking[int | None]:
+    def _time(self, place: int) -> Asking[Moments | None]:
         """When the record in a place was made; None if there is none."""
         (found, *_) = yield from self.fetch(place, 1)
         if not isinstance(found, Entry) or found.wall_ns is None:
             return None
-        return moments(found.wall_ns, self._job.zone)[1]
+        return Moments(*moments(found.wall_ns, self._job.zone))
 
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
         """The record in a place. Raises LogUnavailable when it isn't as long as its columns."""

@@ -16,7 +16,7 @@ from drivers.modbus.frames import READ_HOLDING, WRITE_COIL, coil_payload, read_p
 from drivers.modbus.log.job import SOON_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Learn, Reading, Refusal, ask
 from drivers.modbus.log.places import insist
-from drivers.modbus.log.times import applied, moments, wall_ns
+from drivers.modbus.log.times import applied, present, settle, wall_ns
 from gateway.driver import ClockReading, DeviceEvent, LogPage
 from gateway.errors import InvalidReply, LogUnavailable
 from profiles.records import TimeFormat
@@ -137,8 +137,8 @@ def _in_words(job: Job, clock: ClockReading | None, raw: bytes) -> DeviceEvent:
     time_ns, undated = job.now_ns, " (at a time that it doesn't tell)"
     if wall is not None:
         # Of two moments the later, unless that is yet to come.
-        early_ns, late_ns = (ns - applied(clock) for ns in moments(wall, job.zone))
-        time_ns, undated = late_ns if late_ns <= job.now_ns else early_ns, ""
+        (raw_ns,) = settle([wall], job.zone, before_ns=present(job.now_ns, clock))
+        time_ns, undated = raw_ns - applied(clock), ""
     point = _point(job, event.register)
     name = point or f"register {event.register}"
     text, severity = _change(event, name) if event.bits & _OPERATOR else _alarm(event, name)

@@ -12,7 +12,7 @@ from typing import Final
 
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
-from drivers.modbus.log.addressed import Survey, newest_place, oldest_place
+from drivers.modbus.log.addressed import Moments, Survey, newest_place, oldest_place
 from drivers.modbus.log.job import MISFIT_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
@@ -66,12 +66,12 @@ class _Log:
         clock = yield from self._job.read_clock()
         if found is None:
             return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
-        newest, newest_ns = found
-        oldest = yield from oldest_place(0, self._places, newest, self._time, newest_ns)
+        newest, made = found
+        oldest = yield from oldest_place(0, self._places, newest, self._time, made)
         return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
 
-    def _newest(self) -> Asking[tuple[int, int] | None]:
-        """The place of the newest record, and when that was made; None: the file is empty."""
+    def _newest(self) -> Asking[tuple[int, Moments] | None]:
+        """The place of the newest whole record, when that was made; None: the file is empty."""
         if self._section.newest is not None:
             said = yield from get_all(
                 {"newest": self._job.place(self._section.newest, "newest")}, self._job.limits
@@ -80,18 +80,22 @@ class _Log:
                 raise refused("the place of the newest record", said, "Check `newest:`")
             place: int | None = said[1]["newest"] - self._section.first_record
         else:
-            place = yield from newest_place(0, self._places, self._time)
+            place = yield from newest_place(0, self._places, self._time, self._job.resolution_ns)
         if place is None or not 0 <= place < self._places:
             return None
-        time_ns = yield from self._time(place)
-        return None if time_ns is None else (place, time_ns)
+        # The newest may be half written yet: then the one before it is.
+        for newest in (place, (place - 1) % self._places):
+            made = yield from self._time(newest)
+            if made is not None:
+                return newest, made
+        return None
 
-    def _time(self, place: int) -> Asking[int | None]:
+    def _time(self, place: int) -> Asking[Moments | None]:
         """When the record in a place was made; None if there is none."""
         (found, *_) = yield from self.fetch(place, 1)
         if not isinstance(found, Entry) or found.wall_ns is None:
             return None
-        return moments(found.wall_ns, self._job.zone)[1]
+        return Moments(*moments(found.wall_ns, self._job.zone))
 
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
         """Records from a place on, up to the last place of the file."""

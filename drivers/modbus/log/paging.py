@@ -12,7 +12,8 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from drivers.modbus.log.records import Entry
-from drivers.modbus.log.times import Step, Unplaced, agree, applied, moments, settle
+from drivers.modbus.log.stamps import Stamps
+from drivers.modbus.log.times import agree
 from gateway.driver import (
     PAGE_RECORDS_MAX,
     PAGE_VALUES_MAX,
@@ -23,7 +24,7 @@ from gateway.driver import (
     LogWanted,
     Observation,
 )
-from gateway.model import NS_PER_S, format_duration
+from gateway.model import format_duration
 
 OVERWRITTEN: Final = "overwritten"
 CLEARED: Final = "cleared"
@@ -65,12 +66,9 @@ class Pager:
         self.newest_ns: int | None = None
         """What the log holds, for its pages to tell; set by the method where it knows."""
         self._wanted = wanted
-        self._zone = zone
+        self.stamps = Stamps(zone, resolution_ns, clock, now_ns)
         self._resolution_ns = resolution_ns
         self._clock = clock
-        self._offset_ns = applied(clock)
-        # The device's present, and a second for what it records meanwhile.
-        self._present_ns = now_ns + self._offset_ns + NS_PER_S
         self._page_records = page_records
         self.from_ns = wanted.from_ns
         """Where the next page begins."""
@@ -85,53 +83,9 @@ class Pager:
         self._next: int | None = None
         self._doubt_ns = 0
         self._stepped_ns = 0
-        self._steps: tuple[Step, ...] = ()
-        self._unplaced: tuple[Unplaced, ...] = ()
         self._was_late = 0
 
     # ------------------------------------------------------------------------------- what was read
-
-    def latest_ns(self, entry: Entry, number: int | None = None) -> int | None:
-        """The latest that a record's corrected time may be; None if its stamp is no moment."""
-        if entry.wall_ns is None:
-            return None
-        return moments(entry.wall_ns, self._zone)[1] - self._offset_ns - self._late_ns(number)
-
-    def is_unsure(self, entry: Entry) -> bool:
-        """Whether a stamp may be two moments: then the records before it are needed to tell."""
-        if entry.wall_ns is None:
-            return False
-        early, late = moments(entry.wall_ns, self._zone)
-        return early != late
-
-    def was_set(self, steps: Sequence[Step], unplaced: Sequence[Unplaced] = ()) -> None:
-        """Say before which records the clock was set, if that was found out beforehand.
-
-        Where it isn't known before which one, times until then are known that much less well.
-        """
-        self._steps = tuple(steps)
-        self._unplaced = tuple(unplaced)
-
-    def known_at(self, entry: Entry, number: int, at_ns: int) -> None:
-        """Say that a record was there at `at_ns`, this node's time; it must be the newest yet.
-
-        One that is stamped later than the device's clock said then was made before that clock was
-        set back, though no record after it tells so.
-        """
-        if self._clock is None or entry.wall_ns is None or self._late_ns(number):
-            return
-        ahead_ns = moments(entry.wall_ns, self._zone)[0] - at_ns - self._clock.offset_ns
-        if ahead_ns > self._clock.uncertainty_ns:
-            since_ns = (self._resolution_ns or 0) // 2
-            self._steps = (*self._steps, Step(number + 1, ahead_ns + since_ns))
-
-    def _late_ns(self, number: int | None) -> int:
-        """How much a record is late because the clock was set after it; below 0: early."""
-        return sum(self._later(number))
-
-    def _later(self, number: int | None) -> list[int]:
-        """How far the clock was set each time after a record."""
-        return [by_ns for at, by_ns in self._steps if number is not None and number < at]
 
     def _doubt(self, ns: int) -> None:
         """Times are known that much less well: of each step only its length to a record's time."""
@@ -168,26 +122,26 @@ class Pager:
 
     def take(self, entries: Sequence[Entry], numbers: Sequence[int] | None = None) -> None:
         """Take records that follow the ones before; `numbers` unwrapped, else their own."""
-        walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
-        raws = iter(settle(walls, self._zone, self._raw_ns, self._present_ns))
+        counted = [entry.number for entry in entries] if numbers is None else numbers
+        raws = iter(self.stamps.settled(entries, counted, self._raw_ns))
         for at, entry in enumerate(entries):
             if self.done:
                 return
             if entry.wall_ns is None:
                 self.lack(TORN)
             else:
-                self._take(entry, entry.number if numbers is None else numbers[at], next(raws))
+                self._take(entry, counted[at], next(raws))
 
     def _take(self, entry: Entry, number: int | None, raw_ns: int) -> None:
-        late_ns = self._late_ns(number)
-        time_ns = raw_ns - self._offset_ns - late_ns
+        late_ns = self.stamps.late_ns(number)
+        time_ns = raw_ns - self.stamps.offset_ns - late_ns
         if late_ns:
-            self._doubt(sum(self._resolution_ns or abs(by) for by in self._later(number)))
+            self._doubt(sum(self._resolution_ns or abs(by) for by in self.stamps.later(number)))
         elif self._was_late:
             self._events.append(_was_set(time_ns, self._was_late))
         elif self._raw_ns is not None and raw_ns < self._raw_ns:
             self._stepped(time_ns, self._raw_ns + (self._resolution_ns or 0) - raw_ns)
-        self._doubt(sum(by_ns for until_ns, by_ns in self._unplaced if time_ns < until_ns))
+        self._doubt(self.stamps.doubt_ns(time_ns))
         self._raw_ns, self._was_late = raw_ns, late_ns
         self._add(_Held(time_ns, entry, number))
 
@@ -358,7 +312,7 @@ class Pager:
     def _said_clock(self) -> ClockReading | None:
         if self._clock is None:
             return None
-        return ClockReading(self._offset_ns, self._clock.uncertainty_ns + self._doubt_ns)
+        return ClockReading(self.stamps.offset_ns, self._clock.uncertainty_ns + self._doubt_ns)
 
 
 def _was_set(time_ns: int, by_ns: int) -> DeviceEvent:

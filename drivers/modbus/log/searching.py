@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Final
 
 from drivers.modbus.log.ops import Asking
-from drivers.modbus.log.times import Step, settle
+from drivers.modbus.log.times import Step, moments
 
 GONE: Final = -(2**63)
 """What a probe gives for a record that the log doesn't hold any more."""
@@ -108,8 +108,8 @@ def _between(
     found: list[Step] = []
     while parts:
         a, b = parts.pop()
-        early_ns, late_ns = settle([walls[a], walls[b]], zone)
-        missing_ns = (b - a) * spacing_ns - (late_ns - early_ns)
+        made_ns = (b - a) * spacing_ns
+        missing_ns = made_ns - _apart(walls[a], walls[b], made_ns, zone)
         if not counts(missing_ns):
             continue
         half = (a + b) // 2
@@ -121,3 +121,10 @@ def _between(
         elif all(number in asked for number in range(a + 1, b)):
             found.append(Step(b, missing_ns))
     return sorted(found)
+
+
+def _apart(earlier: int, later: int, made_ns: int, zone: tzinfo | None) -> int:
+    """The time between two stamps: of all they may mean what is nearest to what was made in it."""
+    (early, late), (early_after, late_after) = moments(earlier, zone), moments(later, zone)
+    spans = (late_after - early, late_after - late, early_after - early)
+    return min(spans, key=lambda span_ns: abs(span_ns - made_ns))

@@ -18,7 +18,7 @@ from drivers.modbus.log.ops import Asking, Reading
 from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager
 from drivers.modbus.log.records import Entry
 from drivers.modbus.log.time_block import BEGINNING, Block, BlockLog
-from drivers.modbus.log.times import applied, moments, settle, shown
+from drivers.modbus.log.times import applied, moments, present, settle, shown
 from gateway.driver import ClockReading
 from gateway.errors import DeviceError, InvalidReply, LinkError, LogUnavailable, ReplyTimeout
 from gateway.model import NS_PER_S
@@ -78,7 +78,7 @@ class _Forward:
         self._pager = pager
         self._offset_ns = applied(clock)
         # As the pager settles stamps, so that a record is the same moment for both.
-        self._present_ns = job.now_ns + self._offset_ns + NS_PER_S
+        self._present_ns = present(job.now_ns, clock)
         self._spacing_ns = job.resolution_ns
         """What is between two records, or the least that was."""
         self.at_ns = job.now_ns
@@ -119,7 +119,7 @@ class _Forward:
         if self._begins_by(block, from_ns):
             return self._taken(block.entries, block, sure=True)
         oldest = yield from self._oldest(block, from_ns)
-        oldest_ns = None if oldest.first is None else self._pager.latest_ns(oldest.first)
+        oldest_ns = None if oldest.first is None else self._pager.stamps.latest_ns(oldest.first)
         self._pager.oldest_ns = oldest_ns
         if not oldest.entries:
             return None
@@ -181,8 +181,8 @@ class _Forward:
     def _begins_by(self, block: Block, time_ns: int) -> bool:
         """Whether a block begins with a record before a time, and no doubt when that was made."""
         first = block.first
-        latest_ns = None if first is None else self._pager.latest_ns(first)
-        if first is None or latest_ns is None or self._pager.is_unsure(first):
+        latest_ns = None if first is None else self._pager.stamps.latest_ns(first)
+        if first is None or latest_ns is None or self._pager.stamps.is_unsure(first):
             return False
         return latest_ns <= time_ns
 

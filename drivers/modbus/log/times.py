@@ -24,6 +24,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _TO_2000_S: Final = (date(2000, 1, 1).toordinal() - _EPOCH_DAY) * 86_400
 _WALL_MAX_NS: Final = (date(2200, 1, 1).toordinal() - _EPOCH_DAY) * 86_400 * NS_PER_S
+UNREAD_NS: Final = 600 * NS_PER_S
+"""How far ahead a clock is thought to be that can't be read: far less than an hour."""
 _FLAGS: Final = (0x7F, 0x0F, 0x1F, 0x1F, 0x3F, 0x3F)
 """What of the six bytes of BYTES_YMDHMS is time; the rest is flags."""
 _UNIX_UNITS: Final = {
@@ -273,6 +275,11 @@ def applied(reading: ClockReading | None) -> int:
     if reading is None or abs(reading.offset_ns) <= reading.uncertainty_ns:
         return 0
     return reading.offset_ns
+
+
+def present(now_ns: int, reading: ClockReading | None) -> int:
+    """What no stamp can exceed, by the device's clock: a bit after this node's `now_ns`."""
+    return now_ns + applied(reading) + (UNREAD_NS if reading is None else NS_PER_S)
 
 
 class Step(NamedTuple):

@@ -105,6 +105,10 @@ class RecordSelectFace(RegisterFace):
         if not self._fresh() or self._cached is None:
             return bytes(2 * count)
         index, records, _ = self._cached
+        if self.whims.wrong_index:
+            self.whims.wrong_index = False
+            span = self._book.log.span(now_ns)
+            index = index + 1 if index + records < span.end else max(index - 1, span.oldest)
         data = b"".join(
             self._book.row(self._method.record, index + n, self._size()) for n in range(records)
         )

@@ -49,9 +49,12 @@ class RingFace(RegisterFace):
             found = cut(self._header(now_ns), first, count)
         at = max(0, first - header)
         end = first + count - header
+        further = int(self.whims.wrong_index and at < end)
+        self.whims.wrong_index &= not further
         while at < end:
             slot, inside = divmod(at, self._words)
             size = min(self._words - inside, end - at)
+            slot = (slot + further) % self._capacity
             found += cut(self._slot(slot, now_ns), inside, size)
             at += size
         return found

@@ -111,6 +111,9 @@ class TimeSelectFace(RegisterFace):
         if self._cursor is not None:
             span = self._book.log.span(now_ns)
             step = 1 if self._forward else -1
+            if self.whims.wrong_index:
+                self.whims.wrong_index = False
+                self._cursor += step
             block = [self._cursor + step * n for n in range(many)]
             block = [index for index in block if index in span]
             if self._method.newest_first == self._forward:
