@@ -17,24 +17,23 @@ from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import (
-    nodeid_from_binary,
-    struct_from_binary,
-    struct_to_binary,
-    uatcp_to_binary,
-)
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary, uatcp_to_binary
 
+from gateway.model import NS_PER_MS
+from gateway.server import decoding
 from gateway.server.context import Context
 from gateway.server.identity import identify
 from gateway.server.services import BY_REQUEST, Service
 from gateway.server.sessions import PublishRequest, Session
-from gateway.server.wire import RequestHeader, read_activation, read_header
+from gateway.server.wire import LIST_MAX, RequestHeader, read_activation, read_header
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
 _IDS = ua.ObjectIds
 MIN_BUFFER: Final = 8192
 ENDPOINT_URL_MAX: Final = 4096
+GRACE: Final = 1.25
+"""How long a channel lives that is not renewed, in its lifetimes (OPC 10000-4 section 5.5.2)."""
 NONE_URI: Final = "http://opcfoundation.org/UA/SecurityPolicy#None"
 _MALFORMED: Final = (NotEnoughData, ua.UaError, struct.error, ValueError, TypeError, LookupError)
 """What decoding raises when bytes are not what they should be; status errors come before."""
@@ -48,6 +47,8 @@ class Processor(UaProcessor):  # type: ignore[misc]
         self._context = context
         self._greeted = False
         self._client_message_max = 0
+        self._channel_until_ns = 0
+        self._limits.max_message_size = context.limits.max_unproven_bytes
         self._slow: set[asyncio.Task[None]] = set()
         self.peer = str(self.name[0]) if self.name else ""
 
@@ -156,14 +157,15 @@ class Processor(UaProcessor):  # type: ignore[misc]
         acknowledge = self._limits.create_acknowledge_and_set_limits(message)
         # The client's limits are for what it receives; what we receive keeps our own.
         self._limits.max_message_size, self._limits.max_chunk_count = ours
-        acknowledge.MaxMessageSize, acknowledge.MaxChunkCount = ours
+        acknowledge.MaxMessageSize = self._context.limits.max_message_bytes
+        acknowledge.MaxChunkCount = self._limits.max_chunk_count
         self._transport.write(uatcp_to_binary(ua.MessageType.Acknowledge, acknowledge))
 
     def _open(self, message: Any) -> None:
         body, algorithm = message.body(), message.SecurityHeader()
         nodeid_from_binary(body)
         header = read_header(body)
-        params = struct_from_binary(ua.OpenSecureChannelParameters, body)
+        params = _unproven(ua.OpenSecureChannelParameters, body)
         connection, limits = self._connection, self._context.limits
         renew = int(params.RequestType) == int(ua.SecurityTokenRequestType.Renew)
         if renew != connection.is_open():
@@ -185,9 +187,15 @@ class Processor(UaProcessor):  # type: ignore[misc]
         )
         response = ua.OpenSecureChannelResponse()
         response.Parameters = connection.open(params, self.iserver)
+        now_ns = self._context.clock.monotonic_ns()
+        self._channel_until_ns = now_ns + int(params.RequestedLifetime * GRACE * NS_PER_MS)
         self.send_response(
             header.handle, message.SequenceHeader(), response, ua.MessageType.SecureOpen
         )
+
+    def channel_expired(self, now_ns: int) -> bool:
+        """Whether the channel was not renewed in its lifetime and the grace after it."""
+        return 0 < self._channel_until_ns < now_ns
 
     @property
     def _secured(self) -> bool:
@@ -249,15 +257,17 @@ class Processor(UaProcessor):  # type: ignore[misc]
             raise ua.UaStatusCodeError(_CODES.BadSessionNotActivated)
         session.touch()
         if request == _IDS.PublishRequest_Encoding_DefaultBinary:
-            params = struct_from_binary(ua.PublishParameters, body)
+            data = body.read(len(body))
+            params = decoding.read(ua.PublishParameters, data, self._context.limits.max_elements)
             monitoring = self._context.monitoring
             monitoring.publish(self._context, session, params, header, seqhdr)
             return
         service = BY_REQUEST.get(request)
         if service is None:
             raise ua.UaStatusCodeError(_CODES.BadServiceUnsupported)
-        params = service.decode(body)
-        service.check_count(params, self._context.limits)
+        params = await self._in_stretches(service, body)
+        if session.closed:
+            raise ua.UaStatusCodeError(_CODES.BadSessionClosed)
         if not service.slow:
             response = await service.serve(self._context, session, params)
             self.send_response(header.handle, seqhdr, response)
@@ -267,6 +277,15 @@ class Processor(UaProcessor):  # type: ignore[misc]
         task = asyncio.create_task(self._serve_slowly(service, session, params, header, seqhdr))
         self._slow.add(task)
         task.add_done_callback(self._slow.discard)
+
+    async def _in_stretches(self, service: Service, body: Buffer) -> Any:
+        work = service.reading(body.read(len(body)), self._context.limits)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+            await asyncio.sleep(0)
 
     async def _serve_slowly(
         self, service: Service, session: Session, params: Any, header: RequestHeader, seqhdr: Any
@@ -283,13 +302,13 @@ class Processor(UaProcessor):  # type: ignore[misc]
             self.send_response(header.handle, seqhdr, response)
 
     async def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.GetEndpointsParameters, body)
+        params = _unproven(ua.GetEndpointsParameters, body)
         response = ua.GetEndpointsResponse()
         response.Endpoints = await self.iserver.get_endpoints(params, sockname=self.sockname)
         self.send_response(header.handle, seqhdr, response)
 
     def _find_servers(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.FindServersParameters, body)
+        params = _unproven(ua.FindServersParameters, body)
         response = ua.FindServersResponse()
         response.Servers = self.iserver.find_servers(params, sockname=self.sockname)
         self.send_response(header.handle, seqhdr, response)
@@ -297,7 +316,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
     # ------------------------------------------------------------------------------ sessions
 
     async def _create_session(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.CreateSessionParameters, body)
+        params = _unproven(ua.CreateSessionParameters, body)
         policy = self._connection.security_policy
         if self._secured:
             if params.ClientCertificate != policy.peer_certificate:
@@ -346,6 +365,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         if moves and session.account != account:
             raise ua.UaStatusCodeError(_CODES.BadIdentityChangeNotSupported)
         self._context.sessions.activate(session, account, self)
+        self._limits.max_message_size = self._context.limits.max_message_bytes
         _log.info("%s logged in as %s (%s)", self.peer, account.name, account.role.name.lower())
         response = ua.ActivateSessionResponse()
         response.Parameters.ServerNonce = session.nonce
@@ -354,3 +374,8 @@ class Processor(UaProcessor):  # type: ignore[misc]
     async def close(self) -> None:
         """The connection is gone. Writes that are on their way to the field are not recalled."""
         self._context.sessions.channel_lost(self)
+
+
+def _unproven(cls: Any, body: Buffer) -> Any:
+    """Parameters from somebody who has not logged in."""
+    return decoding.read(cls, body.read(len(body)), LIST_MAX)

@@ -217,6 +217,15 @@ class Listener(BinaryServer):  # type: ignore[misc]
         assert self._server is not None, "bind first"
         await self._server.start_serving()
 
+    def close_expired(self) -> None:
+        """Close the connections whose secure channel was not renewed in time."""
+        now_ns = self._context.clock.monotonic_ns()
+        for client in list(self.clients):
+            if client.processor.channel_expired(now_ns):
+                _log.info("closing the connection of %s: its channel expired", client.peer_name)
+                client.processor.send_error(_CODES.BadSecureChannelTokenUnknown)
+                client.transport.close()
+
     def close_listening(self) -> None:
         """Accept nobody any more."""
         if self._server is not None:
