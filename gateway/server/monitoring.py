@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncua import ua
 
 from gateway.model import NS_PER_MS
+from gateway.server.identity import GUEST
 from gateway.server.items import (
     Encoders,
     ItemRefused,
@@ -252,7 +253,9 @@ class Monitoring:
             raise ua.UaStatusCodeError(_CODES.BadSubscriptionIdInvalid)
         mine, theirs = session.account, owner.account
         same_user = mine is not None and theirs is not None and mine.name == theirs.name
-        if not same_user or owner.certificate != session.certificate:
+        # Who says nobody's name is known by a certificate, or by nothing (Part 4 section 5.14.7).
+        nobody = mine is GUEST and not session.certificate
+        if not same_user or nobody or owner.certificate != session.certificate:
             raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied)
         if len(session.subscriptions) >= context.limits.max_subscriptions_per_session:
             raise ua.UaStatusCodeError(_CODES.BadTooManySubscriptions)

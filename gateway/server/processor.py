@@ -12,6 +12,7 @@ import logging
 import struct
 from typing import Any, Final
 
+import cryptography.exceptions
 from asyncua import ua
 from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
@@ -35,6 +36,9 @@ ENDPOINT_URL_MAX: Final = 4096
 GRACE: Final = 1.25
 """How long a channel lives that is not renewed, in its lifetimes (OPC 10000-4 section 5.5.2)."""
 NONE_URI: Final = "http://opcfoundation.org/UA/SecurityPolicy#None"
+_FORGED: Final = (InvalidSignature, cryptography.exceptions.InvalidSignature)
+"""The library has its own exception for keyed hashes; of RSA it lets the other one through."""
+SHOWN_MAX: Final = 200
 _MALFORMED: Final = (NotEnoughData, ua.UaError, struct.error, ValueError, TypeError, LookupError)
 """What decoding raises when bytes are not what they should be; status errors come before."""
 
@@ -107,10 +111,10 @@ class Processor(UaProcessor):  # type: ignore[misc]
             return await self._process_chunk(header, body)
         except (ua.UaStatusCodeError, ServiceError) as error:
             self.send_error(error.code)
-        except InvalidSignature:
+        except _FORGED:
             self.send_error(_CODES.BadSecurityChecksFailed)
         except _MALFORMED as error:
-            _log.info("malformed message from %s: %s", self.peer, error)
+            _log.info("malformed message from %s: %r", self.peer, str(error)[:SHOWN_MAX])
             self.send_error(_CODES.BadSecurityChecksFailed)
         return False
 
@@ -211,10 +215,10 @@ class Processor(UaProcessor):  # type: ignore[misc]
             return await self._serve(typeid, header, seqhdr, body)
         except (ua.UaStatusCodeError, ServiceError) as error:
             self._fault(header.handle, seqhdr, error.code)
-        except InvalidSignature:
+        except _FORGED:
             self._fault(header.handle, seqhdr, _CODES.BadApplicationSignatureInvalid)
         except _MALFORMED as error:
-            _log.info("request of %s can't be read: %s", self.peer, error)
+            _log.info("request of %s can't be read: %r", self.peer, str(error)[:SHOWN_MAX])
             self._fault(header.handle, seqhdr, _CODES.BadDecodingError)
         except RecursionError:
             self._fault(header.handle, seqhdr, _CODES.BadEncodingLimitsExceeded)
@@ -309,6 +313,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
 
     def _find_servers(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = _unproven(ua.FindServersParameters, body)
+        params.ServerUris = [uri for uri in params.ServerUris if uri is not None]
         response = ua.FindServersResponse()
         response.Servers = self.iserver.find_servers(params, sockname=self.sockname)
         self.send_response(header.handle, seqhdr, response)
