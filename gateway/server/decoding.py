@@ -285,7 +285,7 @@ def _reader(hint: Any) -> Reader:
         return lambda body: _read_list(body, element)
     if type_allow_subclass(hint):
         return _read_extension
-    found = _BY_NAME.get(hint.__name__)
+    found: Reader | None = _BY_NAME.get(hint.__name__)
     if found is not None:
         return found
     return _enum_reader(hint) if issubclass(hint, Enum) else _struct_reader(hint)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import cryptography.exceptions
 from asyncua import ua
-from asyncua.common.connection import TransportLimits
+from asyncua.common.connection import MessageChunk, TransportLimits
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
@@ -50,7 +50,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         super().__init__(context.internal, transport, limits)
         self._context = context
         self._greeted = False
-        self._client_message_max = 0
+        self._client_message_max = self._client_chunks_max = 0
         self._channel_until_ns = 0
         self._limits.max_message_size = context.limits.max_unproven_bytes
         self._slow: set[asyncio.Task[None]] = set()
@@ -85,8 +85,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
             return
         response.ResponseHeader.RequestHandle = requesthandle
         body = struct_to_binary(response)
-        most = self._client_message_max
-        if most and len(body) > most and not isinstance(response, ua.ServiceFault):
+        if self._too_large(len(body)) and not isinstance(response, ua.ServiceFault):
             self._fault(requesthandle, seqhdr, _CODES.BadResponseTooLarge)
             return
         self._transport.write(
@@ -97,6 +96,14 @@ class Processor(UaProcessor):  # type: ignore[misc]
         if self._transport.get_write_buffer_size() > self._context.limits.max_output_bytes:
             _log.warning("closing the connection of %s: it does not take its answers", self.peer)
             self._transport.abort()
+
+    def _too_large(self, size: int) -> bool:
+        """Whether the client said in its Hello that it takes no such message."""
+        if 0 < self._client_message_max < size:
+            return True
+        crypto = self._connection.security_policy.symmetric_cryptography
+        chunk: int = MessageChunk.max_body_size(crypto, self._limits.max_send_buffer)
+        return 0 < self._client_chunks_max < -(-size // chunk)
 
     def _fault(self, handle: int, seqhdr: Any, status: int) -> None:
         response = ua.ServiceFault()
@@ -157,6 +164,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
             raise ua.UaStatusCodeError(_CODES.BadTcpNotEnoughResources)
         self._greeted = True
         self._client_message_max = message.MaxMessageSize
+        self._client_chunks_max = message.MaxChunkCount
         ours = self._limits.max_message_size, self._limits.max_chunk_count
         acknowledge = self._limits.create_acknowledge_and_set_limits(message)
         # The client's limits are for what it receives; what we receive keeps our own.

@@ -47,8 +47,8 @@ class User:
 class Limits:
     """Every bound of the server. What is advertised of them is enforced.
 
-    Chunk and message sizes are bytes, intervals ms, counts per what the name says. Before a log-in a
-    message has `max_unproven_bytes`; all arrays of a request together have `max_elements`.
+    Chunk and message sizes are bytes, intervals ms, counts per what the name says. Before a log-in
+    a message has `max_unproven_bytes`; all arrays of a request together have `max_elements`.
     """
 
     max_connections: int = 100

@@ -19,7 +19,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 
 from hil.fuzz import corpus
 from hil.fuzz.mutate import BODY, bad_frame
-from hil.fuzz.peer import CLOSED, FAULT, GOOD, SILENT, Ended, Keys, Peer, is_fault
+from hil.fuzz.peer import FAULT, GOOD, SILENT, Ended, Keys, Peer, is_fault
 
 SILENCE_S: Final = 0.1
 """So long an answer is awaited: a packet that is no whole message never gets one."""
@@ -58,9 +58,7 @@ def alteration(chance: Random) -> tuple[str, Callable[[list[MessageChunk]], list
     def alter(chunks: list[MessageChunk]) -> list[MessageChunk]:
         some = chance.choice(chunks)
         if pick == 0:
-            some.SequenceHeader.SequenceNumber = (
-                some.SequenceHeader.SequenceNumber + jump
-            ) % 2**32
+            some.SequenceHeader.SequenceNumber = (some.SequenceHeader.SequenceNumber + jump) % 2**32
         elif pick == 1:
             chunks.insert(0, some)
         elif pick == 2:

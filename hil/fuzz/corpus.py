@@ -84,7 +84,8 @@ def _history(nodes: list[ua.NodeId]) -> Any:
         ua.HistoryReadRequest,
         HistoryReadDetails=details,
         TimestampsToReturn=ua.TimestampsToReturn.Both,
-        NodesToRead=[ua.HistoryReadValueId(NodeId=node) for node in nodes],
+        ReleaseContinuationPoints=False,
+        NodesToRead=[ua.HistoryReadValueId(NodeId=node, ContinuationPoint=None) for node in nodes],
     )
 
 
@@ -101,7 +102,9 @@ def _views(nodes: list[ua.NodeId]) -> list[Any]:
     ]
     return [
         _request(ua.BrowseRequest, RequestedMaxReferencesPerNode=2, NodesToBrowse=browse),
-        _request(ua.BrowseNextRequest, ContinuationPoints=[bytes(16)]),
+        _request(
+            ua.BrowseNextRequest, ReleaseContinuationPoints=False, ContinuationPoints=[bytes(16)]
+        ),
         _request(
             ua.TranslateBrowsePathsToNodeIdsRequest,
             BrowsePaths=[ua.BrowsePath(ua.NodeId(_IDS.ObjectsFolder), path)],

@@ -59,8 +59,8 @@ class Verdict:
 def write_site(folder: Path, port: int, opcua_port: int) -> None:
     """The files of a node that anybody may speak to, with a user for secured channels."""
     (folder / "site.yaml").write_text(
-        f"site: fuzz\nscan_classes: {{fast: {round(1000 * PERIOD_S)}ms}}\npoints_csv: [points.csv]\n"
-        f"devices:\n  d0: {{driver: modbus, line: {{tcp: {{host: 127.0.0.1, port: {port}}}}}, "
+        f"site: fuzz\nscan_classes: {{fast: {round(1000 * PERIOD_S)}ms}}\n"
+        f"points_csv: [points.csv]\ndevices:\n  d0: {{driver: modbus, line: {{tcp: {{host: 127.0.0.1, port: {port}}}}}, "
         f"scan: fast}}\nusers: {{{USER}: {{role: operator, password_hash: '{PASSWORD_HASH}'}}}}\n"
     )
     (folder / "node.yaml").write_text(
@@ -187,7 +187,9 @@ def _complain(found: Verdict, node: Spawned, folder: Path) -> None:
     for fault in FAULTS:
         if fault in log:
             at, times = log.index(fault), log.count(fault)
-            complaints.append(f"the node's log, {times} times:\n{log[max(0, at - 200) : at + 2000]}")
+            complaints.append(
+                f"the node's log, {times} times:\n{log[max(0, at - 200) : at + 2000]}"
+            )
 
 
 def main() -> None:

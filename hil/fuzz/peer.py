@@ -1,4 +1,4 @@
-"""A client that keeps to the protocol until it is told not to, on a channel with or without keys."""
+"""A client that keeps to the protocol until it is told not to, with keys or without."""
 
 from __future__ import annotations
 
@@ -66,7 +66,11 @@ class Peer:
     """One connection."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keys: Keys | None, policy: Any
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        keys: Keys | None,
+        policy: Any,
     ) -> None:
         self._reader, self._writer, self._keys = reader, writer, keys
         self.connection = SecureConnection(policy, TransportLimits())
@@ -161,9 +165,7 @@ class Peer:
         body, nonce = self.opening()
         self.send(self.framed(body, ua.MessageType.SecureOpen))
         response = struct_from_binary(ua.OpenSecureChannelResponse, Buffer(await self.answer()))
-        self.connection.set_channel(
-            response.Parameters, ua.SecurityTokenRequestType.Issue, nonce
-        )
+        self.connection.set_channel(response.Parameters, ua.SecurityTokenRequestType.Issue, nonce)
 
     async def ask(self, request: Any) -> Any:
         """A request that is right, and its response. Raises Ended, TimeoutError, UaError."""
