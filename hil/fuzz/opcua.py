@@ -60,7 +60,8 @@ def write_site(folder: Path, port: int, opcua_port: int) -> None:
     """The files of a node that anybody may speak to, with a user for secured channels."""
     (folder / "site.yaml").write_text(
         f"site: fuzz\nscan_classes: {{fast: {round(1000 * PERIOD_S)}ms}}\n"
-        f"points_csv: [points.csv]\ndevices:\n  d0: {{driver: modbus, line: {{tcp: {{host: 127.0.0.1, port: {port}}}}}, "
+        f"points_csv: [points.csv]\ndevices:\n"
+        f"  d0: {{driver: modbus, line: {{tcp: {{host: 127.0.0.1, port: {port}}}}}, "
         f"scan: fast}}\nusers: {{{USER}: {{role: operator, password_hash: '{PASSWORD_HASH}'}}}}\n"
     )
     (folder / "node.yaml").write_text(

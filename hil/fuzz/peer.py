@@ -87,6 +87,10 @@ class Peer:
         """Let go of the socket, at once."""
         self._writer.transport.abort()
 
+    def pause(self) -> None:
+        """Take nothing more from the socket."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     def send(self, data: bytes) -> None:
         """Put bytes on the wire, whatever they are."""
         self._writer.write(data)
