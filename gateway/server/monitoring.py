@@ -80,6 +80,10 @@ class Monitoring:
         for subscription_id in params.SubscriptionIds:
             found = session.subscriptions.pop(subscription_id, None)
             if found is not None:
+                for done, item in enumerate(list(found.items.values()), 1):
+                    context.publisher.remove_item(item)
+                    if done % STRETCH == 0:
+                        await asyncio.sleep(0)
                 context.publisher.remove(found)
             response.Results.append(_known(found is not None, _CODES.BadSubscriptionIdInvalid))
         if not session.subscriptions:
@@ -149,7 +153,7 @@ class Monitoring:
         if not 0 <= which <= 3:
             raise ua.UaStatusCodeError(_CODES.BadTimestampsToReturnInvalid)
         response = ua.ModifyMonitoredItemsResponse()
-        for asked in params.ItemsToModify:
+        for done, asked in enumerate(params.ItemsToModify, 1):
             result = ua.MonitoredItemModifyResult()
             item = subscription.items.get(asked.MonitoredItemId)
             if item is None:
@@ -162,6 +166,8 @@ class Monitoring:
                 except ItemRefused as refused:
                     result.StatusCode = ua.StatusCode(refused.status)
             response.Results.append(result)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     def _encoder(self, target: Target, which: int) -> Encode:
@@ -176,7 +182,7 @@ class Monitoring:
         if not DISABLED <= mode <= REPORTING:
             raise ua.UaStatusCodeError(_CODES.BadMonitoringModeInvalid)
         response = ua.SetMonitoringModeResponse()
-        for item_id in params.MonitoredItemIds:
+        for done, item_id in enumerate(params.MonitoredItemIds, 1):
             item = subscription.items.get(item_id)
             if item is not None:
                 was = item.mode
@@ -185,17 +191,21 @@ class Monitoring:
                     context.publisher.resample(item)
             status = _known(item is not None, _CODES.BadMonitoredItemIdInvalid)
             response.Parameters.Results.append(status)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     async def delete_items(self, context: Context, session: Session, params: Any) -> Any:
         """End items; each has its own status."""
         subscription = self.owned(session, params.SubscriptionId)
         response = ua.DeleteMonitoredItemsResponse()
-        for item_id in params.MonitoredItemIds:
+        for done, item_id in enumerate(params.MonitoredItemIds, 1):
             item = subscription.items.get(item_id)
             if item is not None:
                 context.publisher.remove_item(item)
             response.Results.append(_known(item is not None, _CODES.BadMonitoredItemIdInvalid))
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     def publish(

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import cryptography.exceptions
 from asyncua import ua
-from asyncua.common.connection import MessageChunk, TransportLimits
+from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
-from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary, uatcp_to_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, uatcp_to_binary
 
 from gateway.model import NS_PER_MS
 from gateway.server import decoding
+from gateway.server.answering import Answering
 from gateway.server.context import Context
 from gateway.server.identity import identify
 from gateway.server.services import BY_REQUEST, Service
-from gateway.server.sessions import PublishRequest, Session
+from gateway.server.sessions import Session
 from gateway.server.wire import LIST_MAX, RequestHeader, read_activation, read_header
 
 _log: Final = logging.getLogger(__name__)
@@ -43,72 +43,20 @@ _MALFORMED: Final = (NotEnoughData, ua.UaError, struct.error, ValueError, TypeEr
 """What decoding raises when bytes are not what they should be; status errors come before."""
 
 
-class Processor(UaProcessor):  # type: ignore[misc]
-    """Serves one client connection; also the `Channel` of its sessions."""
+class Processor(Answering):
+    """Serves one client connection."""
 
     def __init__(self, context: Context, transport: Any, limits: TransportLimits) -> None:
-        super().__init__(context.internal, transport, limits)
-        self._context = context
+        super().__init__(context, transport, limits)
         self._greeted = False
-        self._client_message_max = self._client_chunks_max = 0
         self._channel_until_ns = 0
         self._limits.max_message_size = context.limits.max_unproven_bytes
         self._slow: set[asyncio.Task[None]] = set()
-        self.peer = str(self.name[0]) if self.name else ""
-
-    # ------------------------------------------------------------------------ as a Channel
-
-    @property
-    def congested(self) -> bool:
-        """Whether the client is slow to take what it was sent."""
-        waiting: int = self._transport.get_write_buffer_size()
-        return waiting > self._context.limits.congested_bytes
-
-    def answer(self, request: PublishRequest, response: Any) -> None:
-        """Send the response to a publish request."""
-        self.send_response(request.handle, request.sequence_header, response)
 
     @property
     def has_session(self) -> bool:
         """Whether somebody is logged in on this connection."""
         return any(s.channel is self and s.activated for s in self._context.sessions)
-
-    def send_response(
-        self,
-        requesthandle: int,
-        seqhdr: Any,
-        response: Any,
-        msgtype: Any = ua.MessageType.SecureMessage,
-    ) -> None:
-        """Send a response; a client that does not take what it asked for is cut off."""
-        if self._transport.is_closing():
-            return
-        response.ResponseHeader.RequestHandle = requesthandle
-        body = struct_to_binary(response)
-        if self._too_large(len(body)) and not isinstance(response, ua.ServiceFault):
-            self._fault(requesthandle, seqhdr, _CODES.BadResponseTooLarge)
-            return
-        self._transport.write(
-            self._connection.message_to_binary(
-                body, message_type=msgtype, request_id=seqhdr.RequestId
-            )
-        )
-        if self._transport.get_write_buffer_size() > self._context.limits.max_output_bytes:
-            _log.warning("closing the connection of %s: it does not take its answers", self.peer)
-            self._transport.abort()
-
-    def _too_large(self, size: int) -> bool:
-        """Whether the client said in its Hello that it takes no such message."""
-        if 0 < self._client_message_max < size:
-            return True
-        crypto = self._connection.security_policy.symmetric_cryptography
-        chunk: int = MessageChunk.max_body_size(crypto, self._limits.max_send_buffer)
-        return 0 < self._client_chunks_max < -(-size // chunk)
-
-    def _fault(self, handle: int, seqhdr: Any, status: int) -> None:
-        response = ua.ServiceFault()
-        response.ResponseHeader.ServiceResult = ua.StatusCode(status)
-        self.send_response(handle, seqhdr, response)
 
     # -------------------------------------------------------------------- transport messages
 
@@ -124,12 +72,6 @@ class Processor(UaProcessor):  # type: ignore[misc]
             _log.info("malformed message from %s: %r", self.peer, str(error)[:SHOWN_MAX])
             self.send_error(_CODES.BadSecurityChecksFailed)
         return False
-
-    def send_error(self, status: int) -> None:
-        """Say why the connection ends (OPC 10000-6 section 7.1.2.5)."""
-        if not self._transport.is_closing():
-            message = ua.ErrorMessage(ua.StatusCode(status), "")
-            self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
 
     async def _process_chunk(self, header: Any, body: Buffer) -> bool:
         kind = header.MessageType
@@ -222,17 +164,17 @@ class Processor(UaProcessor):  # type: ignore[misc]
         try:
             return await self._serve(typeid, header, seqhdr, body)
         except (ua.UaStatusCodeError, ServiceError) as error:
-            self._fault(header.handle, seqhdr, error.code)
+            self.fault(header.handle, seqhdr, error.code)
         except _FORGED:
-            self._fault(header.handle, seqhdr, _CODES.BadApplicationSignatureInvalid)
+            self.fault(header.handle, seqhdr, _CODES.BadApplicationSignatureInvalid)
         except _MALFORMED as error:
             _log.info("request of %s can't be read: %r", self.peer, str(error)[:SHOWN_MAX])
-            self._fault(header.handle, seqhdr, _CODES.BadDecodingError)
+            self.fault(header.handle, seqhdr, _CODES.BadDecodingError)
         except RecursionError:
-            self._fault(header.handle, seqhdr, _CODES.BadEncodingLimitsExceeded)
+            self.fault(header.handle, seqhdr, _CODES.BadEncodingLimitsExceeded)
         except Exception:  # a fault of ours must not end a client's connection
             _log.exception("a request of %s failed", self.peer)
-            self._fault(header.handle, seqhdr, _CODES.BadInternalError)
+            self.fault(header.handle, seqhdr, _CODES.BadInternalError)
         return True
 
     async def _serve(
@@ -282,7 +224,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
             raise ua.UaStatusCodeError(_CODES.BadSessionClosed)
         if not service.slow:
             response = await service.serve(self._context, session, params)
-            self.send_response(header.handle, seqhdr, response)
+            await self.respond(header, seqhdr, response)
             return
         if len(self._slow) >= self._context.limits.max_slow_requests:
             raise ua.UaStatusCodeError(_CODES.BadTcpServerTooBusy)
@@ -305,13 +247,12 @@ class Processor(UaProcessor):  # type: ignore[misc]
         """Beside the other requests of the connection: the field or the disk takes its time."""
         try:
             response = await service.serve(self._context, session, params)
+            await self.respond(header, seqhdr, response)
         except (ua.UaStatusCodeError, ServiceError) as error:
-            self._fault(header.handle, seqhdr, error.code)
+            self.fault(header.handle, seqhdr, error.code)
         except Exception:  # a fault of ours must reach the client as one, not as silence
             _log.exception("a request of %s failed", self.peer)
-            self._fault(header.handle, seqhdr, _CODES.BadInternalError)
-        else:
-            self.send_response(header.handle, seqhdr, response)
+            self.fault(header.handle, seqhdr, _CODES.BadInternalError)
 
     async def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = _unproven(ua.GetEndpointsParameters, body)

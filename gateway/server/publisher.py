@@ -290,11 +290,10 @@ class Publisher:
 
 
 def _without(groups: dict[_K, tuple[Item, ...]], key: _K, item: Item) -> None:
-    rest = tuple(other for other in groups[key] if other is not item)
-    if rest:
-        groups[key] = rest
-    else:
+    if len(groups[key]) == 1:
         del groups[key]
+    else:
+        groups[key] = tuple(other for other in groups[key] if other is not item)
 
 
 def _response(

@@ -25,6 +25,7 @@ from hil.fuzz.peer import Peer
 PER_CALL: Final = 500
 OUTSTANDING: Final = 5
 WAIT_S: Final = 300.0
+SESSION_MS: Final = 600_000.0
 _HEAD: Final = struct.Struct("<QIIB")
 _INT32: Final = struct.Struct("<i")
 
@@ -112,7 +113,7 @@ async def run(endpoint: str, clients: int, first: int, items: int, publishing_ms
     for number in range(clients):
         peer = await Peer.connect(port)
         await peer.greet()
-        await peer.log_in("", "")
+        await peer.log_in("", "", SESSION_MS)
         subscriber = Subscriber(peer)
         begin = first + number * items
         nodes = [ua.NodeId(f"d{n // FOLDER}/r{n}", 2) for n in range(begin, begin + items)]
@@ -145,5 +146,5 @@ async def run(endpoint: str, clients: int, first: int, items: int, publishing_ms
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    asyncio.run(run(given[0], *map(int, given[1:4]), float(given[4])))
+    place, count, begin, each, interval = sys.argv[1:]
+    asyncio.run(run(place, int(count), int(begin), int(each), float(interval)))

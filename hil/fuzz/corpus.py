@@ -37,7 +37,7 @@ def discovery() -> list[Any]:
     ]
 
 
-def create_session(certificate: bytes | None = None) -> Any:
+def create_session(certificate: bytes | None = None, timeout_ms: float = 5_000.0) -> Any:
     """A CreateSession that is right."""
     description = ua.ApplicationDescription(
         ApplicationUri="urn:hil:fuzz", ApplicationName=ua.LocalizedText("fuzz")
@@ -49,7 +49,7 @@ def create_session(certificate: bytes | None = None) -> Any:
         SessionName="fuzz",
         ClientNonce=bytes(32),
         ClientCertificate=certificate,
-        RequestedSessionTimeout=5_000.0,
+        RequestedSessionTimeout=timeout_ms,
     )
 
 

@@ -182,13 +182,13 @@ class Peer:
         response.ResponseHeader.ServiceResult.check()
         return response
 
-    async def log_in(self, user: str, password: str) -> None:
+    async def log_in(self, user: str, password: str, timeout_ms: float = 5_000.0) -> None:
         """Create and activate a session.
 
         Without keys anybody is who nobody says to be. Raises Ended, TimeoutError, UaError.
         """
         policy = self.connection.security_policy
-        created = (await self.ask(create_session(policy.host_certificate))).Parameters
+        created = (await self.ask(create_session(policy.host_certificate, timeout_ms))).Parameters
         self.token = created.AuthenticationToken
         request = ua.ActivateSessionRequest()
         identity: Any = ua.AnonymousIdentityToken("anonymous")
