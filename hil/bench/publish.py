@@ -13,7 +13,7 @@ import os
 import statistics
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Rounds:
     slowest_s: list[float]
     cpu_s: float
     stalls: dict[str, float]
+    joining: dict[str, float] | None = None
 
 
 def load() -> str:
@@ -106,9 +107,12 @@ async def one_client(folder: Path, party: str, given: argparse.Namespace) -> Rou
         server = await started(stack, party, folder, given.points)
         await order(server, "build")
         endpoint = (await order(server, "open"))["endpoint"]
+        await order(server, "stalls")
         client = await subscribed(stack, server, endpoint, 1, 0, given.points, given.publishing_ms)
+        joining = await order(server, "stalls")
         await rounds(server, [(client, 1)], given.points, WARM)
-        return await rounds(server, [(client, 1)], given.points, given.rounds)
+        found = await rounds(server, [(client, 1)], given.points, given.rounds)
+        return replace(found, joining=joining)
 
 
 async def many_clients(
@@ -120,14 +124,16 @@ async def many_clients(
         server = await started(stack, party, folder, clients * items)
         await order(server, "build")
         endpoint = (await order(server, "open"))["endpoint"]
+        await order(server, "stalls")
         half = clients // 2
         one = await subscribed(stack, server, endpoint, half, 0, items, given.publishing_ms)
         other = await subscribed(
             stack, server, endpoint, clients - half, half * items, items, given.publishing_ms
         )
         groups = [(one, half), (other, clients - half)]
+        joining = await order(server, "stalls")
         await rounds(server, groups, items, WARM)
-        before = await rounds(server, groups, items, given.rounds)
+        before = replace(await rounds(server, groups, items, given.rounds), joining=joining)
         await other.ask("sleep", "sleeping")
         groups = [(one, half), (other, clients - half - 1)]
         # Enough for the sockets of the one that sleeps to be full.
@@ -171,6 +177,7 @@ def _rounds_row(party: str, found: Rounds, plain_us: float | None) -> Row:
         "client ms, max": 1000 * max(found.times_s),
         "stall ms": found.stalls["stall_ms"],
         "stall ms CPU": found.stalls["stall_cpu_ms"],
+        "joining, ms CPU": found.joining["stall_cpu_ms"] if found.joining else None,
         "load": load(),
     }
     return Row(party, figures)
