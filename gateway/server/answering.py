@@ -21,7 +21,7 @@ from gateway.server.wire import RequestHeader
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
-STRETCH: Final = 200
+STRETCH: Final = 100
 
 
 class Answering(UaProcessor):  # type: ignore[misc]

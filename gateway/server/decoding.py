@@ -22,7 +22,7 @@ from asyncua.ua.uatypes import type_allow_subclass, type_is_list, type_is_option
 
 _CODES = ua.StatusCodes
 _V = ua.VariantType
-STRETCH: Final = 200
+STRETCH: Final = 100
 DEPTH_MAX: Final = 100
 """Variants, DataValues and extension objects in one another (Part 6 section 5.1.11 asks for it)."""
 FOLLOWED: Final = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.server.context import Context
 
 _CODES = ua.StatusCodes
-STRETCH: Final = 200
+STRETCH: Final = 100
 
 
 class Monitoring:

@@ -251,9 +251,10 @@ class Publisher:
             if not receiver.may_publish():
                 subscription.late = True
                 return
-            if not self.send_one(subscription, receiver):
-                return
+            more = self.send_one(subscription, receiver)
             await asyncio.sleep(0)
+            if not more:
+                return
 
     def send_late(self, receiver: Receiver) -> None:
         """A publish request arrived: a subscription that waits for one is served, soon.

@@ -162,6 +162,8 @@ class Protocol(OPCUAProtocol):  # type: ignore[misc]
                 self._ended = True
                 self.transport.close()
                 return
+            if not self.messages.empty():
+                await asyncio.sleep(0)  # many small requests of one client are others' turns, too
             if (
                 self._paused
                 and self.messages.qsize() <= self._context.limits.max_pending_messages // 2

@@ -1,11 +1,12 @@
 """The server of the gateway alone, its values changed from within: no field, no journal.
 
-The collector of garbage is tuned as the program tunes it once it runs (`gateway.running`).
+The collector of garbage is off while it starts and then tuned as in the program.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -103,4 +104,5 @@ class Node:
 
 
 if __name__ == "__main__":
+    gc.disable()
     asyncio.run(serve(Node(int(sys.argv[1]), int(sys.argv[2]))))

@@ -618,3 +618,24 @@ async def test_a_subscription_of_nobody_is_not_anybodys(plant: Plant) -> None:
         await theirs.activate(named, otto)
         (found,) = (await theirs.call(take, named)).Parameters.Results
         assert found.StatusCode.value == C.BadUserAccessDenied
+
+
+async def test_names_that_are_null_are_nobodys(plant: Plant) -> None:
+    async with peer_at(plant) as peer:
+        found = await peer.call(request(ua.FindServersRequest, ServerUris=[None, "urn:another"]))
+        assert found.Servers == []
+
+
+async def test_what_strangers_send_is_logged_on_one_line(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with await RawPeer.connect(plant.url) as peer:
+        await peer.hello()
+        policy = b"urn:none\nFORGED by a stranger"
+        header = struct.pack("<Ii", 0, len(policy)) + policy + struct.pack("<ii", -1, -1)
+        body = header + bytes(60)
+        peer.send(struct.pack("<4sI", b"OPNF", 8 + len(body)) + body)
+        with pytest.raises(Refused):
+            await peer.frame()
+    assert "FORGED" in caplog.text and "\nFORGED" not in caplog.text
