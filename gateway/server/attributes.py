@@ -23,7 +23,7 @@ from gateway.server.standard_nodes import moment
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
 _A = ua.AttributeIds
-STRETCH: Final = 500
+STRETCH: Final = 100
 CURRENT_WRITE: Final = 2
 _INTEGER_CODES: Final = frozenset(BUILT_IN[data_type] for data_type in INTEGER_RANGES)
 _FLOAT_CODES: Final = frozenset(BUILT_IN[data_type] for data_type in FLOAT_TYPES)

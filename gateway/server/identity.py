@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 from asyncua.crypto import uacrypto
 
-from gateway.server.context import Context
 from gateway.server.logins import NAME_SHOWN_MAX, LoginThrottled
 from gateway.server.sessions import Session
 from gateway.server.settings import Role, User
+
+if TYPE_CHECKING:
+    from gateway.server.context import Context
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes

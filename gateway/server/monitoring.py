@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncua import ua
 
 from gateway.model import NS_PER_MS
+from gateway.server.identity import GUEST
 from gateway.server.items import (
     Encoders,
     ItemRefused,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.server.context import Context
 
 _CODES = ua.StatusCodes
-STRETCH: Final = 200
+STRETCH: Final = 100
 
 
 class Monitoring:
@@ -77,8 +78,14 @@ class Monitoring:
         """End subscriptions; each has its own status."""
         response = ua.DeleteSubscriptionsResponse()
         for subscription_id in params.SubscriptionIds:
-            found = session.subscriptions.pop(subscription_id, None)
+            found = session.subscriptions.get(subscription_id)
             if found is not None:
+                # It stays the session's until the end: a connection may be lost in the midst.
+                for done, item in enumerate(list(found.items.values()), 1):
+                    context.publisher.remove_item(item)
+                    if done % STRETCH == 0:
+                        await asyncio.sleep(0)
+                session.subscriptions.pop(subscription_id, None)
                 context.publisher.remove(found)
             response.Results.append(_known(found is not None, _CODES.BadSubscriptionIdInvalid))
         if not session.subscriptions:
@@ -148,7 +155,7 @@ class Monitoring:
         if not 0 <= which <= 3:
             raise ua.UaStatusCodeError(_CODES.BadTimestampsToReturnInvalid)
         response = ua.ModifyMonitoredItemsResponse()
-        for asked in params.ItemsToModify:
+        for done, asked in enumerate(params.ItemsToModify, 1):
             result = ua.MonitoredItemModifyResult()
             item = subscription.items.get(asked.MonitoredItemId)
             if item is None:
@@ -161,6 +168,8 @@ class Monitoring:
                 except ItemRefused as refused:
                     result.StatusCode = ua.StatusCode(refused.status)
             response.Results.append(result)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     def _encoder(self, target: Target, which: int) -> Encode:
@@ -175,7 +184,7 @@ class Monitoring:
         if not DISABLED <= mode <= REPORTING:
             raise ua.UaStatusCodeError(_CODES.BadMonitoringModeInvalid)
         response = ua.SetMonitoringModeResponse()
-        for item_id in params.MonitoredItemIds:
+        for done, item_id in enumerate(params.MonitoredItemIds, 1):
             item = subscription.items.get(item_id)
             if item is not None:
                 was = item.mode
@@ -184,17 +193,21 @@ class Monitoring:
                     context.publisher.resample(item)
             status = _known(item is not None, _CODES.BadMonitoredItemIdInvalid)
             response.Parameters.Results.append(status)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     async def delete_items(self, context: Context, session: Session, params: Any) -> Any:
         """End items; each has its own status."""
         subscription = self.owned(session, params.SubscriptionId)
         response = ua.DeleteMonitoredItemsResponse()
-        for item_id in params.MonitoredItemIds:
+        for done, item_id in enumerate(params.MonitoredItemIds, 1):
             item = subscription.items.get(item_id)
             if item is not None:
                 context.publisher.remove_item(item)
             response.Results.append(_known(item is not None, _CODES.BadMonitoredItemIdInvalid))
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
         return response
 
     def publish(
@@ -252,7 +265,9 @@ class Monitoring:
             raise ua.UaStatusCodeError(_CODES.BadSubscriptionIdInvalid)
         mine, theirs = session.account, owner.account
         same_user = mine is not None and theirs is not None and mine.name == theirs.name
-        if not same_user or owner.certificate != session.certificate:
+        # Who says nobody's name is known by a certificate, or by nothing (Part 4 section 5.14.7).
+        nobody = mine is GUEST and not session.certificate
+        if not same_user or nobody or owner.certificate != session.certificate:
             raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied)
         if len(session.subscriptions) >= context.limits.max_subscriptions_per_session:
             raise ua.UaStatusCodeError(_CODES.BadTooManySubscriptions)

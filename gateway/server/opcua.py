@@ -277,6 +277,8 @@ class OpcUaServer:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._context.sessions.sweep()
+            if self._listener is not None:
+                self._listener.close_expired()
 
     async def close(self, reason: str) -> None:
         """Stop listening and end every session and subscription; takes milliseconds. Idempotent."""

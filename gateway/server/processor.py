@@ -12,91 +12,51 @@ import logging
 import struct
 from typing import Any, Final
 
+import cryptography.exceptions
 from asyncua import ua
 from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
-from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import (
-    nodeid_from_binary,
-    struct_from_binary,
-    struct_to_binary,
-    uatcp_to_binary,
-)
+from asyncua.ua.ua_binary import nodeid_from_binary, uatcp_to_binary
 
+from gateway.model import NS_PER_MS
+from gateway.server import decoding
+from gateway.server.answering import Answering
 from gateway.server.context import Context
 from gateway.server.identity import identify
 from gateway.server.services import BY_REQUEST, Service
-from gateway.server.sessions import PublishRequest, Session
-from gateway.server.wire import RequestHeader, read_activation, read_header
+from gateway.server.sessions import Session
+from gateway.server.wire import LIST_MAX, RequestHeader, read_activation, read_header
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
 _IDS = ua.ObjectIds
 MIN_BUFFER: Final = 8192
 ENDPOINT_URL_MAX: Final = 4096
+GRACE: Final = 1.25
+"""How long a channel lives that is not renewed, in its lifetimes (OPC 10000-4 section 5.5.2)."""
 NONE_URI: Final = "http://opcfoundation.org/UA/SecurityPolicy#None"
+_FORGED: Final = (InvalidSignature, cryptography.exceptions.InvalidSignature)
+"""The library has its own exception for keyed hashes; of RSA it lets the other one through."""
+SHOWN_MAX: Final = 200
 _MALFORMED: Final = (NotEnoughData, ua.UaError, struct.error, ValueError, TypeError, LookupError)
 """What decoding raises when bytes are not what they should be; status errors come before."""
 
 
-class Processor(UaProcessor):  # type: ignore[misc]
-    """Serves one client connection; also the `Channel` of its sessions."""
+class Processor(Answering):
+    """Serves one client connection."""
 
     def __init__(self, context: Context, transport: Any, limits: TransportLimits) -> None:
-        super().__init__(context.internal, transport, limits)
-        self._context = context
+        super().__init__(context, transport, limits)
         self._greeted = False
-        self._client_message_max = 0
+        self._channel_until_ns = 0
+        self._limits.max_message_size = context.limits.max_unproven_bytes
         self._slow: set[asyncio.Task[None]] = set()
-        self.peer = str(self.name[0]) if self.name else ""
-
-    # ------------------------------------------------------------------------ as a Channel
-
-    @property
-    def congested(self) -> bool:
-        """Whether the client is slow to take what it was sent."""
-        waiting: int = self._transport.get_write_buffer_size()
-        return waiting > self._context.limits.congested_bytes
-
-    def answer(self, request: PublishRequest, response: Any) -> None:
-        """Send the response to a publish request."""
-        self.send_response(request.handle, request.sequence_header, response)
 
     @property
     def has_session(self) -> bool:
         """Whether somebody is logged in on this connection."""
         return any(s.channel is self and s.activated for s in self._context.sessions)
-
-    def send_response(
-        self,
-        requesthandle: int,
-        seqhdr: Any,
-        response: Any,
-        msgtype: Any = ua.MessageType.SecureMessage,
-    ) -> None:
-        """Send a response; a client that does not take what it asked for is cut off."""
-        if self._transport.is_closing():
-            return
-        response.ResponseHeader.RequestHandle = requesthandle
-        body = struct_to_binary(response)
-        most = self._client_message_max
-        if most and len(body) > most and not isinstance(response, ua.ServiceFault):
-            self._fault(requesthandle, seqhdr, _CODES.BadResponseTooLarge)
-            return
-        self._transport.write(
-            self._connection.message_to_binary(
-                body, message_type=msgtype, request_id=seqhdr.RequestId
-            )
-        )
-        if self._transport.get_write_buffer_size() > self._context.limits.max_output_bytes:
-            _log.warning("closing the connection of %s: it does not take its answers", self.peer)
-            self._transport.abort()
-
-    def _fault(self, handle: int, seqhdr: Any, status: int) -> None:
-        response = ua.ServiceFault()
-        response.ResponseHeader.ServiceResult = ua.StatusCode(status)
-        self.send_response(handle, seqhdr, response)
 
     # -------------------------------------------------------------------- transport messages
 
@@ -106,18 +66,12 @@ class Processor(UaProcessor):  # type: ignore[misc]
             return await self._process_chunk(header, body)
         except (ua.UaStatusCodeError, ServiceError) as error:
             self.send_error(error.code)
-        except InvalidSignature:
+        except _FORGED:
             self.send_error(_CODES.BadSecurityChecksFailed)
         except _MALFORMED as error:
-            _log.info("malformed message from %s: %s", self.peer, error)
+            _log.info("malformed message from %s: %r", self.peer, str(error)[:SHOWN_MAX])
             self.send_error(_CODES.BadSecurityChecksFailed)
         return False
-
-    def send_error(self, status: int) -> None:
-        """Say why the connection ends (OPC 10000-6 section 7.1.2.5)."""
-        if not self._transport.is_closing():
-            message = ua.ErrorMessage(ua.StatusCode(status), "")
-            self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
 
     async def _process_chunk(self, header: Any, body: Buffer) -> bool:
         kind = header.MessageType
@@ -152,18 +106,20 @@ class Processor(UaProcessor):  # type: ignore[misc]
             raise ua.UaStatusCodeError(_CODES.BadTcpNotEnoughResources)
         self._greeted = True
         self._client_message_max = message.MaxMessageSize
+        self._client_chunks_max = message.MaxChunkCount
         ours = self._limits.max_message_size, self._limits.max_chunk_count
         acknowledge = self._limits.create_acknowledge_and_set_limits(message)
         # The client's limits are for what it receives; what we receive keeps our own.
         self._limits.max_message_size, self._limits.max_chunk_count = ours
-        acknowledge.MaxMessageSize, acknowledge.MaxChunkCount = ours
+        acknowledge.MaxMessageSize = self._context.limits.max_message_bytes
+        acknowledge.MaxChunkCount = self._limits.max_chunk_count
         self._transport.write(uatcp_to_binary(ua.MessageType.Acknowledge, acknowledge))
 
     def _open(self, message: Any) -> None:
         body, algorithm = message.body(), message.SecurityHeader()
         nodeid_from_binary(body)
         header = read_header(body)
-        params = struct_from_binary(ua.OpenSecureChannelParameters, body)
+        params = _unproven(ua.OpenSecureChannelParameters, body)
         connection, limits = self._connection, self._context.limits
         renew = int(params.RequestType) == int(ua.SecurityTokenRequestType.Renew)
         if renew != connection.is_open():
@@ -185,9 +141,15 @@ class Processor(UaProcessor):  # type: ignore[misc]
         )
         response = ua.OpenSecureChannelResponse()
         response.Parameters = connection.open(params, self.iserver)
+        now_ns = self._context.clock.monotonic_ns()
+        self._channel_until_ns = now_ns + int(params.RequestedLifetime * GRACE * NS_PER_MS)
         self.send_response(
             header.handle, message.SequenceHeader(), response, ua.MessageType.SecureOpen
         )
+
+    def channel_expired(self, now_ns: int) -> bool:
+        """Whether the channel was not renewed in its lifetime and the grace after it."""
+        return 0 < self._channel_until_ns < now_ns
 
     @property
     def _secured(self) -> bool:
@@ -202,17 +164,17 @@ class Processor(UaProcessor):  # type: ignore[misc]
         try:
             return await self._serve(typeid, header, seqhdr, body)
         except (ua.UaStatusCodeError, ServiceError) as error:
-            self._fault(header.handle, seqhdr, error.code)
-        except InvalidSignature:
-            self._fault(header.handle, seqhdr, _CODES.BadApplicationSignatureInvalid)
+            self.fault(header.handle, seqhdr, error.code)
+        except _FORGED:
+            self.fault(header.handle, seqhdr, _CODES.BadApplicationSignatureInvalid)
         except _MALFORMED as error:
-            _log.info("request of %s can't be read: %s", self.peer, error)
-            self._fault(header.handle, seqhdr, _CODES.BadDecodingError)
+            _log.info("request of %s can't be read: %r", self.peer, str(error)[:SHOWN_MAX])
+            self.fault(header.handle, seqhdr, _CODES.BadDecodingError)
         except RecursionError:
-            self._fault(header.handle, seqhdr, _CODES.BadEncodingLimitsExceeded)
+            self.fault(header.handle, seqhdr, _CODES.BadEncodingLimitsExceeded)
         except Exception:  # a fault of ours must not end a client's connection
             _log.exception("a request of %s failed", self.peer)
-            self._fault(header.handle, seqhdr, _CODES.BadInternalError)
+            self.fault(header.handle, seqhdr, _CODES.BadInternalError)
         return True
 
     async def _serve(
@@ -249,18 +211,20 @@ class Processor(UaProcessor):  # type: ignore[misc]
             raise ua.UaStatusCodeError(_CODES.BadSessionNotActivated)
         session.touch()
         if request == _IDS.PublishRequest_Encoding_DefaultBinary:
-            params = struct_from_binary(ua.PublishParameters, body)
+            data = body.read(len(body))
+            params = decoding.read(ua.PublishParameters, data, self._context.limits.max_elements)
             monitoring = self._context.monitoring
             monitoring.publish(self._context, session, params, header, seqhdr)
             return
         service = BY_REQUEST.get(request)
         if service is None:
             raise ua.UaStatusCodeError(_CODES.BadServiceUnsupported)
-        params = service.decode(body)
-        service.check_count(params, self._context.limits)
+        params = await self._in_stretches(service, body)
+        if session.closed:
+            raise ua.UaStatusCodeError(_CODES.BadSessionClosed)
         if not service.slow:
             response = await service.serve(self._context, session, params)
-            self.send_response(header.handle, seqhdr, response)
+            await self.respond(header, seqhdr, response)
             return
         if len(self._slow) >= self._context.limits.max_slow_requests:
             raise ua.UaStatusCodeError(_CODES.BadTcpServerTooBusy)
@@ -268,28 +232,37 @@ class Processor(UaProcessor):  # type: ignore[misc]
         self._slow.add(task)
         task.add_done_callback(self._slow.discard)
 
+    async def _in_stretches(self, service: Service, body: Buffer) -> Any:
+        work = service.reading(body.read(len(body)), self._context.limits)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+            await asyncio.sleep(0)
+
     async def _serve_slowly(
         self, service: Service, session: Session, params: Any, header: RequestHeader, seqhdr: Any
     ) -> None:
         """Beside the other requests of the connection: the field or the disk takes its time."""
         try:
             response = await service.serve(self._context, session, params)
+            await self.respond(header, seqhdr, response)
         except (ua.UaStatusCodeError, ServiceError) as error:
-            self._fault(header.handle, seqhdr, error.code)
+            self.fault(header.handle, seqhdr, error.code)
         except Exception:  # a fault of ours must reach the client as one, not as silence
             _log.exception("a request of %s failed", self.peer)
-            self._fault(header.handle, seqhdr, _CODES.BadInternalError)
-        else:
-            self.send_response(header.handle, seqhdr, response)
+            self.fault(header.handle, seqhdr, _CODES.BadInternalError)
 
     async def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.GetEndpointsParameters, body)
+        params = _unproven(ua.GetEndpointsParameters, body)
         response = ua.GetEndpointsResponse()
         response.Endpoints = await self.iserver.get_endpoints(params, sockname=self.sockname)
         self.send_response(header.handle, seqhdr, response)
 
     def _find_servers(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.FindServersParameters, body)
+        params = _unproven(ua.FindServersParameters, body)
+        params.ServerUris = [uri for uri in params.ServerUris if uri is not None]
         response = ua.FindServersResponse()
         response.Servers = self.iserver.find_servers(params, sockname=self.sockname)
         self.send_response(header.handle, seqhdr, response)
@@ -297,7 +270,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
     # ------------------------------------------------------------------------------ sessions
 
     async def _create_session(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
-        params = struct_from_binary(ua.CreateSessionParameters, body)
+        params = _unproven(ua.CreateSessionParameters, body)
         policy = self._connection.security_policy
         if self._secured:
             if params.ClientCertificate != policy.peer_certificate:
@@ -346,6 +319,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         if moves and session.account != account:
             raise ua.UaStatusCodeError(_CODES.BadIdentityChangeNotSupported)
         self._context.sessions.activate(session, account, self)
+        self._limits.max_message_size = self._context.limits.max_message_bytes
         _log.info("%s logged in as %s (%s)", self.peer, account.name, account.role.name.lower())
         response = ua.ActivateSessionResponse()
         response.Parameters.ServerNonce = session.nonce
@@ -354,3 +328,8 @@ class Processor(UaProcessor):  # type: ignore[misc]
     async def close(self) -> None:
         """The connection is gone. Writes that are on their way to the field are not recalled."""
         self._context.sessions.channel_lost(self)
+
+
+def _unproven(cls: Any, body: Buffer) -> Any:
+    """Parameters from somebody who has not logged in."""
+    return decoding.read(cls, body.read(len(body)), LIST_MAX)

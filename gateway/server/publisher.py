@@ -60,6 +60,7 @@ class Publisher:
         self._dirty: set[int] = set()
         self._later: list[tuple[int, int, Item]] = []
         self._waiting: set[Item] = set()
+        self._asking: dict[Receiver, None] = {}
         self._order = 0
         self._node_due_ns = 0
         self._task: asyncio.Task[None] | None = None
@@ -250,21 +251,43 @@ class Publisher:
             if not receiver.may_publish():
                 subscription.late = True
                 return
-            if not self.send_one(subscription, receiver):
-                return
+            more = self.send_one(subscription, receiver)
             await asyncio.sleep(0)
+            if not more:
+                return
 
     def send_late(self, receiver: Receiver) -> None:
-        """A publish request arrived: serve the most important subscription that waits for one."""
-        late = [
+        """A publish request arrived: a subscription that waits for one is served, soon.
+
+        One message in a turn of the loop: the requests of twenty clients come in one.
+        """
+        if self._late_of(receiver):
+            if not self._asking:
+                asyncio.get_running_loop().call_soon(self._serve_late)
+            self._asking[receiver] = None
+
+    def _late_of(self, receiver: Receiver) -> list[Subscription]:
+        return [
             subscription
             for subscription, of in self._subscriptions.values()
             if of is receiver and subscription.late
         ]
-        if late and receiver.may_publish():
-            subscription = max(late, key=lambda found: found.pace.priority)
-            # What is left over waits for the next request, not for the next interval.
-            subscription.late = self.send_one(subscription, receiver)
+
+    def _serve_late(self) -> None:
+        receiver = next(iter(self._asking))
+        del self._asking[receiver]
+        try:
+            late = self._late_of(receiver)
+            if late and receiver.may_publish():
+                subscription = max(late, key=lambda found: found.pace.priority)
+                # What is left over waits for the next request, not for the next interval.
+                subscription.late = self.send_one(subscription, receiver)
+                if self._late_of(receiver):
+                    self._asking[receiver] = None
+        except Exception:  # one broken value must not silence every subscriber for good
+            _log.exception("publishing to one client failed")
+        if self._asking:
+            asyncio.get_running_loop().call_soon(self._serve_late)
 
     def send_one(self, subscription: Subscription, receiver: Receiver) -> bool:
         """Send one message; whether more waits."""
@@ -290,11 +313,10 @@ class Publisher:
 
 
 def _without(groups: dict[_K, tuple[Item, ...]], key: _K, item: Item) -> None:
-    rest = tuple(other for other in groups[key] if other is not item)
-    if rest:
-        groups[key] = rest
-    else:
+    if len(groups[key]) == 1:
         del groups[key]
+    else:
+        groups[key] = tuple(other for other in groups[key] if other is not item)
 
 
 def _response(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from asyncua import ua
-from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import struct_from_binary
 
-from gateway.server import attributes, views
+from gateway.server import attributes, decoding, views
 from gateway.server.context import Context
 from gateway.server.sessions import Session
 from gateway.server.settings import Limits
 
-_CODES = ua.StatusCodes
 Serve = Callable[[Context, Session, Any], Awaitable[Any]]
 
 
@@ -34,19 +31,11 @@ class Service:
     slow: bool = False
     parameters: str = ""
 
-    def decode(self, body: Buffer) -> Any:
-        """The parameters of a request."""
-        return struct_from_binary(getattr(ua, self.parameters or f"{self.name}Parameters"), body)
-
-    def check_count(self, params: Any, limits: Limits) -> None:
-        """Refuse a request without operations, and one with too many. Raises UaStatusCodeError."""
-        if not self.operations:
-            return
-        count = len(getattr(params, self.operations) or ())
-        if count == 0:
-            raise ua.UaStatusCodeError(_CODES.BadNothingToDo)
-        if count > getattr(limits, self.limit):
-            raise ua.UaStatusCodeError(_CODES.BadTooManyOperations)
+    def reading(self, data: bytes, limits: Limits) -> Generator[None, None, Any]:
+        """The parameters of a request, in stretches; as `decoding.reading` raises."""
+        cls = getattr(ua, self.parameters or f"{self.name}Parameters")
+        most = getattr(limits, self.limit) if self.limit else 0
+        return decoding.reading(cls, data, limits.max_elements, self.operations, most)
 
 
 def _monitoring(method: str) -> Serve:

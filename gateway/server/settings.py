@@ -47,7 +47,8 @@ class User:
 class Limits:
     """Every bound of the server. What is advertised of them is enforced.
 
-    Chunk and message sizes are bytes, intervals ms, counts per what the name says.
+    Chunk and message sizes are bytes, intervals ms, counts per what the name says. Before a log-in
+    a message has `max_unproven_bytes`; all arrays of a request together have `max_elements`.
     """
 
     max_connections: int = 100
@@ -60,6 +61,8 @@ class Limits:
     max_channel_ms: int = 3_600_000
     max_chunk_bytes: int = 65_535
     max_message_bytes: int = 4 * 1024 * 1024
+    max_unproven_bytes: int = 128 * 1024
+    max_elements: int = 100_000
     max_output_bytes: int = 8 * 1024 * 1024
     congested_bytes: int = 1024 * 1024
     max_pending_messages: int = 64

@@ -127,7 +127,8 @@ def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
     }
     for name, fact in capabilities.items():
         found[getattr(_IDS, f"{prefix}{name}")] = fact
-    for name in ("MaxArrayLength", "MaxStringLength", "MaxByteStringLength"):
+    found[getattr(_IDS, f"{prefix}MaxArrayLength")] = (limits.max_elements, _V.UInt32)
+    for name in ("MaxStringLength", "MaxByteStringLength"):
         # Nothing longer comes in than a message is.
         found[getattr(_IDS, f"{prefix}{name}")] = (limits.max_message_bytes, _V.UInt32)
     for name in ("ServerProfileArray", "LocaleIdArray"):

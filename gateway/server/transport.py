@@ -162,6 +162,8 @@ class Protocol(OPCUAProtocol):  # type: ignore[misc]
                 self._ended = True
                 self.transport.close()
                 return
+            if not self.messages.empty():
+                await asyncio.sleep(0)  # many small requests of one client are others' turns, too
             if (
                 self._paused
                 and self.messages.qsize() <= self._context.limits.max_pending_messages // 2
@@ -216,6 +218,15 @@ class Listener(BinaryServer):  # type: ignore[misc]
         """Listen on what was bound. Raises OSError when the address is taken all the same."""
         assert self._server is not None, "bind first"
         await self._server.start_serving()
+
+    def close_expired(self) -> None:
+        """Close the connections whose secure channel was not renewed in time."""
+        now_ns = self._context.clock.monotonic_ns()
+        for client in list(self.clients):
+            if client.processor.channel_expired(now_ns):
+                _log.info("closing the connection of %s: its channel expired", client.peer_name)
+                client.processor.send_error(_CODES.BadSecureChannelTokenUnknown)
+                client.transport.close()
 
     def close_listening(self) -> None:
         """Accept nobody any more."""

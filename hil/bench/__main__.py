@@ -6,7 +6,15 @@ import runpy
 import sys
 from typing import Final
 
-BENCHES: Final = ("acquire", "serve", "history", "failover", "replication", "windback")
+BENCHES: Final = (
+    "acquire",
+    "serve",
+    "history",
+    "failover",
+    "replication",
+    "windback",
+    "publish",
+)
 
 
 def main() -> None:

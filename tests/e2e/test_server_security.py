@@ -21,6 +21,8 @@ from asyncua.crypto.security_policies import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.server.settings import Limits
+from hil.fuzz.corpus import create_session
+from hil.fuzz.peer import ERROR, Ended, Keys, Peer
 from tests.e2e.server_rig import PASSWORD, Plant, RawPeer, Refused, read_request, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -432,6 +434,35 @@ async def test_anonymous_and_wrong_passwords_are_refused(
     wrong = await secure_client(guarded, client_files, "otto", "wrong")
     with pytest.raises(ua.uaerrors.BadUserAccessDenied):
         await wrong.connect()
+
+
+async def test_a_forged_signature_is_told_as_what_it_is(
+    guarded: Plant, client_files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    key, certificate = client_files
+    own = guarded.server.context.settings.pki_dir / "own" / "certificate.der"
+    keys = await Keys.load(certificate, key, own)
+    port = int(guarded.url.rpartition(":")[2])
+    with contextlib.closing(await Peer.connect(port, keys)) as peer:
+        await peer.greet()
+        policy = peer.connection.security_policy
+        created = await peer.ask(create_session(policy.host_certificate))
+        peer.token = created.Parameters.AuthenticationToken
+        request = ua.ActivateSessionRequest()
+        request.Parameters.ClientSignature.Signature = bytes(256)
+        request.Parameters.UserIdentityToken = ua.AnonymousIdentityToken("anonymous")
+        with pytest.raises(ua.uaerrors.BadApplicationSignatureInvalid):
+            await peer.ask(request)
+    with contextlib.closing(await Peer.connect(port, keys)) as peer:
+        peer.send(peer.hello())
+        await peer.frame()
+        body, _ = peer.opening()
+        whole = peer.framed(body, ua.MessageType.SecureOpen)
+        peer.send(whole[:-1] + bytes((whole[-1] ^ 1,)))
+        with pytest.raises(Ended) as ended:
+            await peer.frame()
+        assert ended.value.how == ERROR
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_an_observer_reads_and_does_not_write(

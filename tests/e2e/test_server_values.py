@@ -15,7 +15,7 @@ from asyncua import Client, ua
 from gateway.errors import LinkError, WriteRefused
 from gateway.model import Status
 from gateway.server.opcua import OpcUaServer
-from tests.e2e.server_rig import Plant, RawPeer, running
+from tests.e2e.server_rig import PASSWORD, Plant, RawPeer, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVEL = "ns=2;s=plc1/level"
@@ -436,7 +436,10 @@ async def test_a_subscription_moves_to_another_session_of_its_user(plant: Plant)
         for peer in (old, new):
             await peer.hello()
             await peer.open_channel()
-            tokens.append(await peer.session())
+            token = await peer.create_session()
+            otto = ua.UserNameIdentityToken("username", "otto", PASSWORD.encode(), None)
+            await peer.activate(token, otto)
+            tokens.append(token)
         request = ua.CreateSubscriptionRequest()
         request.Parameters.RequestedPublishingInterval = 50.0
         number = (await old.call(request, tokens[0])).Parameters.SubscriptionId
