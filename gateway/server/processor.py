@@ -25,7 +25,7 @@ from asyncua.ua.ua_binary import (
 )
 
 from gateway.server.context import Context
-from gateway.server.identity import identify
+from gateway.server.identity import Proof, identify
 from gateway.server.services import BY_REQUEST, Service
 from gateway.server.sessions import PublishRequest, Session
 from gateway.server.wire import RequestHeader, read_activation, read_header
@@ -50,6 +50,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         self._client_message_max = 0
         self._slow: set[asyncio.Task[None]] = set()
         self.peer = str(self.name[0]) if self.name else ""
+        self.sent_certificate = b""
 
     # ------------------------------------------------------------------------ as a Channel
 
@@ -136,7 +137,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         if message is None:
             return True
         if kind == ua.MessageType.SecureOpen:
-            self._open(message)
+            await self._open(message)
             return True
         if kind == ua.MessageType.SecureClose:
             return False
@@ -159,7 +160,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         acknowledge.MaxMessageSize, acknowledge.MaxChunkCount = ours
         self._transport.write(uatcp_to_binary(ua.MessageType.Acknowledge, acknowledge))
 
-    def _open(self, message: Any) -> None:
+    async def _open(self, message: Any) -> None:
         body, algorithm = message.body(), message.SecurityHeader()
         nodeid_from_binary(body)
         header = read_header(body)
@@ -179,6 +180,9 @@ class Processor(UaProcessor):  # type: ignore[misc]
             length = connection.security_policy.secure_channel_nonce_length
             if len(params.ClientNonce or b"") != length:
                 raise ua.UaStatusCodeError(_CODES.BadNonceInvalid)
+            if not renew:
+                self.sent_certificate = algorithm.SenderCertificate
+            await self._admit()
         lifetime_ms = params.RequestedLifetime or limits.max_channel_ms
         params.RequestedLifetime = min(
             max(lifetime_ms, limits.min_channel_ms), limits.max_channel_ms
@@ -188,6 +192,12 @@ class Processor(UaProcessor):  # type: ignore[misc]
         self.send_response(
             header.handle, message.SequenceHeader(), response, ua.MessageType.SecureOpen
         )
+
+    async def _admit(self) -> None:
+        """Let trusted clients in only, at each renewal, too (OPC 10000-6 section 6.7.4)."""
+        status = await self._context.admission.check(self.sent_certificate, self.peer)
+        if status:
+            raise ua.UaStatusCodeError(status)
 
     @property
     def _secured(self) -> bool:
@@ -304,7 +314,8 @@ class Processor(UaProcessor):  # type: ignore[misc]
                 raise ua.UaStatusCodeError(_CODES.BadCertificateInvalid)
             if len(params.ClientNonce or b"") < 32:
                 raise ua.UaStatusCodeError(_CODES.BadNonceInvalid)
-            status = self._context.accept_client(policy.peer_certificate, params.ClientDescription)
+            uri = params.ClientDescription.ApplicationUri or ""
+            status = self._context.admission.check_uri(policy.peer_certificate, uri, self.peer)
             if status:
                 raise ua.UaStatusCodeError(status)
         session = self._context.sessions.create(
@@ -340,7 +351,8 @@ class Processor(UaProcessor):  # type: ignore[misc]
         signed = (policy.host_certificate or b"") + session.nonce
         policy.asymmetric_cryptography.verify(signed, activation.signature)
         encrypted = policy.Mode == ua.MessageSecurityMode.SignAndEncrypt
-        account = await identify(self._context, session, activation.identity, encrypted, self.peer)
+        proof = Proof(activation, signed, policy.AsymmetricSignatureURI, encrypted)
+        account = await identify(self._context, session, proof, self.peer)
         if session.closed:
             raise ua.UaStatusCodeError(_CODES.BadSessionClosed)
         if moves and session.account != account:
