@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -62,7 +61,7 @@ def _certificate(said: str, place: Place, reading: Reading) -> str:
         reading.problem(place, message, "Keep the certificate only in it.", said)
         return ""
     try:
-        return hashlib.sha256(read_certificate(text).der).hexdigest()
+        return read_certificate(text).sha256
     except ValueError as error:
         reading.problem(place, str(error), "Export the certificate as PEM.", said)
         return ""
