@@ -57,11 +57,11 @@ class Admission:
         await asyncio.to_thread(self.folder.make)
         loaded = await self._load()
         self._tell_problems(loaded, Loaded())
-        thumbprints = [entry.thumbprint for entry in loaded.trusted]
         if self.lists:
-            self._audit.put(
-                TRUST, "trust list", "", f"{self.trusted} trusted", thumbprints=thumbprints
-            )
+            # What was changed while the node stood still shows as another digest.
+            thumbprints = sorted(entry.thumbprint for entry in loaded.trusted)
+            digest = trust.fingerprint("".join(thumbprints).encode())[:16]
+            self._audit.put(TRUST, "trust list", "", f"{self.trusted} trusted", digest=digest)
 
     async def check(self, sent: bytes, peer: str) -> int:
         """Whether a client with this certificate may open a channel: 0, or what it is told."""
