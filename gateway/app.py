@@ -124,6 +124,10 @@ class App:
                 "hotpair: WARNING: the endpoint is open without encryption and users "
                 "(opcua: insecure: true); it listens on loopback only"
             )
+        elif node.opcua.trust == "any":
+            say(
+                "hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)"
+            )
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(

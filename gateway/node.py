@@ -100,6 +100,8 @@ class NodeView:
             "endpoint": self._running.server.endpoint,
             "endpoint_open": self._running.server.is_open,
             "insecure": self._node.opcua.insecure,
+            "clients_trusted": self._running.server.clients_trusted,
+            "certificate_expires": self._certificate_expires(),
             "points": len(live.points),
             "complete_through": format_time(min((through_ns, *behind.values()))),
             "claimed_through": format_time(through_ns),
@@ -115,6 +117,10 @@ class NodeView:
             "replication": None,
             **self.peering(),
         }
+
+    def _certificate_expires(self) -> str | None:
+        until = self._running.server.certificate_valid_until
+        return format_time(int(until.timestamp()) * NS_PER_S) if until is not None else None
 
     def _device(self, name: str, now_ns: int) -> dict[str, Any]:
         state = self._collector.states[name]
@@ -168,13 +174,9 @@ class NodeView:
     def _point(self, point: PointSpec) -> dict[str, Any]:
         live = self._running.live.get(point.number)
         value = live.value
-        if isinstance(value, bytes):
-            value = value.hex()
-        elif isinstance(value, float) and not math.isfinite(value):
-            value = str(value)
         return {
             "point": point.id,
-            "value": value,
+            "value": _plain(value),
             "unit": point.unit,
             "type": point.data_type.value,
             "access": point.access.value,
@@ -255,6 +257,22 @@ class NodeView:
                 "text": event.text,
             }
             for event in found
+        ]
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The newest entries of the audit, oldest first."""
+        found = await self._journal.audit(limit)
+        return [
+            {
+                "time": format_time(entry.at_ns),
+                "action": entry.action,
+                "target": entry.target,
+                "who": entry.who,
+                "outcome": entry.outcome,
+                "detail": {key: _plain(value) for key, value in entry.detail.items()},
+                "position": str(position),
+            }
+            for position, entry in sorted(found, key=lambda pair: pair[1].at_ns)
         ]
 
     async def roles(self, limit: int) -> dict[str, Any]:
@@ -346,3 +364,10 @@ class NodeView:
         if await asyncio.to_thread(target.exists):
             raise ControlError(f"{path} exists already", "Choose a new folder")
         await self._journal.backup(target)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can't say as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

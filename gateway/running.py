@@ -29,7 +29,7 @@ from gateway.doors import Doors
 from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Registers, Schema
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
-from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
+from gateway.journal.records import Audit, Batch, Fact, Maintenance, Record, SampleRow
 from gateway.journal.renamed import RenamedHistory, former_id
 from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
@@ -195,6 +195,7 @@ class Running:
             advertise=node.opcua.advertise,
             pki_dir=node.data_dir / "pki",
             insecure=node.opcua.insecure,
+            trust_any=node.opcua.trust == "any",
             ignore_write_timestamps=node.opcua.ignore_write_timestamps,
             namespace_uri=site.namespace,
         )
@@ -213,7 +214,15 @@ class Running:
             supply,
             self._clock,
             lambda severity, text: self._doors.alarm("opcua", severity, text),
+            self._on_record,
         )
+
+    def _on_record(
+        self, action: str, target: str, who: str, outcome: str, detail: Mapping[str, Any]
+    ) -> None:
+        """What the OPC UA server puts on record; the journal itself tells if it takes nothing."""
+        at_ns = self._clock.utc_ns()
+        self._doors.append(Audit(action, target, at_ns, who, outcome, dict(detail)))
 
     async def _restore(self) -> None:
         """Until the first poll, a point shows what history last knew, and says so."""
@@ -369,7 +378,7 @@ def renames(site: SiteConfig) -> dict[str, str]:
 def users_of(site: SiteConfig) -> dict[str, User]:
     """The users as the server takes them."""
     return {
-        name: User(name, Role.parse(user.role), user.password_hash)
+        name: User(name, Role.parse(user.role), user.password_hash, user.certificate)
         for name, user in site.users.items()
     }
 

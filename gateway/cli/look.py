@@ -36,6 +36,7 @@ DIFFERENCES_SHOWN = 3
 POINTS_SHOWN = 4
 TOLD_FROM_NS = 100_000_000
 BEHIND_SHOWN = 3
+EXPIRY_SHOWN_NS = 30 * 86_400 * 10**9
 SILENT_MS = 1_000
 PIPE_WIDTH = 1_000
 """Characters: in a pipe each row is one line, for grep."""
@@ -149,9 +150,20 @@ def but_behind(found: dict[str, Any]) -> str:
     )
 
 
+def _certificate(expires: str | None) -> list[str]:
+    """A line about the OPC UA server's certificate in its last 30 days."""
+    if expires is None or time.time_ns() + EXPIRY_SHOWN_NS < parse_time(expires):
+        return []
+    return [f"  THE OPC UA SERVER'S CERTIFICATE EXPIRES {expires}"]
+
+
 def draw_status(found: dict[str, Any]) -> RenderableType:
     """The one screen of `hotpair status`."""
-    insecure = "  INSECURE: open to all on loopback" if found["insecure"] else ""
+    insecure = ""
+    if found["insecure"]:
+        insecure = "  INSECURE: open to all on loopback"
+    elif found["clients_trusted"] is None:
+        insecure = "  EVERY CLIENT'S CERTIFICATE IS TRUSTED"
     closed = "" if found["endpoint_open"] else " (closed)"
     storing = "" if found["storing"] else "  THE STORE IS FULL OR BROKEN: history pauses"
     revision = found["revision"]
@@ -159,6 +171,7 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         f"{found['site']}  node {found['node']}  {found['role_shown']} since {found['since']}"
         f" ({found['why']})  term {found['term']}",
         f"{found['endpoint']}{closed}{insecure}",
+        *_certificate(found["certificate_expires"]),
         f"{found['points']} points, revision {revision['running']}, "
         f"complete through {found['claimed_through']}{but_behind(found)}{storing}",
         *draw_pair(found),

@@ -17,7 +17,8 @@ from gateway.config.found import Found, suggest
 from gateway.config.lines import Lines, endpoint_of
 from gateway.config.link import check_tls
 from gateway.config.node import NodeConfig, NodeFile, node_config
-from gateway.config.site import SCAN_CLASSES, SiteConfig, SiteFile, User
+from gateway.config.site import SCAN_CLASSES, SiteConfig, SiteFile
+from gateway.config.users import read_users
 from gateway.config.windback import check_windback
 from gateway.config.yaml import Node
 from gateway.driver import SUBSCRIPTION_CLASS, DeviceSpec, LineSpec, PointSpec, Schema
@@ -109,9 +110,9 @@ def build_site(
         line_specs = lines.finish(devices, node.ports, node.file, node.port_line)
     _review(line_specs, drafts, reading)
     _check_devices(model, root, name, drafts, line_specs, reading)
+    users = read_users(model, root, name, reading)
     if found.count > before:
         return None
-    users = {key: User(key, user.role, user.password_hash) for key, user in model.users.items()}
     return SiteConfig(
         site=model.site,
         namespace=model.namespace or f"urn:hotpair:{model.site}",

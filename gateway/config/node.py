@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -150,6 +150,11 @@ class OpcUaNode(Settings):
     )
     insecure: bool = Field(
         False, description="no encryption and no users: for trials on loopback only"
+    )
+    trust: Literal["list", "any"] = Field(
+        "list",
+        description="list: clients that `hotpair trust accept` let in; any: every client's "
+        "certificate, so that a password is all that keeps others out",
     )
     ignore_write_timestamps: bool = Field(
         False, description="accept writes of clients that add a timestamp, and drop it"

@@ -147,8 +147,20 @@ class UserEntry(Settings):
 
     role: Literal["observer", "operator", "engineer", "admin"]
     password_hash: Annotated[str, AfterValidator(_is_hash)] = Field(
-        description="as `hotpair password` prints it"
+        "", description="as `hotpair password` prints it"
     )
+    certificate: str = Field(
+        "", description="SHA-256 thumbprint of the user's certificate, or a PEM file beside this"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_way_in(self) -> UserEntry:
+        if not (self.password_hash or self.certificate):
+            raise ValueError(
+                "a user needs a password or a certificate: write `password_hash:` with what "
+                "`hotpair password` prints, or `certificate: alice.pem`"
+            )
+        return self
 
 
 class SiteFile(Settings):
@@ -172,11 +184,12 @@ class SiteFile(Settings):
 
 
 class User(NamedTuple):
-    """A user as the server knows it."""
+    """A user as the server knows it; `certificate` is its SHA-256 in hex; empty is no way in."""
 
     name: str
     role: str
     password_hash: str
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from gateway.config.build import Loaded, NodeDraft, build_site, loaded
 from gateway.config.drafts import Source
 from gateway.config.found import Found
 from gateway.config.text import Unreadable, size_limit
+from gateway.config.users import CERTIFICATE_FILES
 from gateway.driver import Schema
 
-_FILES: Final = (".yaml", ".yml", ".csv")
+_FILES: Final = (".yaml", ".yml", ".csv", *CERTIFICATE_FILES)
 
 
 def root_of(files: Mapping[str, str]) -> str:

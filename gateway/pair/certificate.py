@@ -42,9 +42,14 @@ class Certificate(NamedTuple):
     valid_until_ns: int
 
     @property
+    def sha256(self) -> str:
+        """SHA-256 of its DER bytes, 64 hex digits."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @property
     def fingerprint(self) -> str:
         """The beginning of its SHA-256, enough to tell two apart by eye."""
-        return hashlib.sha256(self.der).hexdigest()[:16]
+        return self.sha256[:16]
 
 
 def make_identity(node: str, now_ns: int, days: int = DAYS) -> Made:

@@ -13,11 +13,12 @@ from asyncua import ua
 from gateway.driver import PointSpec
 from gateway.errors import DeviceError, WriteRefused
 from gateway.model import FLOAT_TYPES, INTEGER_RANGES, DataType, Value
+from gateway.server import rights
 from gateway.server.context import Context
 from gateway.server.encoding import BUILT_IN, NEITHER, from_ticks
 from gateway.server.items import stamped
+from gateway.server.rights import may_write
 from gateway.server.sessions import Session
-from gateway.server.settings import Role
 from gateway.server.standard_nodes import moment
 
 _log: Final = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ def _read(context: Context, session: Session, item: Any, which: int) -> ua.DataV
         if item.AttributeId == _A.UserAccessLevel and not may_write(session):
             level = context.space.read_attribute_value(item.NodeId, _A.AccessLevel).Value.Value
             return ua.DataValue(ua.Variant(level & ~CURRENT_WRITE, ua.VariantType.Byte))
+    if item.AttributeId in rights.TOLD:
+        return rights.read(context, session, item.NodeId, item.AttributeId)
     found = context.space.read_attribute_value(item.NodeId, item.AttributeId)
     if item.IndexRange:
         # No value of the site is an array; of the standard nodes', a part is never asked for.
@@ -84,11 +87,6 @@ def _is_array(found: ua.DataValue) -> bool:
 
 def _bad(status: int) -> ua.DataValue:
     return ua.DataValue(StatusCode=ua.StatusCode(status))
-
-
-def may_write(session: Session) -> bool:
-    """Whether the user of a session may operate the plant."""
-    return session.account is not None and session.account.role >= Role.OPERATOR
 
 
 async def write(context: Context, session: Session, params: Any) -> Any:

@@ -28,11 +28,26 @@ RENEW_DAYS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The key and certificate of this server, and until when it is valid."""
+    """The key and certificate of this server, until when it is valid, and whether we made it."""
 
     key_pem: bytes
     certificate_der: bytes
     valid_until: datetime
+    own_making: bool = True
+
+
+def expiry_warning(identity: Identity, now: datetime) -> str:
+    """What people should know within 30 days of the end of a certificate; else empty."""
+    if identity.valid_until - now >= timedelta(days=RENEW_DAYS):
+        return ""
+    word = "expires" if identity.valid_until > now else "expired"
+    remedy = (
+        "a restart of the node renews it, and clients must trust the new one"
+        if identity.own_making
+        else "ask its issuer for another, and put it to pki/own/certificate.der"
+    )
+    until = f"{identity.valid_until:%Y-%m-%d %H:%M} UTC"
+    return f"the OPC UA server's certificate {word} at {until}: {remedy}"
 
 
 def load_identity(
@@ -57,6 +72,7 @@ def load_identity(
         key_path.read_bytes(),
         certificate.public_bytes(serialization.Encoding.DER),
         certificate.not_valid_after_utc,
+        certificate.issuer == certificate.subject,
     )
 
 
@@ -106,8 +122,6 @@ def _must_renew(
     if certificate.issuer != certificate.subject:
         if missing:
             _log.warning("the certificate lacks %s: ask its issuer", ", ".join(missing))
-        if expires:
-            _log.warning("the certificate expires at %s", certificate.not_valid_after_utc)
         return False
     return bool(missing) or expires
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from asyncua.server.address_space import AddressSpace
 from asyncua.server.internal_server import InternalServer
@@ -14,6 +13,8 @@ from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import Value
 from gateway.server.address_space import SiteTree
+from gateway.server.admission import Admission
+from gateway.server.audit import Audit
 from gateway.server.history import History
 from gateway.server.logins import Logins
 from gateway.server.monitoring import Monitoring
@@ -23,13 +24,6 @@ from gateway.server.settings import Limits, OpcUaSettings
 
 Write = Callable[[str, PointSpec, Value], Awaitable[int]]
 """(user, point, value) -> StatusCode; the field has answered when it returns."""
-AcceptClient = Callable[[bytes, Any], int]
-"""(client certificate, its ApplicationDescription) -> StatusCode: where a trust list goes."""
-
-
-def accept_any_client(_certificate: bytes, _description: Any) -> int:
-    """Every client certificate is as good as another: users are what is checked."""
-    return 0
 
 
 @dataclass(slots=True)
@@ -49,4 +43,5 @@ class Context:
     history: History
     logins: Logins
     write: Write
-    accept_client: AcceptClient = accept_any_client
+    admission: Admission
+    audit: Audit

@@ -56,6 +56,11 @@ class Logins:
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0
 
+    @property
+    def users(self) -> Mapping[str, User]:
+        """Who may log in, by name."""
+        return self._users
+
     def replace(self, users: Mapping[str, User]) -> None:
         """Another revision names the users: passwords verified before count for equal hashes."""
         self._users = users
@@ -64,23 +69,23 @@ class Logins:
         """The user, or None if name and password don't fit. Raises LoginThrottled."""
         user = self._users.get(name)
         if len(password) > PASSWORD_MAX:
-            self._refuse_if_throttled(peer)
-            self._failed(peer, name)
+            self.refuse_if_throttled(peer)
+            self.failed(peer, name)
             return None
         mark = self._mark(name, password, user)
         if user is not None and mark in self._verified:
             self._verified.move_to_end(mark)
             return user
-        self._refuse_if_throttled(peer)
-        stored = NOBODY if user is None else user.password_hash
+        self.refuse_if_throttled(peer)
+        stored = NOBODY if user is None else user.password_hash or NOBODY
         self._waiting += 1
         try:
             async with self._one_at_a_time:
                 # Asked again: many attempts may have queued up before the first one failed.
-                self._refuse_if_throttled(peer)
+                self.refuse_if_throttled(peer)
                 fits = await asyncio.to_thread(verify_password, password, stored)
-                if not fits or user is None:
-                    self._failed(peer, name)
+                if not fits or user is None or not user.password_hash:
+                    self.failed(peer, name)
                     return None
         finally:
             self._waiting -= 1
@@ -97,14 +102,20 @@ class Logins:
         text = "".join(f"{len(part)}:{part}" for part in parts)
         return hmac.digest(self._key, text.encode(errors="surrogateescape"), hashlib.sha256)
 
-    def _refuse_if_throttled(self, peer: str) -> None:
+    def of_certificate(self, fingerprint: str) -> User | None:
+        """The user whose certificate has this SHA-256; who has its key is for others to check."""
+        return next((u for u in self._users.values() if u.certificate == fingerprint), None)
+
+    def refuse_if_throttled(self, peer: str) -> None:
+        """Hear nobody who waits after failures. Raises LoginThrottled."""
         if self._waiting >= WAITING_MAX:
             raise LoginThrottled
         _, until_ns = self._failures.get(peer, (0, 0))
         if self._clock.monotonic_ns() < until_ns:
             raise LoginThrottled
 
-    def _failed(self, peer: str, name: str) -> None:
+    def failed(self, peer: str, name: str) -> None:
+        """A log-in of this peer failed, as whom it said."""
         now_ns = self._clock.monotonic_ns()
         count, until_ns = self._failures.pop(peer, (0, now_ns))
         count = 1 if now_ns - until_ns > FORGOTTEN_NS else count + 1

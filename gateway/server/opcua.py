@@ -23,6 +23,8 @@ from gateway.clock import Clock
 from gateway.driver import DeviceSpec
 from gateway.model import NS_PER_MS, HistoryReader
 from gateway.server.address_space import SiteTree, Staged
+from gateway.server.admission import Admission
+from gateway.server.audit import LOCK_OUT, USER, Audit, Record, user_changes
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
@@ -36,13 +38,14 @@ from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
 from gateway.server.standard_nodes import ServerState, install
 from gateway.server.transport import Listener
+from gateway.server.upkeep import Upkeep
 from gateway.server.views import QuickViewService
 
 _log: Final = logging.getLogger(__name__)
-SWEEP_S: Final = 1.0
 SLICE_NS: Final = 5 * NS_PER_MS
 """How long nodes are made in one go: pollers and clients wait no longer."""
 FREED_AT_ONCE: Final = 500
+ANY_SEVERITY: Final = 600
 _T = TypeVar("_T")
 PRODUCT_URI: Final = "urn:hotpair"
 _ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
@@ -71,6 +74,7 @@ class OpcUaServer:
         diagnostics: Supply,
         clock: Clock,
         alarm: Callable[[int, str], None] = lambda _severity, _text: None,
+        record: Record = lambda *_: None,
     ) -> None:
         self._site = site
         self._devices = devices
@@ -93,6 +97,13 @@ class OpcUaServer:
         tree = SiteTree(site, DiagnosticsTable(diagnostics, clock), namespace)
         limits = settings.limits
         publisher = Publisher(live, clock, limits)
+        audit = Audit(record, clock)
+
+        def locked_out(severity: int, text: str) -> None:
+            alarm(severity, text)
+            audit.put(LOCK_OUT, "", "", text)
+
+        self._alarm = alarm
         self._context = Context(
             settings=settings,
             limits=limits,
@@ -105,8 +116,10 @@ class OpcUaServer:
             monitoring=Monitoring(),
             sessions=Sessions(publisher, clock, limits),
             history=History(tree, history, clock, limits),
-            logins=Logins(users, clock, alarm),
+            logins=Logins(users, clock, locked_out),
             write=write,
+            admission=Admission(settings, audit, alarm, clock),
+            audit=audit,
         )
 
     @property
@@ -128,6 +141,12 @@ class OpcUaServer:
         """Until when the own certificate is valid; None before `build`."""
         return None if self._identity is None else self._identity.valid_until
 
+    @property
+    def clients_trusted(self) -> int | None:
+        """How many certificates the trust list has; None where every client is trusted."""
+        admission = self._context.admission
+        return admission.trusted if admission.lists else None
+
     def counters(self) -> dict[str, int]:
         """What the server itself counts, for the page and the metrics."""
         return {
@@ -147,6 +166,7 @@ class OpcUaServer:
         self._identity = await asyncio.to_thread(
             load_identity, settings.pki_dir, uri, self._names(), datetime.now(UTC)
         )
+        await self._context.admission.begin()
         await server.init()
         space = self._context.space
         self._layers = space._nodes = Layers(space._nodes, {})
@@ -169,6 +189,12 @@ class OpcUaServer:
                 "OPC UA is open to everybody on %s, reading and writing, without encryption: "
                 "`insecure` is meant for a demonstration",
                 settings.host,
+            )
+        elif settings.trust_any:
+            self._alarm(
+                ANY_SEVERITY,
+                "every OPC UA client's certificate is trusted (opcua: trust: any in node.yaml); "
+                "write `trust: list` and accept each client by `hotpair trust accept`",
             )
 
     async def prepare(self, devices: Sequence[DeviceSpec], live: LiveTable) -> Staged:
@@ -204,6 +230,9 @@ class OpcUaServer:
         context.live = staged.live
         context.publisher.follow(context.tree.point_of, staged.live)
         context.history.follow(history)
+        if self.is_open:  # of two nodes that swap, the one that serves puts it on record
+            for name, outcome in user_changes(context.logins.users, users):
+                context.audit.put(USER, name, "", outcome)
         context.logins.replace(users)
         context.sessions.users_changed(users, GUEST)
         self._freeing = asyncio.create_task(_free(before), name="opcua-old-nodes")
@@ -226,7 +255,7 @@ class OpcUaServer:
         # The host is replaced by the one that the client used, which is the one that works for it.
         server.set_endpoint(f"opc.tcp://{_bracketed(self._names()[0])}:{settings.port}")
         policies = list(_SECURE)
-        tokens: list[Any] = [ua.UserNameIdentityToken]
+        tokens: list[Any] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
         if settings.insecure:
             policies.append(ua.SecurityPolicyType.NoSecurity)
             tokens.insert(0, ua.AnonymousIdentityToken)
@@ -270,15 +299,10 @@ class OpcUaServer:
             listener.close_listening()
             raise
         self._listener = listener
-        self._sweeper = asyncio.create_task(self._sweep(), name="opcua-sessions")
+        assert self._identity is not None, "build first"
+        upkeep = Upkeep(self._context, self._identity, self._alarm)
+        self._sweeper = asyncio.create_task(upkeep.run(listener), name="opcua-upkeep")
         _log.info("OPC UA listens on %s", self.endpoint)
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            self._context.sessions.sweep()
-            if self._listener is not None:
-                self._listener.close_expired()
 
     async def close(self, reason: str) -> None:
         """Stop listening and end every session and subscription; takes milliseconds. Idempotent."""

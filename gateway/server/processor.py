@@ -23,7 +23,7 @@ from gateway.model import NS_PER_MS
 from gateway.server import decoding
 from gateway.server.answering import Answering
 from gateway.server.context import Context
-from gateway.server.identity import identify
+from gateway.server.identity import Proof, identify
 from gateway.server.services import BY_REQUEST, Service
 from gateway.server.sessions import Session
 from gateway.server.wire import LIST_MAX, RequestHeader, read_activation, read_header
@@ -52,6 +52,7 @@ class Processor(Answering):
         self._channel_until_ns = 0
         self._limits.max_message_size = context.limits.max_unproven_bytes
         self._slow: set[asyncio.Task[None]] = set()
+        self.sent_certificate = b""
 
     @property
     def has_session(self) -> bool:
@@ -90,7 +91,7 @@ class Processor(Answering):
         if message is None:
             return True
         if kind == ua.MessageType.SecureOpen:
-            self._open(message)
+            await self._open(message)
             return True
         if kind == ua.MessageType.SecureClose:
             return False
@@ -115,7 +116,7 @@ class Processor(Answering):
         acknowledge.MaxChunkCount = self._limits.max_chunk_count
         self._transport.write(uatcp_to_binary(ua.MessageType.Acknowledge, acknowledge))
 
-    def _open(self, message: Any) -> None:
+    async def _open(self, message: Any) -> None:
         body, algorithm = message.body(), message.SecurityHeader()
         nodeid_from_binary(body)
         header = read_header(body)
@@ -135,6 +136,9 @@ class Processor(Answering):
             length = connection.security_policy.secure_channel_nonce_length
             if len(params.ClientNonce or b"") != length:
                 raise ua.UaStatusCodeError(_CODES.BadNonceInvalid)
+            if not renew:
+                self.sent_certificate = algorithm.SenderCertificate
+            await self._admit()
         lifetime_ms = params.RequestedLifetime or limits.max_channel_ms
         params.RequestedLifetime = min(
             max(lifetime_ms, limits.min_channel_ms), limits.max_channel_ms
@@ -150,6 +154,12 @@ class Processor(Answering):
     def channel_expired(self, now_ns: int) -> bool:
         """Whether the channel was not renewed in its lifetime and the grace after it."""
         return 0 < self._channel_until_ns < now_ns
+
+    async def _admit(self) -> None:
+        """Let trusted clients in only, at each renewal, too (OPC 10000-6 section 6.7.4)."""
+        status = await self._context.admission.check(self.sent_certificate, self.peer)
+        if status:
+            raise ua.UaStatusCodeError(status)
 
     @property
     def _secured(self) -> bool:
@@ -273,11 +283,13 @@ class Processor(Answering):
         params = _unproven(ua.CreateSessionParameters, body)
         policy = self._connection.security_policy
         if self._secured:
-            if params.ClientCertificate != policy.peer_certificate:
+            # With a chain, the whole of it may be said again (OPC 10000-4 section 5.7.2.2).
+            if params.ClientCertificate not in (policy.peer_certificate, self.sent_certificate):
                 raise ua.UaStatusCodeError(_CODES.BadCertificateInvalid)
             if len(params.ClientNonce or b"") < 32:
                 raise ua.UaStatusCodeError(_CODES.BadNonceInvalid)
-            status = self._context.accept_client(policy.peer_certificate, params.ClientDescription)
+            uri = params.ClientDescription.ApplicationUri or ""
+            status = self._context.admission.check_uri(policy.peer_certificate, uri, self.peer)
             if status:
                 raise ua.UaStatusCodeError(status)
         session = self._context.sessions.create(
@@ -313,7 +325,8 @@ class Processor(Answering):
         signed = (policy.host_certificate or b"") + session.nonce
         policy.asymmetric_cryptography.verify(signed, activation.signature)
         encrypted = policy.Mode == ua.MessageSecurityMode.SignAndEncrypt
-        account = await identify(self._context, session, activation.identity, encrypted, self.peer)
+        proof = Proof(activation, signed, policy.AsymmetricSignatureURI, encrypted)
+        account = await identify(self._context, session, proof, self.peer)
         if session.closed:
             raise ua.UaStatusCodeError(_CODES.BadSessionClosed)
         if moves and session.account != account:

@@ -224,13 +224,13 @@ class Sessions:
                 self.close(session, status=_CODES.BadTimeout)
 
     def users_changed(self, users: Mapping[str, User], guest: User) -> None:
-        """Roles hold at once; who is no user any more, or has another password, is logged out."""
+        """Roles hold at once; who is no user any more, or has other secrets, is logged out."""
         for session in list(self._by_token.values()):
             account = session.account
             if account is None or account is guest:
                 continue
             now = users.get(account.name)
-            if now is None or now.password_hash != account.password_hash:
+            if now is None or now.secrets != account.secrets:
                 self.close(session, status=_CODES.BadUserAccessDenied)
             else:
                 session.account = now

@@ -36,11 +36,21 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may log in; `password_hash` as `passwords.hash_password` makes it."""
+    """Somebody who may log in, by password, by certificate or by either.
+
+    `password_hash` as `passwords.hash_password` makes it, `certificate` the SHA-256 of its DER
+    bytes in hex; what is empty is no way in.
+    """
 
     name: str
     role: Role
     password_hash: str
+    certificate: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, str]:
+        """By what the user is known: who has others is somebody else."""
+        return self.password_hash, self.certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,7 @@ class OpcUaSettings:
 
     `insecure` opens the door to anybody, reading and writing, without encryption: for a
     demonstration on the loopback interface. `advertise` names go into certificate and endpoints.
+    With `trust_any` every client's certificate is as good as another.
     `ignore_write_timestamps` accepts writes whose client adds a timestamp, and drops it.
     """
 
@@ -112,6 +123,7 @@ class OpcUaSettings:
     advertise: tuple[str, ...] = ()
     pki_dir: Path = Path("pki")
     insecure: bool = False
+    trust_any: bool = False
     ignore_write_timestamps: bool = False
     namespace_uri: str | None = None
     application_uri: str | None = None
@@ -123,6 +135,11 @@ class OpcUaSettings:
                 f"opcua without security listens on loopback only, not on {self.host}: "
                 "use 127.0.0.1, or leave `insecure` off"
             )
+
+    @property
+    def trusts_listed(self) -> bool:
+        """Whether a client's certificate must be trusted; no lock helps beside an open door."""
+        return not (self.trust_any or self.insecure)
 
     def namespace(self, site: str) -> str:
         """The namespace of points, the same on both nodes: always index 2."""

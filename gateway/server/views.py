@@ -10,6 +10,7 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace, ViewService
 
 from gateway.server.context import Context
+from gateway.server.rights import may_call
 from gateway.server.sessions import Session
 
 _CODES = ua.StatusCodes
@@ -128,8 +129,13 @@ async def unregister(_context: Context, _session: Session, _params: Any) -> Any:
     return ua.UnregisterNodesResponse()
 
 
-async def call(context: Context, _session: Session, params: Any) -> Any:
-    """Call methods; each has its own status."""
+async def call(context: Context, session: Session, params: Any) -> Any:
+    """Call methods, as far as the user's role allows; each has its own status."""
     response = ua.CallResponse()
-    response.Results = await context.internal.method_service.call(params.MethodsToCall)
+    for method in params.MethodsToCall:
+        if may_call(session, method.MethodId):
+            response.Results += await context.internal.method_service.call([method])
+        else:
+            denied = ua.StatusCode(_CODES.BadUserAccessDenied)
+            response.Results.append(ua.CallMethodResult(StatusCode=denied))
     return response

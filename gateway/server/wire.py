@@ -12,12 +12,19 @@ from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from asyncua.ua.ua_binary import nodeid_from_binary
+
+from gateway.server import decoding
 
 ANONYMOUS: Final = ua.ObjectIds.AnonymousIdentityToken_Encoding_DefaultBinary
 USER_NAME: Final = ua.ObjectIds.UserNameIdentityToken_Encoding_DefaultBinary
+CERTIFICATE: Final = ua.ObjectIds.X509IdentityToken_Encoding_DefaultBinary
 _HEADER: Final = struct.Struct("<qII")
-_TYPES: Final = {ANONYMOUS: ua.AnonymousIdentityToken, USER_NAME: ua.UserNameIdentityToken}
+_TYPES: Final = {
+    ANONYMOUS: ua.AnonymousIdentityToken,
+    USER_NAME: ua.UserNameIdentityToken,
+    CERTIFICATE: ua.X509IdentityToken,
+}
 LIST_MAX: Final = 100
 
 
@@ -30,10 +37,15 @@ class RequestHeader(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What is used of an ActivateSession request; `identity` is None if it is of a strange kind."""
+    """What is used of an ActivateSession request; `identity` is None if it is of a strange kind.
+
+    `user_signature` and `user_algorithm` prove that the client has the key of a user's certificate.
+    """
 
     signature: bytes
     identity: Any | None
+    user_algorithm: str = ""
+    user_signature: bytes = b""
 
 
 def read_header(body: Buffer) -> RequestHeader:
@@ -62,7 +74,11 @@ def read_activation(body: Buffer) -> Activation:
     kind = _TYPES.get(type_id.Identifier) if type_id.NamespaceIndex == 0 else None
     if kind is None:
         return Activation(signature, None)
-    return Activation(signature, struct_from_binary(kind, Buffer(content)))
+    identity = decoding.read(kind, content, elements_max=0)
+    if kind is not ua.X509IdentityToken:
+        return Activation(signature, identity)
+    algorithm = _read_bytes(body).decode(errors="replace")
+    return Activation(signature, identity, algorithm, _read_bytes(body))
 
 
 def _read_extension(body: Buffer) -> tuple[ua.NodeId, bytes]:

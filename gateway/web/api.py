@@ -32,6 +32,7 @@ HISTORY_PAGE_MAX: Final = 100_000
 TRACE_FRAMES_WAITING_MAX: Final = 1_000
 TRACE_SECONDS_MAX: Final = 3_600
 ROLES_MAX: Final = 1_000
+AUDIT_MAX: Final = 10_000
 
 
 class Node(Protocol):
@@ -48,6 +49,7 @@ class Node(Protocol):
     def windback(self) -> dict[str, dict[str, Any]]: ...
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]: ...
     async def roles(self, limit: int) -> dict[str, Any]: ...
+    async def audit(self, limit: int) -> list[dict[str, Any]]: ...
     async def raw(self, device: str, area: str, address: str, count: int) -> list[Value]: ...
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]: ...
     async def backup(self, path: str) -> None: ...
@@ -266,6 +268,10 @@ def history(node: Node) -> APIRouter:
         start: str = Query(alias="from"), end: str = Query(alias="to")
     ) -> list[dict[str, Any]]:
         return await node.events(time_of(start, "from"), time_of(end, "to"))
+
+    @router.get("/audit")
+    async def audit(limit: int = Query(100, ge=1, le=AUDIT_MAX)) -> list[dict[str, Any]]:
+        return await node.audit(limit)
 
     @router.get("/roles")
     async def roles(limit: int = Query(100, ge=1, le=ROLES_MAX)) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from gateway.model import (
 from gateway.server.opcua import OpcUaServer
 from gateway.server.passwords import hash_password
 from gateway.server.settings import Limits, OpcUaSettings, Role, User
+from gateway.server.trust_folder import TrustFolder
 
 START_NS = 1_790_000_000 * NS_PER_S
 PASSWORD = "correct horse"
@@ -151,6 +152,12 @@ class Plant:
     write_error: Exception | None = None
     may_write: asyncio.Event = field(default_factory=asyncio.Event)
     diagnostics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+    audit: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.server.context.settings.pki_dir
 
     def number(self, point: str) -> int:
         return next(spec.number for spec in self.live.points if spec.id == point)
@@ -172,13 +179,24 @@ class Plant:
         return self.server.endpoint
 
 
+def trusted(pki_dir: Path, certificate: Path) -> None:
+    """Put a client's certificate where `hotpair trust accept` puts it."""
+    TrustFolder(pki_dir).accept(str(certificate))
+
+
 @asynccontextmanager
 async def running(
-    pki_dir: Path, extra: int = 0, limits: Limits | None = None, **settings: Any
+    pki_dir: Path,
+    extra: int = 0,
+    limits: Limits | None = None,
+    users: dict[str, User] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Plant]:
     devices = plant(extra)
     live, history = LiveTable(devices), MemoryHistory()
     holder: list[Plant] = []
+    alarms: list[str] = []
+    audit: list[tuple[Any, ...]] = []
 
     async def write(user: str, point: PointSpec, value: Value) -> int:
         return await holder[0].write(user, point, value)
@@ -189,7 +207,7 @@ async def running(
         live,
         history,
         write,
-        USERS,
+        USERS if users is None else users,
         OpcUaSettings(
             "a",
             host="127.0.0.1",
@@ -200,8 +218,10 @@ async def running(
         ),
         lambda: holder[0].diagnostics,
         SystemClock(),
+        lambda severity, text: alarms.append(text),
+        lambda *entry: audit.append(entry),
     )
-    found = Plant(server, live, history)
+    found = Plant(server, live, history, alarms=alarms, audit=audit)
     found.may_write.set()
     holder.append(found)
     await server.build()

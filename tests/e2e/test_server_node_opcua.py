@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.server.trust_folder import TrustFolder
 from hil.bench.process import NODE_MODULES
 from tests.e2e.server_rig import PASSWORD, running
 from tests.e2e.third_party.rig import need_npm
@@ -65,6 +66,25 @@ const [url, policy, user, password, pki] = process.argv.slice(1);
 """
 
 
+async def run_client(tmp_path: Path, *arguments: str) -> tuple[int | None, str]:
+    """Exit status and words of the script; it keeps its keys in a folder."""
+    node = shutil.which("node")
+    assert node is not None
+    process = await asyncio.create_subprocess_exec(
+        node,
+        "-e",
+        SCRIPT,
+        *arguments,
+        str(tmp_path / "client"),
+        env=os.environ | {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
 @pytest.mark.external
 @pytest.mark.parametrize(
     "policy", ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
@@ -73,28 +93,18 @@ async def test_node_opcua_browses_reads_writes_subscribes_and_looks_back(
     policy: str, tmp_path: Path
 ) -> None:
     need_npm("node-opcua")
-    node = shutil.which("node")
-    assert node is not None
     async with running(tmp_path / "pki") as plant:
         plant.history.fill("plc1/level", 25_000)
         plant.set("plc1/level", 2.25)
-        process = await asyncio.create_subprocess_exec(
-            node,
-            "-e",
-            SCRIPT,
-            plant.url.replace("localhost", "127.0.0.1"),
-            policy,
-            "otto",
-            PASSWORD,
-            str(tmp_path / "client"),
-            env=os.environ | {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)},
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode() + output.decode()
-        line = next(text for text in output.decode().splitlines() if text.startswith("RESULT "))
+        arguments = (plant.url.replace("localhost", "127.0.0.1"), policy, "otto", PASSWORD)
+        status, output = await run_client(tmp_path, *arguments)
+        assert status != 0, output
+        [stranger] = TrustFolder(plant.pki_dir).entries()
+        assert stranger.state == "rejected"
+        TrustFolder(plant.pki_dir).accept(stranger.thumbprint)
+        status, output = await run_client(tmp_path, *arguments)
+        assert status == 0, output
+        line = next(text for text in output.splitlines() if text.startswith("RESULT "))
         found = json.loads(line.removeprefix("RESULT "))
         assert {"level", "count", "Diagnostics"} <= set(found["children"])
         assert (found["value"], found["written"], found["told"]) == (2.25, "Good", 2.25)

@@ -23,7 +23,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gateway.server.settings import Limits
 from hil.fuzz.corpus import create_session
 from hil.fuzz.peer import ERROR, Ended, Keys, Peer
-from tests.e2e.server_rig import PASSWORD, Plant, RawPeer, Refused, read_request, running
+from tests.e2e.server_rig import (
+    PASSWORD,
+    Plant,
+    RawPeer,
+    Refused,
+    read_request,
+    running,
+    trusted,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 C = ua.StatusCodes
@@ -31,9 +39,12 @@ LEVEL = "ns=2;s=plc1/level"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
-    """A server as it is by default: security and users."""
+async def guarded(
+    tmp_path_factory: pytest.TempPathFactory, client_files: tuple[Path, Path]
+) -> AsyncIterator[Plant]:
+    """A server as it is by default: security, users, and a trust list with one client."""
     async with running(tmp_path_factory.mktemp("pki")) as found:
+        trusted(found.pki_dir, client_files[1])
         yield found
 
 
@@ -161,7 +172,7 @@ async def test_without_security_only_discovery_is_possible(guarded: Plant) -> No
         modes = {endpoint.SecurityMode for endpoint in endpoints}
         assert modes == {ua.MessageSecurityMode.Sign, ua.MessageSecurityMode.SignAndEncrypt}
         tokens = {t.TokenType for e in endpoints for t in e.UserIdentityTokens}
-        assert tokens == {ua.UserTokenType.UserName}
+        assert tokens == {ua.UserTokenType.UserName, ua.UserTokenType.Certificate}
         servers = (await peer.call(ua.FindServersRequest())).Servers
         assert [server.ApplicationUri for server in servers] == ["urn:hotpair:s7:a"]
         with pytest.raises(ua.uaerrors.BadSecurityPolicyRejected):
@@ -446,7 +457,9 @@ async def test_a_forged_signature_is_told_as_what_it_is(
     with contextlib.closing(await Peer.connect(port, keys)) as peer:
         await peer.greet()
         policy = peer.connection.security_policy
-        created = await peer.ask(create_session(policy.host_certificate))
+        create = create_session(policy.host_certificate)
+        create.Parameters.ClientDescription.ApplicationUri = "urn:test:client"
+        created = await peer.ask(create)
         peer.token = created.Parameters.AuthenticationToken
         request = ua.ActivateSessionRequest()
         request.Parameters.ClientSignature.Signature = bytes(256)

@@ -165,12 +165,26 @@ async def test_node_opcua_comes_in_encrypted_with_a_password_only(
             {**read, **alice},
         ]
         tasks = [*secured, {**safe, **write}, *wrong]
+        [stranger] = await opcua_tasks(tmp_path, [safe])
+        assert "error" in stranger, stranger
+        _, listed = await node.command("trust", "list")
+        assert [entry["state"] for entry in listed] == ["rejected"]
+        thumbprint = listed[0]["thumbprint"]
+        assert (await node.command("trust", "accept", thumbprint, json_output=False))[0] == 0
         found = await opcua_tasks(tmp_path, tasks)
         _, events = await node.command("events", "--from", "1m")
+        _, audit = await node.command("audit")
     told = [event["text"] for event in events if event["source"] == "opcua"]
-    assert told == [
+    assert told[0].endswith(f"`hotpair trust accept {thumbprint[:8]}` on this node lets it in")
+    assert "BadCertificateUntrusted" in told[0]
+    assert "accepted by" in told[1] and thumbprint[:8] in told[1]
+    assert told[2:] == [
         "4 log-ins from 127.0.0.1 failed, the last one as 'alice': the next is heard after 1 s"
     ]
+    actions = [(entry["action"], entry["who"]) for entry in audit]
+    assert actions.count(("login", "alice")) == len(secured) + 1
+    assert actions.count(("login refused", "alice")) == 5
+    assert {"trust", "client refused", "lock-out"} <= {action for action, _ in actions}
     for task, seen in zip(tasks[: len(secured)], found, strict=False):
         assert "error" not in seen, (task, seen)
         assert seen["read"][0]["status"] == "Good"

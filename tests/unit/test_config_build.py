@@ -20,8 +20,10 @@ from gateway.config.lines import endpoint_of
 from gateway.config.node import HostPort, parse_host_port
 from gateway.config.points_csv import CELL_MAX, COLUMNS_MAX, kinds, parse, settings, sniff
 from gateway.config.site import better_name
+from gateway.config.texts import build_texts
 from gateway.driver import SUBSCRIPTION_CLASS, PointSettings
 from gateway.model import NS_PER_MS, NS_PER_S, DataType, Settings
+from gateway.pair.certificate import read_certificate
 from profiles.schema import ModbusPoint
 from profiles.windback import Windback
 
@@ -84,6 +86,19 @@ def test_a_revision_can_be_built_again_from_the_texts_it_holds() -> None:
     assert again is not None and found.count == 0
     assert again.points == site.points
     assert replace(again, lines=()) == replace(site, lines=())
+
+
+def test_a_users_certificate_is_part_of_the_revision() -> None:
+    pem = (ROOT / "users" / "alice.pem").read_text()
+    text = "site: s\ndevices: {}\nusers: {alice: {role: observer, certificate: alice.pem}}\n"
+    site = site_of({"site.yaml": text, "alice.pem": pem})
+    known_by = site.users["alice"].certificate
+    assert known_by == read_certificate(pem).sha256
+    assert site.users["alice"].password_hash == ""
+    again = build_texts(site.files, DRIVERS).site
+    assert again is not None and again.users == site.users
+    colons = ":".join(known_by[n : n + 2] for n in range(0, 64, 2)).upper()
+    assert site_of({"site.yaml": text.replace("alice.pem", f"'{colons}'")}).users == site.users
 
 
 def test_yaml_scalars_mean_what_yaml_1_2_says() -> None:
@@ -311,6 +326,7 @@ def test_points_over_a_profile_that_cannot_be_had_are_checked_as_far_as_they_go(
         ("devices: {}\nscan_classes: {Ä b: 1s}", "Write `Ae_b` instead"),
         ("devices: {p q: {driver: opcua, endpoint: e}}", "Write `p_q` instead"),
         ("devices: {}\npair: {witness: {etcd: {endpoints: []}}}", "Write at least 1."),
+        ("devices: {}\nusers: {al: {role: admin}}", "a user needs a password or a certificate"),
     ],
 )
 def test_sections_are_checked(section: str, said: str) -> None:

@@ -137,9 +137,10 @@ class Node:
         found: str = await until(bad, f"{point} goes bad", within_s)
         return found
 
-    async def command(self, *arguments: object) -> tuple[int, Any]:
+    async def command(self, *arguments: object, json_output: bool = True) -> tuple[int, Any]:
         """Run `hotpair ... --json` against the node: exit status and what it printed."""
-        words = [*map(str, arguments), "--node", str(self.folder / "node.yaml"), "--json"]
+        words = [*map(str, arguments), "--node", str(self.folder / "node.yaml")]
+        words += ["--json"] if json_output else []
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *hotpair(*words)[1:],
@@ -148,7 +149,9 @@ class Node:
         )
         output, errors = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, json.loads(output) if output else errors.decode()
+        if output and json_output:
+            return process.returncode, json.loads(output)
+        return process.returncode, output.decode() or errors.decode()
 
 
 def write_files(folder: Path, site: str, opcua_port: int, more: str, insecure: bool) -> None:
