@@ -10,7 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
 
-from gateway.server import attributes, views
+from gateway.server import attributes, history_request, views
 from gateway.server.context import Context
 from gateway.server.sessions import Session
 from gateway.server.settings import Limits
@@ -33,9 +33,12 @@ class Service:
     limit: str = ""
     slow: bool = False
     parameters: str = ""
+    read: Callable[[Buffer], Any] | None = None
 
     def decode(self, body: Buffer) -> Any:
-        """The parameters of a request."""
+        """The parameters of a request, by `read` where the library's own decoding won't do."""
+        if self.read is not None:
+            return self.read(body)
         return struct_from_binary(getattr(ua, self.parameters or f"{self.name}Parameters"), body)
 
     def check_count(self, params: Any, limits: Limits) -> None:
@@ -67,6 +70,7 @@ _ALL: Final = (
         "NodesToRead",
         "max_nodes_per_history_read",
         slow=True,
+        read=history_request.decode,
     ),
     Service("Browse", views.browse, "NodesToBrowse", "max_nodes_per_browse"),
     Service("BrowseNext", views.browse_next, "ContinuationPoints", "max_nodes_per_browse"),
