@@ -5,6 +5,8 @@ Values are encoded at once: the library's object a value would halve the speed t
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -33,6 +35,7 @@ from gateway.server.encoding import (
     from_ticks,
 )
 from gateway.server.history_derived import (
+    PAGE_SAMPLES,
     AtTimeRest,
     ProcessedRest,
     Samples,
@@ -49,7 +52,7 @@ from gateway.server.history_plan import (
     plan,
 )
 from gateway.server.history_points import ContinuationPoints
-from gateway.server.history_request import AtTimeDetails
+from gateway.server.history_request import AtTimeDetails, ticks_of
 from gateway.server.settings import Limits
 
 _HISTORY_DATA: Final = ua.NodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
@@ -61,7 +64,10 @@ _BY_NODE: Final = {aggregate_id(name): found for name, found in AGGREGATES.items
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """Where a raw read goes on: what of the plan is left, and how many values are still asked."""
+    """Where a raw read goes on: what of the plan is left, and how many values are still asked.
+
+    `ended` when only the bound at the end is to be given.
+    """
 
     point: PointSpec
     plan: Plan
@@ -69,9 +75,11 @@ class _Rest:
     bounds: bool
     left: int
     started: bool = False
+    ended: bool = False
 
 
 _R = TypeVar("_R", _Rest, AtTimeRest, ProcessedRest)
+_T = TypeVar("_T")
 
 
 class History:
@@ -164,11 +172,11 @@ class History:
         return _Rest(point, found, None, details.ReturnBounds, found.asked)
 
     async def _begin_at_times(self, details: AtTimeDetails, point: PointSpec) -> AtTimeRest:
-        if not details.times:
+        if details.count == 0:
             raise _Refused(BAD_HISTORY_OPERATION_INVALID)
-        if len(details.times) > self._limits.max_history_times:
+        if details.count > self._limits.max_history_times:
             raise _Refused(BAD_TOO_MANY_OPERATIONS)
-        last_ns = from_ticks(max(details.times)) + TICK_NS
+        last_ns = from_ticks(max(ticks_of(details.times))) + TICK_NS
         until_ns = await self._samples(point).known_until(self._clock.utc_ns(), last_ns)
         return AtTimeRest(point, details.times, details.use_simple_bounds, until_ns)
 
@@ -219,7 +227,7 @@ class History:
         found, left = await processed(self._samples(rest.point), rest, page, budget)
         encode = self._encoder(rest.aggregate.result_type or rest.point.data_type)
         # An aggregate has the time of its interval; there is no other (OPC 10000-13 5.4.3.1).
-        parts = [encode(value, status, at_ns, 0, SOURCE) for at_ns, value, status in found]
+        parts = await _in_slices(found, lambda r: encode(r.value, r.status, r.time_ns, 0, SOURCE))
         return self._derived(parts, left, points)
 
     def _derived(
@@ -248,21 +256,28 @@ class History:
         parts: list[bytes] = []
         if rest.bounds and not rest.started:
             parts = await self._start_bound(rest, encode, which)
-        cursor, more = rest.cursor, True
-        if len(parts) < most:
+        cursor, more = rest.cursor, not rest.ended
+        if more and len(parts) < most:
             found = await self._reader.read(
                 rest.point.id, what.from_ns, what.to_ns, most - len(parts), cursor, what.reverse
             )
             cursor, more = found.cursor, found.cursor is not None
-            for time_ns, value, status, received_ns, _, _ in found.rows:
-                parts.append(encode(value, status, time_ns, received_ns, which))
+            parts += await _in_slices(
+                found.rows,
+                lambda row: encode(row.value, row.status, row.time_ns, row.received_ns, which),
+            )
         left = rest.left - len(parts)
         result = ua.HistoryReadResult()
         if more and (what.end_ns is not None or left > 0):
             go_on = replace(rest, cursor=cursor, left=left, started=True)
             result.ContinuationPoint = self._keep(go_on, points)
         elif rest.bounds and not more and what.end_ns is not None:
-            parts.extend(await self._end_bound(rest, what.end_ns, encode, which))
+            bound = await self._end_bound(rest, what.end_ns, encode, which)
+            if bound and len(parts) >= most:
+                last = replace(rest, started=True, ended=True)
+                result.ContinuationPoint = self._keep(last, points)
+            else:
+                parts += bound
         if not parts:
             result.StatusCode = ua.StatusCode(Status.GOOD_NO_DATA)
         result.HistoryData = ua.ExtensionObject(_HISTORY_DATA, array(parts, len(parts)))
@@ -308,6 +323,15 @@ class _Refused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(hex(status))
         self.status = status
+
+
+async def _in_slices(items: Sequence[_T], encode: Callable[[_T], bytes]) -> list[bytes]:
+    """Encode many, and let others have their turn now and then."""
+    parts: list[bytes] = []
+    for begin in range(0, len(items), PAGE_SAMPLES):
+        parts += map(encode, items[begin : begin + PAGE_SAMPLES])
+        await asyncio.sleep(0)
+    return parts
 
 
 def _bound(row: HistoryRow | None, time_ns: int, encode: Encoder, which: int) -> bytes:

@@ -18,6 +18,7 @@ from gateway.server.aggregates import DEFAULTS, Aggregate, Intervals
 from gateway.server.bounds import Before, Result, Rules, Sample, interpolated_bound, simple_bound
 from gateway.server.encoding import from_ticks
 from gateway.server.history_plan import FROM_NS_MIN, TICK_NS, TO_NS_MAX
+from gateway.server.history_request import TICKS_BYTES, ticks_of
 
 BLOCK_INTERVALS: Final = 500
 PAGE_SAMPLES: Final = 1_000
@@ -28,10 +29,10 @@ LOOK_SAMPLES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AtTimeRest:
-    """The times (OPC UA ticks) that are still asked for."""
+    """The times that are still asked for, as they were sent: there may be many such rests."""
 
     point: PointSpec
-    times: tuple[int, ...]
+    times: bytes
     simple: bool
     until_ns: int
 
@@ -87,17 +88,17 @@ class Samples:
         at_ns = min(at_ns + TICK_NS - 1, TO_NS_MAX)
         return await self._reader.at_or_before(self._point, at_ns) if at_ns >= 0 else None
 
-    async def before(self, at_ns: int, rules: Rules, usable: bool) -> Before:
-        """What is known at an instant; the usable sample is looked for if it is wanted."""
-        row = await self.newest(at_ns)
+    async def before(self, row: HistoryRow | None, rules: Rules) -> Before:
+        """What is known where a row is the newest: it, and the newest usable one."""
         if row is None:
             return Before()
         newest = self.of(row)
-        if rules.usable(newest.status) or not usable:
-            return Before(newest, newest if rules.usable(newest.status) else None)
+        if rules.usable(newest.status):
+            return Before(newest, newest)
         cursor: tuple[int, ...] | None = None
-        to_ns, left = at_ns + TICK_NS, LOOK_SAMPLES
+        left = LOOK_SAMPLES
         while left > 0:
+            to_ns = row.time_ns + 1
             rows, cursor = await self.page(FROM_NS_MIN, to_ns, min(64, left), cursor, True)
             found = next((s for s in rows if rules.usable(s.status)), None)
             if found is not None or cursor is None:
@@ -119,19 +120,19 @@ async def at_times(
 ) -> tuple[list[tuple[Result, int]], AtTimeRest | None]:
     """Results with their ServerTimestamps in ns, at most so many, and what is left."""
     found = []
-    for tick in rest.times[:most]:
+    for tick in ticks_of(rest.times[: most * TICKS_BYTES]):
         at_ns = from_ticks(tick)
         row = await samples.newest(at_ns)
-        if rest.simple or row is None:
+        if rest.simple:
             newest = None if row is None else samples.of(row)
             result = simple_bound(at_ns, newest, DEFAULTS, rest.until_ns)
         else:
-            before = await samples.before(at_ns, DEFAULTS, usable=True)
+            before = await samples.before(row, DEFAULTS)
             result = interpolated_bound(at_ns, before, rest.until_ns)
         found.append((result, at_ns if row is None else row.received_ns))
         if len(found) % 64 == 0:
             await asyncio.sleep(0)
-    left = rest.times[most:]
+    left = rest.times[most * TICKS_BYTES :]
     return found, replace(rest, times=left) if left else None
 
 
@@ -161,9 +162,12 @@ async def processed(
 async def _begin(samples: Samples, rest: ProcessedRest, size: int) -> Scan:
     """The scan of the next block of intervals."""
     block = rest.intervals.block(rest.next, size)
-    make = rest.aggregate.scan
-    before = await samples.before(block[0].from_ns - TICK_NS, rest.rules, rest.aggregate.looks_back)
-    return make(block, rest.rules, before, rest.until_ns)
+    row = await samples.newest(block[0].from_ns - TICK_NS)
+    if rest.aggregate.looks_back or row is None:
+        before = await samples.before(row, rest.rules)
+    else:
+        before = Before(samples.of(row))
+    return rest.aggregate.scan(block, rest.rules, before, rest.until_ns)
 
 
 async def _scan(

@@ -7,7 +7,8 @@ the time of another point's sample would get the one before it.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
@@ -15,14 +16,26 @@ from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 
 _AT_TIME: Final = ua.NodeId(ua.ObjectIds.ReadAtTimeDetails_Encoding_DefaultBinary)
 _NO_EXTENSION: Final = bytes(3)
+TICKS_BYTES: Final = 8
 _INT32: Final = struct.Struct("<i")
 
 
-class AtTimeDetails(NamedTuple):
-    """ReadAtTimeDetails (OPC 10000-11 6.5.5): OPC UA ticks of 100 ns, and which bounds."""
+@dataclass(frozen=True, slots=True)
+class AtTimeDetails:
+    """ReadAtTimeDetails (OPC 10000-11 6.5.5); the times are still as they were sent."""
 
-    times: tuple[int, ...]
+    times: bytes
     use_simple_bounds: bool
+
+    @property
+    def count(self) -> int:
+        """How many times are asked for."""
+        return len(self.times) // TICKS_BYTES
+
+
+def ticks_of(times: bytes) -> tuple[int, ...]:
+    """Times as OPC UA ticks of 100 ns."""
+    return struct.unpack(f"<{len(times) // TICKS_BYTES}q", times)
 
 
 def decode(body: Buffer) -> Any:
@@ -34,8 +47,7 @@ def decode(body: Buffer) -> Any:
     details = ahead.copy(max(0, length))
     ahead.skip(max(0, length))
     (count,) = _INT32.unpack(details.read(_INT32.size))
-    count = max(0, count)
-    times = struct.unpack(f"<{count}q", details.read(8 * count))
+    times = details.read(TICKS_BYTES * max(0, count))
     simple = details.read(1) != b"\0"
     rest = Buffer(_NO_EXTENSION + ahead.read(len(ahead)))
     params = struct_from_binary(ua.HistoryReadParameters, rest)
