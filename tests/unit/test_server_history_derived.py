@@ -33,6 +33,8 @@ from gateway.server.history_derived import (
     at_times,
     processed,
 )
+from gateway.server.history_points import ContinuationPoints
+from gateway.server.settings import Limits
 
 LEVEL = PointSpec(0, "plc1", "level", DataType.FLOAT64, "normal", Access.READ, None)
 UNCERTAIN = UNCERTAIN_DATA_SUB_NORMAL
@@ -152,3 +154,18 @@ async def test_a_budget_and_pages_change_nothing_of_what_is_said(name: str, tmp_
                 if rest is None:
                     break
             assert found == at_once
+
+
+def test_a_continuation_point_that_grew_old_makes_room_and_leads_nowhere() -> None:
+    points, limits = ContinuationPoints(), Limits(max_history_points=1, history_point_ms=1_000)
+    old = points.keep("old", 0, limits)
+    assert old is not None
+    assert points.keep("early", NS_PER_S - 1, limits) is None
+    young = points.keep("young", NS_PER_S, limits)
+    assert young is not None
+    assert points.take(old, NS_PER_S) is None
+    assert points.take(young, 2 * NS_PER_S - 1) == "young"
+    assert points.take(young, NS_PER_S) is None
+    late = points.keep("late", 0, limits)
+    assert late is not None
+    assert points.take(late, NS_PER_S) is None
