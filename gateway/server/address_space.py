@@ -170,6 +170,8 @@ class SiteTree:
             historizing=True,
             sampling_ms=period_ms,
         )
+        configuration = standard(ua.ObjectIds.HAConfiguration)
+        builder.refer(found, ua.ObjectIds.HasHistoricalConfiguration, configuration)
         if point.enum:
             self._add_enum(builder, found, point.enum, point.data_type)
         if point.eu_range is not None and point.data_type in NUMERIC_TYPES:

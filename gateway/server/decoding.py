@@ -20,6 +20,8 @@ from asyncua import ua
 from asyncua.ua.ua_binary import get_safe_type_hints
 from asyncua.ua.uatypes import type_allow_subclass, type_is_list, type_is_optional
 
+from gateway.server.history_request import read_at_times
+
 _CODES = ua.StatusCodes
 _V = ua.VariantType
 STRETCH: Final = 100
@@ -271,7 +273,8 @@ _FOLLOWED: Final[dict[Any, Any]] = {
         ua.NodeId(getattr(ua.ObjectIds, f"{name}_Encoding_DefaultBinary")) for name in FOLLOWED
     )
 }
-_structs: Final[dict[Any, Reader]] = {}
+_structs: Final[dict[Any, Reader]] = {ua.ReadAtTimeDetails: read_at_times}
+"""What reads a structure: made when it is first asked for, but for those that are read by hand."""
 
 
 def _enum_reader(cls: Any) -> Reader:

@@ -1,40 +1,73 @@
-"""HistoryRead raw from the journal, with continuation points of our own (OPC 10000-11 6.5.3).
+"""HistoryRead from the journal: raw, at times, processed (OPC 10000-11 6.5).
 
-A continuation point is a random name for where a read stopped; it belongs to one session, is used
-once, and dies with the session, when released, or after a while. Values are encoded at once: the
-library's object a value would halve the speed twice over.
+Values are encoded at once: the library's object a value would halve the speed twice over.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections import OrderedDict
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from asyncua import ua
 
 from gateway.clock import Clock
 from gateway.driver import PointSpec
-from gateway.model import NS_PER_MS, HistoryReader, HistoryRow, Status
+from gateway.model import DataType, HistoryReader, HistoryRow, Status
 from gateway.server.address_space import SiteTree
+from gateway.server.aggregates import (
+    AGGREGATES,
+    BAD_AGGREGATE_NOT_SUPPORTED,
+    BAD_INVALID_ARGUMENT,
+    BAD_TOO_MANY_OPERATIONS,
+    DEFAULTS,
+    intervals,
+    rules,
+)
 from gateway.server.encoding import (
     NEITHER,
+    SERVER,
+    SOURCE,
     Encoder,
     array,
     data_value_encoder,
+    from_ticks,
 )
-from gateway.server.history_plan import BAD_BOUND_NOT_FOUND, TICK_NS, Plan, PlanRefused, plan
+from gateway.server.history_derived import (
+    PAGE_SAMPLES,
+    AtTimeRest,
+    ProcessedRest,
+    Samples,
+    at_times,
+    processed,
+)
+from gateway.server.history_nodes import aggregate_id
+from gateway.server.history_plan import (
+    BAD_BOUND_NOT_FOUND,
+    BAD_HISTORY_OPERATION_INVALID,
+    TICK_NS,
+    Plan,
+    PlanRefused,
+    plan,
+)
+from gateway.server.history_points import ContinuationPoints
+from gateway.server.history_request import AtTimeDetails, ticks_of
 from gateway.server.settings import Limits
 
 _HISTORY_DATA: Final = ua.NodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
-_POINT_BYTES: Final = 16
 _CODES = ua.StatusCodes
+_TIMES_PER_PAGE: Final = 1_000
+"""Each costs a look into the journal, so that a page takes its time."""
+_BY_NODE: Final = {aggregate_id(name): found for name, found in AGGREGATES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """Where a read goes on: what of the plan is left, and how many values are still asked."""
+    """Where a raw read goes on: what of the plan is left, and how many values are still asked.
+
+    `ended` when only the bound at the end is to be given.
+    """
 
     point: PointSpec
     plan: Plan
@@ -42,37 +75,11 @@ class _Rest:
     bounds: bool
     left: int
     started: bool = False
-    until_ns: int = 0
+    ended: bool = False
 
 
-@dataclass(slots=True)
-class ContinuationPoints:
-    """The continuation points of one session."""
-
-    kept: OrderedDict[bytes, _Rest] = field(default_factory=OrderedDict)
-
-    def keep(self, rest: _Rest, now_ns: int, limits: Limits) -> bytes | None:
-        """A name for where a read goes on; None when the session has too many already."""
-        while self.kept and next(iter(self.kept.values())).until_ns <= now_ns:
-            self.kept.popitem(last=False)
-        if len(self.kept) >= limits.max_history_points:
-            return None
-        name = secrets.token_bytes(_POINT_BYTES)
-        self.kept[name] = replace(rest, until_ns=now_ns + limits.history_point_ms * NS_PER_MS)
-        return name
-
-    def take(self, name: bytes, now_ns: int) -> _Rest | None:
-        """Where a named read goes on; the name is used up. None if unknown or too old."""
-        rest = self.kept.pop(name, None)
-        return rest if rest is not None and rest.until_ns > now_ns else None
-
-    def release(self, name: bytes) -> bool:
-        """Forget a continuation point; False when it isn't there."""
-        return self.kept.pop(name, None) is not None
-
-    def clear(self) -> None:
-        """Forget them all: the session ends."""
-        self.kept.clear()
+_R = TypeVar("_R", _Rest, AtTimeRest, ProcessedRest)
+_T = TypeVar("_T")
 
 
 class History:
@@ -83,7 +90,7 @@ class History:
         self._reader = reader
         self._clock = clock
         self._limits = limits
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: dict[DataType, Encoder] = {}
 
     def follow(self, reader: HistoryReader) -> None:
         """Another revision is served: its names may continue the history of others."""
@@ -96,23 +103,43 @@ class History:
         nodes = params.NodesToRead
         if params.ReleaseContinuationPoints:
             return [_released(points, node) for node in nodes]
-        which = int(params.TimestampsToReturn)
-        if which >= NEITHER:
+        if int(params.TimestampsToReturn) >= NEITHER:
             raise ua.UaStatusCodeError(_CODES.BadTimestampsToReturnInvalid)
-        share = self._limits.max_history_values_per_request // len(nodes)
-        page = max(1, min(self._limits.max_history_values, share))
         results = []
-        for node in nodes:
+        for number in range(len(nodes)):
             try:
-                rest = self._start(params.HistoryReadDetails, node, points)
-                results.append(await self._read_page(rest, page, which, points))
+                results.append(await self._read(params, number, points))
             except (_Refused, PlanRefused) as refused:
                 results.append(ua.HistoryReadResult(StatusCode=ua.StatusCode(refused.status)))
         return results
 
-    def _start(self, details: Any, node: Any, points: ContinuationPoints) -> _Rest:
-        if not isinstance(details, ua.ReadRawModifiedDetails) or details.IsReadModified:
-            raise _Refused(_CODES.BadHistoryOperationUnsupported)
+    async def _read(
+        self, params: ua.HistoryReadParameters, number: int, points: ContinuationPoints
+    ) -> ua.HistoryReadResult:
+        """One node, with its share of what a request may hold."""
+        details, node = params.HistoryReadDetails, params.NodesToRead[number]
+        which, count = int(params.TimestampsToReturn), len(params.NodesToRead)
+        share = self._limits.max_history_values_per_request // count
+        page = max(1, min(self._limits.max_history_values, share))
+        if isinstance(details, ua.ReadRawModifiedDetails) and not details.IsReadModified:
+            point = self._point(node)
+            raw = self._kept(node, point, points, _Rest) or self._begin_raw(details, point)
+            return await self._read_page(raw, page, which, points)
+        if isinstance(details, AtTimeDetails):
+            point = self._point(node)
+            times = self._kept(node, point, points, AtTimeRest)
+            times = times or await self._begin_at_times(details, point)
+            return await self._read_at_times(times, page, which, points)
+        if isinstance(details, ua.ReadProcessedDetails):
+            point = self._point(node)
+            left = self._kept(node, point, points, ProcessedRest)
+            left = left or await self._begin_processed(details, number, count, which, point)
+            budget = max(1, self._limits.max_history_samples_per_request // count)
+            return await self._read_processed(left, page, budget, points)
+        raise _Refused(_CODES.BadHistoryOperationUnsupported)
+
+    def _point(self, node: Any) -> PointSpec:
+        """The point of a node whose history is asked for."""
         point = self._tree.point(node.NodeId)
         if point is None:
             known = self._tree.exists(node.NodeId)
@@ -126,14 +153,97 @@ class History:
             "Default Binary",
         ):
             raise _Refused(_CODES.BadDataEncodingUnsupported)
-        if node.ContinuationPoint:
-            rest = points.take(node.ContinuationPoint, self._clock.monotonic_ns())
-            if rest is None or rest.point.id != point.id:
-                raise _Refused(_CODES.BadContinuationPointInvalid)
-            return rest
+        return point
+
+    def _kept(
+        self, node: Any, point: PointSpec, points: ContinuationPoints, kind: type[_R]
+    ) -> _R | None:
+        """Where a read goes on; None if it begins."""
+        if not node.ContinuationPoint:
+            return None
+        rest = points.take(node.ContinuationPoint, self._clock.monotonic_ns())
+        if not isinstance(rest, kind) or rest.point.id != point.id:
+            raise _Refused(_CODES.BadContinuationPointInvalid)
+        return rest
+
+    def _begin_raw(self, details: Any, point: PointSpec) -> _Rest:
         start, end = ua.datetime_to_win_epoch, details.EndTime
         found = plan(start(details.StartTime), start(end), details.NumValuesPerNode)
         return _Rest(point, found, None, details.ReturnBounds, found.asked)
+
+    async def _begin_at_times(self, details: AtTimeDetails, point: PointSpec) -> AtTimeRest:
+        if details.count == 0:
+            raise _Refused(BAD_HISTORY_OPERATION_INVALID)
+        if details.count > self._limits.max_history_times:
+            raise _Refused(BAD_TOO_MANY_OPERATIONS)
+        last_ns = from_ticks(max(ticks_of(details.times))) + TICK_NS
+        until_ns = await self._samples(point).known_until(self._clock.utc_ns(), last_ns)
+        return AtTimeRest(point, details.times, details.use_simple_bounds, until_ns)
+
+    async def _begin_processed(
+        self, details: Any, number: int, count: int, which: int, point: PointSpec
+    ) -> ProcessedRest:
+        if len(details.AggregateType or ()) != count:
+            raise _Refused(_CODES.BadAggregateListMismatch)
+        if which == SERVER:
+            raise _Refused(_CODES.BadTimestampsToReturnInvalid)
+        wanted = details.AggregateType[number]
+        known = wanted.NamespaceIndex == 0
+        aggregate = _BY_NODE.get(wanted.Identifier) if known else None
+        if aggregate is None:
+            raise _Refused(BAD_AGGREGATE_NOT_SUPPORTED)
+        how, sloped = DEFAULTS, False
+        given = details.AggregateConfiguration
+        if not given.UseServerCapabilitiesDefaults:
+            how = rules(given.TreatUncertainAsBad, given.PercentDataBad, given.PercentDataGood)
+            sloped = given.UseSlopedExtrapolation
+        aggregate.check(point.data_type, sloped)
+        start, end = map(ua.datetime_to_win_epoch, (details.StartTime, details.EndTime))
+        if start <= 0 or end <= 0:
+            raise _Refused(BAD_INVALID_ARGUMENT)
+        most = self._limits.max_history_intervals
+        cut = intervals(from_ticks(start), from_ticks(end), details.ProcessingInterval, most)
+        last_ns = max(cut.start_ns, cut.end_ns) + TICK_NS
+        until_ns = await self._samples(point).known_until(self._clock.utc_ns(), last_ns)
+        return ProcessedRest(point, aggregate, how, cut, until_ns)
+
+    def _samples(self, point: PointSpec) -> Samples:
+        return Samples(self._reader, point)
+
+    async def _read_at_times(
+        self, rest: AtTimeRest, page: int, which: int, points: ContinuationPoints
+    ) -> ua.HistoryReadResult:
+        found, left = await at_times(self._samples(rest.point), rest, min(page, _TIMES_PER_PAGE))
+        encode = self._encoder(rest.point.data_type)
+        parts = [
+            encode(value, status, at_ns, server_ns, which)
+            for (at_ns, value, status), server_ns in found
+        ]
+        return self._derived(parts, left, points)
+
+    async def _read_processed(
+        self, rest: ProcessedRest, page: int, budget: int, points: ContinuationPoints
+    ) -> ua.HistoryReadResult:
+        found, left = await processed(self._samples(rest.point), rest, page, budget)
+        encode = self._encoder(rest.aggregate.result_type or rest.point.data_type)
+        # An aggregate has the time of its interval; there is no other (OPC 10000-13 5.4.3.1).
+        parts = await _in_slices(found, lambda r: encode(r.value, r.status, r.time_ns, 0, SOURCE))
+        return self._derived(parts, left, points)
+
+    def _derived(
+        self, parts: list[bytes], left: Any, points: ContinuationPoints
+    ) -> ua.HistoryReadResult:
+        result = ua.HistoryReadResult()
+        if left is not None:
+            result.ContinuationPoint = self._keep(left, points)
+        result.HistoryData = ua.ExtensionObject(_HISTORY_DATA, array(parts, len(parts)))
+        return result
+
+    def _keep(self, rest: Any, points: ContinuationPoints) -> bytes:
+        name = points.keep(rest, self._clock.monotonic_ns(), self._limits)
+        if name is None:
+            raise _Refused(_CODES.BadNoContinuationPoints)
+        return name
 
     async def _read_page(
         self, rest: _Rest, page: int, which: int, points: ContinuationPoints
@@ -142,30 +252,32 @@ class History:
         most = min(page, what.asked) if what.asked else page
         if what.end_ns is None:
             most = min(most, rest.left)
-        encode = self._encoder(rest.point)
+        encode = self._encoder(rest.point.data_type)
         parts: list[bytes] = []
         if rest.bounds and not rest.started:
             parts = await self._start_bound(rest, encode, which)
-        cursor, more = rest.cursor, True
-        if len(parts) < most:
+        cursor, more = rest.cursor, not rest.ended
+        if more and len(parts) < most:
             found = await self._reader.read(
                 rest.point.id, what.from_ns, what.to_ns, most - len(parts), cursor, what.reverse
             )
             cursor, more = found.cursor, found.cursor is not None
-            for time_ns, value, status, received_ns, _, _ in found.rows:
-                parts.append(encode(value, status, time_ns, received_ns, which))
+            parts += await _in_slices(
+                found.rows,
+                lambda row: encode(row.value, row.status, row.time_ns, row.received_ns, which),
+            )
         left = rest.left - len(parts)
         result = ua.HistoryReadResult()
         if more and (what.end_ns is not None or left > 0):
             go_on = replace(rest, cursor=cursor, left=left, started=True)
-            name = points.keep(go_on, self._clock.monotonic_ns(), self._limits)
-            if name is None:
-                return ua.HistoryReadResult(
-                    StatusCode=ua.StatusCode(_CODES.BadNoContinuationPoints)
-                )
-            result.ContinuationPoint = name
+            result.ContinuationPoint = self._keep(go_on, points)
         elif rest.bounds and not more and what.end_ns is not None:
-            parts.extend(await self._end_bound(rest, what.end_ns, encode, which))
+            bound = await self._end_bound(rest, what.end_ns, encode, which)
+            if bound and len(parts) >= most:
+                last = replace(rest, started=True, ended=True)
+                result.ContinuationPoint = self._keep(last, points)
+            else:
+                parts += bound
         if not parts:
             result.StatusCode = ua.StatusCode(Status.GOOD_NO_DATA)
         result.HistoryData = ua.ExtensionObject(_HISTORY_DATA, array(parts, len(parts)))
@@ -200,10 +312,10 @@ class History:
         row = await self._reader.after(point, tick_ns - 1)
         return row is not None and row.time_ns < tick_ns + TICK_NS
 
-    def _encoder(self, point: PointSpec) -> Encoder:
-        found = self._encoders.get(point.data_type)
+    def _encoder(self, data_type: DataType) -> Encoder:
+        found = self._encoders.get(data_type)
         if found is None:
-            found = self._encoders[point.data_type] = data_value_encoder(point.data_type)
+            found = self._encoders[data_type] = data_value_encoder(data_type)
         return found
 
 
@@ -211,6 +323,15 @@ class _Refused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(hex(status))
         self.status = status
+
+
+async def _in_slices(items: Sequence[_T], encode: Callable[[_T], bytes]) -> list[bytes]:
+    """Encode many, and let others have their turn now and then."""
+    parts: list[bytes] = []
+    for begin in range(0, len(items), PAGE_SAMPLES):
+        parts += map(encode, items[begin : begin + PAGE_SAMPLES])
+        await asyncio.sleep(0)
+    return parts
 
 
 def _bound(row: HistoryRow | None, time_ns: int, encode: Encoder, which: int) -> bytes:

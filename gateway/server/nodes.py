@@ -121,6 +121,7 @@ class TreeBuilder:
         self._space = space
         self._type_references: dict[int, ua.ReferenceDescription] = {}
         self._inverse: dict[tuple[ua.NodeId, int], ua.ReferenceDescription] = {}
+        self._forward: dict[tuple[ua.NodeId, int], ua.ReferenceDescription] = {}
         self._types: dict[ua.NodeId, ua.NodeId] = {}
         self._browse_names: dict[tuple[str, int], AttributeValue] = {}
         self._texts: dict[str, AttributeValue] = {}
@@ -191,6 +192,14 @@ class TreeBuilder:
             ua.ObjectIds.PropertyType,
             ua.NodeClass.Variable,
         )
+
+    def refer(self, found: NodeData, reference: int, target: ua.NodeId) -> None:
+        """A reference to a node of the library, which doesn't point back."""
+        key = (target, reference)
+        described = self._forward.get(key)
+        if described is None:
+            described = self._forward[key] = self._describe(target, reference, forward=True)
+        found.references.append(described)
 
     def _variable_data(
         self,

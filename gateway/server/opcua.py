@@ -22,6 +22,7 @@ from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec
 from gateway.model import NS_PER_MS, HistoryReader
+from gateway.server import history_nodes
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.admission import Admission
 from gateway.server.audit import LOCK_OUT, USER, Audit, Record, user_changes
@@ -177,6 +178,7 @@ class OpcUaServer:
         staged = await self.prepare(self._devices, self._context.live)
         self._context.tree.serve(self._layers, staged)
         install(self._context.space, self._state, self._clock, settings.limits)
+        history_nodes.install(self._context.space)
         await server.load_certificate(self._identity.certificate_der, "DER")
         await server.load_private_key(self._identity.key_pem, format="PEM")
         self._offer_endpoints()

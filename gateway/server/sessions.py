@@ -18,7 +18,7 @@ from asyncua import ua
 
 from gateway.clock import Clock
 from gateway.model import NS_PER_MS
-from gateway.server.history import ContinuationPoints
+from gateway.server.history_points import ContinuationPoints
 from gateway.server.publisher import Publisher
 from gateway.server.settings import Limits, User
 from gateway.server.subscription import Subscription

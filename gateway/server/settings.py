@@ -103,6 +103,9 @@ class Limits:
     min_lifetime_ms: int = 10_000
     max_history_values: int = 10_000
     max_history_values_per_request: int = 50_000
+    max_history_samples_per_request: int = 200_000
+    max_history_intervals: int = 100_000
+    max_history_times: int = 10_000
     max_history_points: int = 100
     history_point_ms: int = 120_000
 

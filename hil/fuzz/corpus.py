@@ -72,21 +72,25 @@ def _value(node: ua.NodeId) -> ua.WriteValue:
     return ua.WriteValue(NodeId=node, AttributeId=ua.AttributeIds.Value, Value=value)
 
 
-def _history(nodes: list[ua.NodeId]) -> Any:
-    details = ua.ReadRawModifiedDetails(
-        IsReadModified=False,
-        StartTime=ua.win_epoch_to_datetime(133_000_000_000_000_000),
-        EndTime=ua.win_epoch_to_datetime(140_000_000_000_000_000),
-        NumValuesPerNode=10,
-        ReturnBounds=True,
+def _history(nodes: list[ua.NodeId]) -> list[Any]:
+    start, end = map(ua.win_epoch_to_datetime, (133_000_000_000_000_000, 140_000_000_000_000_000))
+    average = ua.NodeId(_IDS.AggregateFunction_Average)
+    kinds = (
+        ua.ReadRawModifiedDetails(False, start, end, NumValuesPerNode=10, ReturnBounds=True),
+        ua.ReadProcessedDetails(start, end, 3.6e9, [average] * len(nodes)),
+        ua.ReadAtTimeDetails([start, end], UseSimpleBounds=True),
     )
-    return _request(
-        ua.HistoryReadRequest,
-        HistoryReadDetails=details,
-        TimestampsToReturn=ua.TimestampsToReturn.Both,
-        ReleaseContinuationPoints=False,
-        NodesToRead=[ua.HistoryReadValueId(NodeId=node, ContinuationPoint=None) for node in nodes],
-    )
+    asked = [ua.HistoryReadValueId(NodeId=node, ContinuationPoint=None) for node in nodes]
+    return [
+        _request(
+            ua.HistoryReadRequest,
+            HistoryReadDetails=details,
+            TimestampsToReturn=ua.TimestampsToReturn.Both,
+            ReleaseContinuationPoints=False,
+            NodesToRead=asked,
+        )
+        for details in kinds
+    ]
 
 
 def _views(nodes: list[ua.NodeId]) -> list[Any]:
@@ -157,7 +161,7 @@ def services(nodes: list[ua.NodeId], subscription: int = 1) -> list[Any]:
         ),
         _request(ua.WriteRequest, NodesToWrite=[_value(node) for node in nodes]),
         _request(ua.CallRequest, MethodsToCall=[call]),
-        _history(nodes),
+        *_history(nodes),
         *_views(nodes),
         *_monitoring(nodes, subscription),
         *discovery(),

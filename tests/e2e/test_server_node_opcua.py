@@ -7,17 +7,22 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.model import NS_PER_MS
+from gateway.server.aggregates import AGGREGATES
+from gateway.server.bounds import BAD_NO_DATA, CALCULATED, INTERPOLATED, PARTIAL
+from gateway.server.settings import Limits
 from gateway.server.trust_folder import TrustFolder
 from hil.bench.process import NODE_MODULES
-from tests.e2e.server_rig import PASSWORD, running
+from tests.e2e.server_rig import PASSWORD, START_NS, running
 from tests.e2e.third_party.rig import need_npm
 
 SCRIPT = """
 const o = require("node-opcua");
-const [url, policy, user, password, pki] = process.argv.slice(1);
+const [url, policy, user, password, pki, startMs] = process.argv.slice(1);
 (async () => {
   const options = {endpointMustExist: false, connectionStrategy: {maxRetry: 0}};
   options.clientCertificateManager = new o.OPCUACertificateManager(
@@ -58,6 +63,27 @@ const [url, policy, user, password, pki] = process.argv.slice(1);
     pages += 1;
   } while (point && point.length);
   found.history = [count, pages];
+  const at = seconds => new Date(Number(startMs) + 1000 * seconds);
+  const said = result => result.historyData.dataValues.map(
+    dv => [dv.value.value, dv.statusCode.value, (dv.sourceTimestamp - at(0)) / 1000]);
+  for (const name of ["Average", "Maximum", "Interpolative", "PercentGood"])
+    found[name] = said(await session.readAggregateValue({nodeId: level}, at(0), at(25),
+      o.AggregateFunction[name], 10000));
+  found.backwards = said(await session.readAggregateValue({nodeId: level}, at(20), at(0),
+    o.AggregateFunction.Count, 10000));
+  found.refused = (await session.readAggregateValue({nodeId: level}, at(0), at(25),
+    o.AggregateFunction.Range, 10000)).statusCode.name;
+  const times = await session.performMessageTransaction(new o.HistoryReadRequest({
+    historyReadDetails: new o.ReadAtTimeDetails(
+      {reqTimes: [at(3), at(7.5), at(-1)], useSimpleBounds: true}),
+    timestampsToReturn: o.TimestampsToReturn.Both, releaseContinuationPoints: false,
+    nodesToRead: [{nodeId: level}]}));
+  found.times = said(times.results[0]);
+  const able = await o.readHistoryServerCapabilities(session);
+  found.able = [able.accessHistoryDataCapability.value, able.maxReturnDataValues.value];
+  const functions = await session.browse({nodeId: "ns=0;i=11201", browseDirection: 0,
+    referenceTypeId: "Organizes", includeSubtypes: true, resultMask: 63});
+  found.functions = functions.references.map(r => r.browseName.name);
   await session.close();
   await client.disconnect();
   console.log("RESULT " + JSON.stringify(found));
@@ -76,6 +102,7 @@ async def run_client(tmp_path: Path, *arguments: str) -> tuple[int | None, str]:
         SCRIPT,
         *arguments,
         str(tmp_path / "client"),
+        str(START_NS // NS_PER_MS),
         env=os.environ | {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)},
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
@@ -109,4 +136,23 @@ async def test_node_opcua_browses_reads_writes_subscribes_and_looks_back(
         assert {"level", "count", "Diagnostics"} <= set(found["children"])
         assert (found["value"], found["written"], found["told"]) == (2.25, "Good", 2.25)
         assert found["history"] == [25_000, 3]
+        calculated_aggregates_are_told(found)
         assert plant.writes == [("otto", "plc1/level", 3.5)]
+
+
+def calculated_aggregates_are_told(found: dict[str, Any]) -> None:
+    """The level is n at second n; the last of three intervals of 10 s is cut at second 25."""
+    cut = CALCULATED | PARTIAL
+    assert found["Average"] == [
+        [4.5, CALCULATED, 0],
+        [14.5, CALCULATED, 10],
+        [22, CALCULATED, 20],
+    ]
+    assert found["Maximum"] == [[9, CALCULATED, 0], [19, CALCULATED, 10], [24, cut, 20]]
+    assert found["Interpolative"] == [[0, 0, 0], [10, 0, 10], [20, 0, 20]]
+    assert found["PercentGood"] == [[100, CALCULATED, 0], [100, CALCULATED, 10], [100, cut, 20]]
+    assert found["backwards"] == [[10, CALCULATED, 20], [10, CALCULATED, 10]]
+    assert found["refused"] == "BadAggregateNotSupported"
+    assert found["times"] == [[3, 0, 3], [7, INTERPOLATED, 7.5], [None, BAD_NO_DATA, -1]]
+    assert found["able"] == [True, Limits().max_history_values]
+    assert sorted(found["functions"]) == sorted(AGGREGATES)

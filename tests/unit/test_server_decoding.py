@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.server import decoding
+from gateway.server.history_request import AtTimeDetails, ticks_of
 from gateway.server.services import BY_REQUEST
 from gateway.server.settings import Limits
+from gateway.server.wire import read_activation
 from hil.fuzz import corpus
 from hil.fuzz.mutate import BODY, bomb
 
@@ -35,7 +37,12 @@ def parameters(request: Any) -> tuple[Any, bytes]:
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
 def test_a_request_is_read_as_the_library_reads_it(request_: Any) -> None:
     cls, data = parameters(request_)
-    assert decoding.read(cls, data, 1_000) == struct_from_binary(cls, Buffer(data))
+    found, known = decoding.read(cls, data, 1_000), struct_from_binary(cls, Buffer(data))
+    details = getattr(found, "HistoryReadDetails", None)
+    if isinstance(details, AtTimeDetails):  # of which the library's times are rounded
+        times = [ua.win_epoch_to_datetime(each) for each in ticks_of(details.times)]
+        found.HistoryReadDetails = ua.ReadAtTimeDetails(times, details.use_simple_bounds)
+    assert found == known
 
 
 @pytest.mark.parametrize("service", BY_REQUEST.values(), ids=lambda s: s.name)
@@ -89,6 +96,38 @@ def test_a_long_list_is_read_in_stretches_and_too_long_a_one_not_at_all() -> Non
     short = decoding.reading(ua.ReadParameters, data[:30], 10_000, "NodesToRead", len(items) - 1)
     with pytest.raises(ua.uaerrors.BadTooManyOperations):
         next(short)
+
+
+@pytest.mark.parametrize("count", [11, -1, 2**31 - 1])
+def test_times_that_were_not_sent_are_not_waited_for(count: int) -> None:
+    details = ua.ReadAtTimeDetails([ua.win_epoch_to_datetime(133_000_000_000_000_000)], True)
+    params = ua.HistoryReadParameters(details, NodesToRead=[ua.HistoryReadValueId(NODES[0])])
+    data = bytearray(struct_to_binary(params))
+    # NodeId of four bytes, encoding, length; then how many times there are.
+    data[9:13] = struct.pack("<i", count)
+    if count < 0:
+        assert decoding.read(ua.HistoryReadParameters, data, 10).HistoryReadDetails.count == 0
+        return
+    with pytest.raises(ua.uaerrors.BadEncodingLimitsExceeded):
+        decoding.read(ua.HistoryReadParameters, data, 10)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        ua.AnonymousIdentityToken("anonymous"),
+        ua.UserNameIdentityToken("username", "otto", b"secret", None),
+        ua.X509IdentityToken("certificate", b"der" * 300),
+    ],
+    ids=lambda token: type(token).__name__,
+)
+def test_every_kind_of_user_is_read_as_the_library_reads_it(token: Any) -> None:
+    params = ua.ActivateSessionParameters(UserIdentityToken=token)
+    params.UserTokenSignature = ua.SignatureData("by whom", b"signed")
+    found = read_activation(Buffer(struct_to_binary(params)))
+    assert found.identity == token
+    if isinstance(token, ua.X509IdentityToken):
+        assert (found.user_algorithm, found.user_signature) == ("by whom", b"signed")
 
 
 def test_what_a_service_does_not_use_stays_the_bytes_that_it_came_as() -> None:
