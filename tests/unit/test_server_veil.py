@@ -11,9 +11,7 @@ from gateway.server.veil import Veil
 def table(value: float) -> LiveTable:
     point = PointSpec(0, "plc1", "level", DataType.FLOAT64, "fast", Access.READ, None)
     settings = DeviceSettings(driver="modbus")
-    live = LiveTable(
-        [DeviceSpec("plc1", "modbus", "line", settings, (point,), {"fast": NS_PER_S})]
-    )
+    live = LiveTable([DeviceSpec("plc1", "modbus", "line", settings, (point,), {"fast": NS_PER_S})])
     live.apply([(0, 5, value, Status.GOOD)])
     return live
 
