@@ -38,6 +38,7 @@ from gateway.reign import Deeds
 from gateway.revisions import Revisions
 from gateway.running import Running, schemas
 from gateway.standby import Peering, look_at_field
+from gateway.standing import NodeStanding
 from gateway.web.api import build as build_api
 from gateway.web.listener import UnixListener
 from gateway.web.revisions import revisions as revision_routes
@@ -64,6 +65,7 @@ class App:
         self._running: Running
         self._keeper: Keeper | None = None
         self._deeds: Deeds
+        self._standing: NodeStanding
         self._peering: Peering | None = None
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -139,7 +141,8 @@ class App:
             self._safe,
         )
         view = NodeView(node, running, journal, revisions, clock)
-        await running.build(view.diagnostics, self._may_write, self._reached)
+        standing = self._standing = NodeStanding(node.node, clock, site.pair, node.link is not None)
+        await running.build(view.diagnostics, self._may_write, self._reached, standing)
         stack.push_async_callback(running.server.stop)
         doors.on_lost(running.lost)
         await self._on_the_address(running.server.reserve)
@@ -149,6 +152,8 @@ class App:
         deeds.restore_pause()
         self._listen_to_journal(revisions)
         orders = Orders(node.node, running, view, keeper, ask)
+        standing.begin(running, keeper, orders)
+        deeds.look = standing.look
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
@@ -156,6 +161,7 @@ class App:
         listener = UnixListener(api, node.data_dir / SOCKET_NAME)
         stack.push_async_callback(listener.stop)
         await listener.start()
+        deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
             asyncio.create_task(self._steer(), name="clock"),
@@ -192,8 +198,9 @@ class App:
         deeds.began, deeds.ended = peering.hold_back, peering.let_go
         self._journal.on_commit(peering.committed)
         view.peering = peering.status
+        peering.told = self._standing.told
         stack.push_async_callback(peering.stop)
-        await peering.start()
+        await peering.start(self._standing.listen)
 
     async def _open_journal(self) -> Journal:
         node = self._node

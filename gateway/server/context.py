@@ -9,17 +9,19 @@ from typing import Any
 from asyncua.server.address_space import AddressSpace
 from asyncua.server.internal_server import InternalServer
 
-from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import Value
 from gateway.server.address_space import SiteTree
+from gateway.server.discovery import Discovery
 from gateway.server.history import History
 from gateway.server.logins import Logins
+from gateway.server.methods import Methods
 from gateway.server.monitoring import Monitoring
 from gateway.server.publisher import Publisher
 from gateway.server.sessions import Sessions
 from gateway.server.settings import Limits, OpcUaSettings
+from gateway.server.veil import Veil
 
 Write = Callable[[str, PointSpec, Value], Awaitable[int]]
 """(user, point, value) -> StatusCode; the field has answered when it returns."""
@@ -42,11 +44,13 @@ class Context:
     internal: InternalServer
     space: AddressSpace
     tree: SiteTree
-    live: LiveTable
+    live: Veil
     publisher: Publisher
     monitoring: Monitoring
     sessions: Sessions
     history: History
     logins: Logins
     write: Write
+    discovery: Discovery
+    methods: Methods
     accept_client: AcceptClient = accept_any_client

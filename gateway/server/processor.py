@@ -113,10 +113,10 @@ class Processor(UaProcessor):  # type: ignore[misc]
             self.send_error(_CODES.BadSecurityChecksFailed)
         return False
 
-    def send_error(self, status: int) -> None:
+    def send_error(self, status: int, reason: str = "") -> None:
         """Say why the connection ends (OPC 10000-6 section 7.1.2.5)."""
         if not self._transport.is_closing():
-            message = ua.ErrorMessage(ua.StatusCode(status), "")
+            message = ua.ErrorMessage(ua.StatusCode(status), reason)
             self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
 
     async def _process_chunk(self, header: Any, body: Buffer) -> bool:
@@ -220,7 +220,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
     ) -> bool:
         request = typeid.Identifier if typeid.NamespaceIndex == 0 else None
         if request == _IDS.GetEndpointsRequest_Encoding_DefaultBinary:
-            await self._get_endpoints(header, seqhdr, body)
+            self._get_endpoints(header, seqhdr, body)
             return True
         if request == _IDS.FindServersRequest_Encoding_DefaultBinary:
             self._find_servers(header, seqhdr, body)
@@ -282,16 +282,17 @@ class Processor(UaProcessor):  # type: ignore[misc]
         else:
             self.send_response(header.handle, seqhdr, response)
 
-    async def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
+    def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = struct_from_binary(ua.GetEndpointsParameters, body)
         response = ua.GetEndpointsResponse()
-        response.Endpoints = await self.iserver.get_endpoints(params, sockname=self.sockname)
+        response.Endpoints = self._context.discovery.endpoints(params.EndpointUrl)
         self.send_response(header.handle, seqhdr, response)
 
     def _find_servers(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = struct_from_binary(ua.FindServersParameters, body)
         response = ua.FindServersResponse()
-        response.Servers = self.iserver.find_servers(params, sockname=self.sockname)
+        wanted = params.ServerUris or ()
+        response.Servers = self._context.discovery.servers(params.EndpointUrl, wanted)
         self.send_response(header.handle, seqhdr, response)
 
     # ------------------------------------------------------------------------------ sessions
@@ -313,7 +314,6 @@ class Processor(UaProcessor):  # type: ignore[misc]
             policy.peer_certificate,
             self,
         )
-        endpoints = ua.GetEndpointsParameters(EndpointUrl=params.EndpointUrl)
         response = ua.CreateSessionResponse()
         result = response.Parameters
         result.SessionId = session.session_id
@@ -321,7 +321,7 @@ class Processor(UaProcessor):  # type: ignore[misc]
         result.RevisedSessionTimeout = session.timeout_ns / 1e6
         result.MaxRequestMessageSize = self._context.limits.max_message_bytes
         result.ServerNonce = session.nonce
-        result.ServerEndpoints = await self.iserver.get_endpoints(endpoints, sockname=self.sockname)
+        result.ServerEndpoints = self._context.discovery.endpoints(params.EndpointUrl)
         result.ServerCertificate = policy.host_certificate
         signed = (policy.peer_certificate or b"") + (params.ClientNonce or b"")
         result.ServerSignature.Signature = policy.asymmetric_cryptography.signature(signed)

@@ -16,7 +16,6 @@ from typing import Final, Protocol, TypeVar
 
 from asyncua import ua
 
-from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import NS_PER_MS, NS_PER_S
@@ -24,6 +23,7 @@ from gateway.server.encoding import data_change
 from gateway.server.items import PointTarget
 from gateway.server.settings import Limits
 from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
+from gateway.server.veil import Veil
 
 _log: Final = logging.getLogger(__name__)
 STRETCH: Final = 500
@@ -49,7 +49,7 @@ class Receiver(Protocol):
 class Publisher:
     """Owns the items of all subscriptions and the task that serves them."""
 
-    def __init__(self, live: LiveTable, clock: Clock, limits: Limits) -> None:
+    def __init__(self, live: Veil, clock: Clock, limits: Limits) -> None:
         self._live = live
         self._clock = clock
         self._limits = limits
@@ -132,14 +132,14 @@ class Publisher:
         """Offer an item its present value: it was just enabled, or moved to another session."""
         self._offer(item)
 
-    def follow(self, point: Callable[[str], PointSpec | None], live: LiveTable) -> None:
+    def follow(self, point: Callable[[str], PointSpec | None]) -> None:
         """Another revision is served: items go on with the points of their names.
 
         Those of a point that is there no more say so, and go on when it is there again. A point
         whose type changed is another one: a client's item was made for the old type.
         """
         groups = [*self._by_point.values(), *self._vanished.values()]
-        self._live, self._by_point, self._vanished = live, {}, {}
+        self._by_point, self._vanished = {}, {}
         now_ns = self._clock.utc_ns()
         for group in groups:
             was = group[0].target.spec
@@ -147,7 +147,7 @@ class Publisher:
             if spec is not None and spec.data_type is not was.data_type:
                 spec = None
             for item in group:
-                item.target.follow(spec, live, now_ns)
+                item.target.follow(spec, now_ns)
             if spec is None:
                 self._vanished[was.id] = group
                 for item in group:
@@ -155,7 +155,26 @@ class Publisher:
             else:
                 self._by_point[spec.number] = group
         # Values may have changed with the revision: filters compare with what was reported last.
+        self.retell()
+
+    def retell(self) -> None:
+        """Offer every point anew: all of them may read otherwise now."""
         self._dirty = set(self._by_point)
+
+    def tell_server(self) -> None:
+        """Say at once what changed of the Server object: whoever hears it may have to move.
+
+        Sent beside the publishing interval where a publish request waits. Never waits itself.
+        """
+        told: dict[int, None] = {}
+        for item in list(self._by_node):
+            if item.mode != DISABLED and item.target.is_standard:
+                item.offer(item.target.read())
+                told[item.subscription.subscription_id] = None
+        for subscription_id in told:
+            subscription, receiver = self._subscriptions[subscription_id]
+            if subscription.has_notifications and receiver.may_publish():
+                subscription.late = self.send_one(subscription, receiver)
 
     def clear(self) -> None:
         """Forget everything: the endpoint closes."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Final
 
 
 def is_loopback(host: str) -> bool:
@@ -14,6 +15,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+STATE_RUNNING: Final = 0
+STATE_SUSPENDED: Final = 3
+STATE_SHUTDOWN: Final = 4
+STATE_UNKNOWN: Final = 7
+"""ServerState (OPC 10000-5 section 12.6)."""
 
 
 class Role(IntEnum):
@@ -32,6 +40,19 @@ class Role(IntEnum):
         except KeyError:
             names = ", ".join(role.name.lower() for role in cls)
             raise ValueError(f"write one of {names}") from None
+
+
+class Redundancy(StrEnum):
+    """What of a pair this server is part of, by what its Standby does."""
+
+    NONE = "none"
+    COLD = "closed"
+    WARM = "warm"
+
+    @property
+    def support(self) -> int:
+        """RedundancySupport (OPC 10000-5 section 12.5)."""
+        return (Redundancy.NONE, Redundancy.COLD, Redundancy.WARM).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +122,7 @@ class OpcUaSettings:
     `insecure` opens the door to anybody, reading and writing, without encryption: for a
     demonstration on the loopback interface. `advertise` names go into certificate and endpoints.
     `ignore_write_timestamps` accepts writes whose client adds a timestamp, and drops it.
+    `server_uri_array` is `uris`, or `urls` for clients that connect to what they find there.
     """
 
     node: str
@@ -112,6 +134,8 @@ class OpcUaSettings:
     ignore_write_timestamps: bool = False
     namespace_uri: str | None = None
     application_uri: str | None = None
+    redundancy: Redundancy = Redundancy.NONE
+    server_uri_array: str = "uris"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -120,6 +144,11 @@ class OpcUaSettings:
                 f"opcua without security listens on loopback only, not on {self.host}: "
                 "use 127.0.0.1, or leave `insecure` off"
             )
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether this server answers in a Standby, too."""
+        return self.redundancy is Redundancy.WARM
 
     def namespace(self, site: str) -> str:
         """The namespace of points, the same on both nodes: always index 2."""

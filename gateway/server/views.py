@@ -128,8 +128,13 @@ async def unregister(_context: Context, _session: Session, _params: Any) -> Any:
     return ua.UnregisterNodesResponse()
 
 
-async def call(context: Context, _session: Session, params: Any) -> Any:
-    """Call methods; each has its own status."""
+async def call(context: Context, session: Session, params: Any) -> Any:
+    """Call methods one after the other; each has its own status."""
     response = ua.CallResponse()
-    response.Results = await context.internal.method_service.call(params.MethodsToCall)
+    response.Results = []
+    for request in params.MethodsToCall:
+        result = await context.methods.call(session, request)
+        if result is None:
+            [result] = await context.internal.method_service.call([request])
+        response.Results.append(result)
     return response

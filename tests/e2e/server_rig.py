@@ -27,6 +27,7 @@ from asyncua.ua.ua_binary import (
 from gateway.acquisition.live import LiveTable
 from gateway.clock import SystemClock
 from gateway.driver import DeviceSettings, DeviceSpec, PointSpec
+from gateway.errors import ControlError
 from gateway.model import (
     NS_PER_S,
     Access,
@@ -42,13 +43,20 @@ from gateway.model import (
 )
 from gateway.server.opcua import OpcUaServer
 from gateway.server.passwords import hash_password
+from gateway.server.redundancy import ALONE, UNHEARD, Standing, Told
+from gateway.server.service_level import Situation
 from gateway.server.settings import Limits, OpcUaSettings, Role, User
 
 START_NS = 1_790_000_000 * NS_PER_S
 PASSWORD = "correct horse"
 USERS = {
     name: User(name, role, hash_password(PASSWORD, b"0123456789abcdef"))
-    for name, role in (("olga", Role.OBSERVER), ("otto", Role.OPERATOR))
+    for name, role in (
+        ("olga", Role.OBSERVER),
+        ("otto", Role.OPERATOR),
+        ("erna", Role.ENGINEER),
+        ("anna", Role.ADMIN),
+    )
 }
 
 
@@ -140,12 +148,37 @@ class MemoryHistory:
 
 
 @dataclass
+class MemoryPair:
+    """The pair as a server is told of it: what it stands for, and what was ordered."""
+
+    now: Standing = ALONE
+    refused: str = ""
+    ordered: list[str] = field(default_factory=list)
+    audits: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def standing(self) -> Standing:
+        return self.now
+
+    def refusal(self) -> str:
+        return self.refused
+
+    async def failover(self, who: str) -> None:
+        if self.refused:
+            raise ControlError(self.refused)
+        self.ordered.append(who)
+
+    def audit(self, action: str, who: str, outcome: str) -> None:
+        self.audits.append((action, who, outcome))
+
+
+@dataclass
 class Plant:
     """A server, and the hands that move what it shows."""
 
     server: OpcUaServer
     live: LiveTable
     history: MemoryHistory
+    pair: MemoryPair
     writes: list[tuple[str, str, Value]] = field(default_factory=list)
     write_status: int = Status.GOOD
     write_error: Exception | None = None
@@ -154,6 +187,11 @@ class Plant:
 
     def number(self, point: str) -> int:
         return next(spec.number for spec in self.live.points if spec.id == point)
+
+    def stands(self, situation: Situation, reason: str = "", peer: Told = UNHEARD) -> None:
+        """The server stands otherwise from now on."""
+        self.pair.now = Standing(situation, reason, peer)
+        self.server.look()
 
     def set(self, point: str, value: Value, status: int = 0, time_ns: int = 0) -> None:
         number = self.number(point)
@@ -177,7 +215,7 @@ async def running(
     pki_dir: Path, extra: int = 0, limits: Limits | None = None, **settings: Any
 ) -> AsyncIterator[Plant]:
     devices = plant(extra)
-    live, history = LiveTable(devices), MemoryHistory()
+    live, history, pair = LiveTable(devices), MemoryHistory(), MemoryPair()
     holder: list[Plant] = []
 
     async def write(user: str, point: PointSpec, value: Value) -> int:
@@ -200,8 +238,9 @@ async def running(
         ),
         lambda: holder[0].diagnostics,
         SystemClock(),
+        pair=pair,
     )
-    found = Plant(server, live, history)
+    found = Plant(server, live, history, pair)
     found.may_write.set()
     holder.append(found)
     await server.build()
