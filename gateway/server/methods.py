@@ -103,7 +103,8 @@ class Methods:
             else _CODES.BadTypeMismatch
             for variant, kind in zip(given, method.arguments, strict=True)
         ]
-        result.InputArgumentResults = [ua.StatusCode(status) for status in statuses]
         if any(statuses):
+            # Without one that is wrong the list stays empty (OPC 10000-4 section 5.12.2.2).
+            result.InputArgumentResults = [ua.StatusCode(status) for status in statuses]
             raise CallRefused(_CODES.BadInvalidArgument)
         await method.serve(user, [variant.Value for variant in given])

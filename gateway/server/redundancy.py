@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from asyncua import ua
@@ -30,13 +29,6 @@ _IDS = ua.ObjectIds
 _V = ua.VariantType
 OBJECT: Final = standard(_IDS.Server_ServerRedundancy)
 FAILOVER: Final = standard(_IDS.NonTransparentBackupRedundancyType_Failover)
-
-
-class UriArray(StrEnum):
-    """What ServerUriArray holds."""
-
-    URIS = "uris"
-    URLS = "urls"
 
 
 class Told(NamedTuple):
@@ -159,9 +151,9 @@ class RedundantSet:
 
     def uris(self) -> list[str]:
         """ServerUriArray: ApplicationUris as OPC 10000-5 section 6.3.9 has it, or URLs."""
-        if self.settings.server_uri_array == UriArray.URIS:
-            return [member.application_uri for member in self._in_order()]
-        return [self._paths(member)[0] for member in self._in_order()]
+        if self.settings.server_uri_array == "urls":
+            return [self._paths(member)[0] for member in self._in_order()]
+        return [member.application_uri for member in self._in_order()]
 
     def servers(self) -> list[Any]:
         """RedundantServerArray; a server is named by its ApplicationUri in both forms."""

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 
 def is_loopback(host: str) -> bool:
@@ -135,7 +135,7 @@ class OpcUaSettings:
     namespace_uri: str | None = None
     application_uri: str | None = None
     redundancy: Redundancy = Redundancy.NONE
-    server_uri_array: str = "uris"
+    server_uri_array: Literal["uris", "urls"] = "uris"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -303,10 +303,12 @@ def order(
 
 
 async def call(client: Client, owner: int, method: int, *arguments: ua.Variant) -> int:
-    """The status of a call."""
+    """The status of a call; arguments have statuses of their own only where one is wrong."""
     request = ua.CallMethodRequest(ua.NodeId(owner), ua.NodeId(method), list(arguments))
     [result] = await client.uaclient.call([request])
     status: int = result.StatusCode.value
+    told = len(arguments) if status == ua.StatusCodes.BadInvalidArgument else 0
+    assert len(result.InputArgumentResults) == told
     return status
 
 
