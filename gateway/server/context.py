@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua.server.address_space import AddressSpace
@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import Value
 from gateway.server.address_space import SiteTree
+from gateway.server.event_nodes import Fields
 from gateway.server.history import History
 from gateway.server.logins import Logins
 from gateway.server.monitoring import Monitoring
@@ -50,3 +51,4 @@ class Context:
     logins: Logins
     write: Write
     accept_client: AcceptClient = accept_any_client
+    event_fields: Fields = field(default_factory=dict)

@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeVar
 
@@ -21,16 +22,19 @@ from asyncua.server.internal_server import InternalServer
 from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec
+from gateway.journal.records import Coverage, Record
 from gateway.model import NS_PER_MS, HistoryReader
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
+from gateway.server.event_nodes import standard_fields, with_ours
 from gateway.server.history import History
 from gateway.server.identity import GUEST
 from gateway.server.logins import Logins
 from gateway.server.monitoring import Monitoring
-from gateway.server.nodes import Layers
+from gateway.server.nodes import Layers, node_id
+from gateway.server.notices import TOLD, Notices
 from gateway.server.publisher import Publisher
 from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
@@ -89,6 +93,7 @@ class OpcUaServer:
         internal.allow_remote_admin = False
         internal.disabled_clock = True
         self._server = Server(iserver=internal)
+        self._notices = Notices(settings.application(site), self._has_device)
         namespace = settings.namespace(site)
         tree = SiteTree(site, DiagnosticsTable(diagnostics, clock), namespace)
         limits = settings.limits
@@ -150,6 +155,7 @@ class OpcUaServer:
         await server.init()
         space = self._context.space
         self._layers = space._nodes = Layers(space._nodes, {})
+        self._context.event_fields = with_ours(standard_fields(space))
         await server.set_application_uri(uri)
         index = await server.register_namespace(settings.namespace(self._site))
         assert index == 2, "the site's namespace must have the same index on both nodes"
@@ -302,6 +308,24 @@ class OpcUaServer:
     def publish(self, points: Iterable[int]) -> None:
         """Points changed and the live table holds their new values: tell who subscribed to them."""
         self._context.publisher.mark(points)
+
+    def tell(self, records: Sequence[Record], own: Callable[[Record], bool]) -> None:
+        """Records were committed: tell of them who subscribed to events.
+
+        `own` says whether this node wrote a record. They are looked at when there is time, but for
+        coverage: where gaps are open is known whether or not anybody listens.
+        """
+        feed, now_ns = self._context.publisher.events, self._clock.utc_ns()
+        for record in records:
+            if isinstance(record.body, Coverage):
+                events = list(self._notices.of(record, own(record), now_ns))
+                if events:
+                    feed.tell(partial(iter, events))
+            elif len(feed) and isinstance(record.body, TOLD):
+                feed.tell(partial(self._notices.of, record, own(record), now_ns))
+
+    def _has_device(self, name: str) -> bool:
+        return "/" not in name and "#" not in name and self._context.tree.exists(node_id(name))
 
     def set_service_level(self, level: int) -> None:
         """What ServiceLevel reads from now on: 255 when alone (OPC 10000-4 section 6.6.2.4)."""

@@ -1,0 +1,86 @@
+"""Brings events to the monitored items that watch them, in slices: a burst stalls nobody.
+
+Events wait as what makes them, so that taking ten thousand from a commit costs no more than a
+queue; a tick of the publisher makes and offers as many as its share of time allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.model import NS_PER_MS
+from gateway.server.event_queue import EventItem
+from gateway.server.event_types import Event
+from gateway.server.notices import overflow_event
+from gateway.server.settings import Limits
+
+SLICE_NS: Final = 2 * NS_PER_MS
+SHARE_NS: Final = 20 * NS_PER_MS
+"""Of a tick, which is 50 ms: data goes on beside a burst of events."""
+_NAME_BYTES: Final = 16
+
+Make = Callable[[], Iterable[Event]]
+
+
+class EventFeed:
+    """Owns the event items of all subscriptions, and the events that were not offered yet."""
+
+    def __init__(self, clock: Clock, limits: Limits) -> None:
+        self._clock = clock
+        self._items: dict[EventItem, None] = {}
+        self._backlog: deque[Make] = deque()
+        self._most = limits.max_event_backlog
+        self._lost = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def backlog(self) -> int:
+        """Makers of events that wait."""
+        return len(self._backlog)
+
+    def add(self, item: EventItem) -> None:
+        """Offer events to an item from now on."""
+        self._items[item] = None
+
+    def remove(self, item: EventItem) -> None:
+        """Offer it no more; without items nothing waits."""
+        self._items.pop(item, None)
+        if not self._items:
+            self._backlog.clear()
+            self._lost = False
+
+    def tell(self, make: Make) -> None:
+        """Something happened; the oldest that waits is given up beyond the bound."""
+        if not self._items:
+            return
+        if len(self._backlog) >= self._most:
+            self._backlog.popleft()
+            self._lost = True
+        self._backlog.append(make)
+
+    def overflow(self) -> Event:
+        """What tells a client that its queue lost events."""
+        return overflow_event(secrets.token_bytes(_NAME_BYTES), self._clock.utc_ns())
+
+    async def deliver(self, may_see_audit: Callable[[EventItem], bool]) -> None:
+        """Offer what waits, for at most one share of time; the rest waits for the next tick."""
+        if self._lost:
+            self._lost = False
+            for item in self._items:
+                item.lost()
+        began_ns = slice_ns = self._clock.monotonic_ns()
+        while self._backlog and self._clock.monotonic_ns() - began_ns < SHARE_NS:
+            for event in self._backlog.popleft()():
+                for item in list(self._items):
+                    if item in self._items:
+                        item.offer(event, may_see_audit(item))
+                    if self._clock.monotonic_ns() - slice_ns >= SLICE_NS:
+                        await asyncio.sleep(0)
+                        slice_ns = self._clock.monotonic_ns()
