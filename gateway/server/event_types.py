@@ -97,7 +97,7 @@ ROLE_CHANGED: Final = EventType(
     "A node of the pair took a role.",
     (
         FieldType("Node", STRING, "The name of the node."),
-        FieldType("Role", STRING, "starting, standby (syncing or synced) or main."),
+        FieldType("Role", STRING, "starting, standby (syncing), standby (synced) or main."),
         FieldType("Term", STRING, "The term that it reigns in; null if it reigns in none."),
         FieldType("Why", STRING, "What made it take the role."),
     ),
