@@ -20,8 +20,8 @@ BAD_OPERATOR_UNSUPPORTED: Final = 0x80C20000
 BAD_OPERAND_COUNT: Final = 0x80C30000
 BAD_ELEMENT_INVALID: Final = 0x80C40000
 BAD_LITERAL_INVALID: Final = 0x80C50000
-PATTERN_MAX: Final = 1_000
-"""Characters of a Like pattern that a client gives."""
+PATTERN_MAX: Final = 200
+"""Characters of all Like patterns of a clause together; with the length of texts it bounds time."""
 
 Path = tuple[tuple[int, str], ...]
 """Browse names from the event on: (namespace index, name)."""
@@ -109,41 +109,57 @@ _COUNTS: Final = {
 
 def check(elements: Sequence[Element]) -> list[Finding]:
     """One finding an element, for a ContentFilterResult (OPC 10000-4 section 7.7.2)."""
-    return [_check(elements, index) for index in range(len(elements))]
+    findings, room = [], PATTERN_MAX
+    for index, element in enumerate(elements):
+        findings.append(_check(element, index, len(elements), room))
+        room -= _pattern_size(element)
+    return findings
 
 
-def _check(elements: Sequence[Element], index: int) -> Finding:
-    number, operands = elements[index]
+def _pattern_size(element: Element) -> int:
+    if element.operator == Operator.LIKE:
+        match element.operands:
+            case [_, Literal(str(pattern))]:
+                return len(pattern)
+    return 0
+
+
+def _check(element: Element, index: int, count: int, room: int) -> Finding:
     try:
-        operator = Operator(number)
+        operator = Operator(element.operator)
     except ValueError:
         return Finding(BAD_OPERATOR_UNSUPPORTED, ())
-    count = len(operands)
-    right = count >= 2 if operator is Operator.IN_LIST else count == _COUNTS.get(operator, 2)
-    if not right:
+    operands = element.operands
+    size, wanted = len(operands), _COUNTS.get(operator, 2)
+    if size < wanted or (size > wanted and operator is not Operator.IN_LIST):
         return Finding(BAD_OPERAND_COUNT, ())
-    statuses = tuple(
-        _check_operand(operator, place, operand, index, len(elements))
-        for place, operand in enumerate(operands)
-    )
+    statuses = [_check_operand(operator, operand, index, count) for operand in operands]
+    if operator is Operator.LIKE and statuses[1] == GOOD:
+        statuses[1] = _check_pattern(operands[1], room)
     if any(statuses):
-        return Finding(BAD_OPERAND_INVALID, statuses)
+        return Finding(BAD_OPERAND_INVALID, tuple(statuses))
     return Finding(GOOD, ())
 
 
-def _check_operand(operator: Operator, place: int, operand: Operand, index: int, count: int) -> int:
+def _check_operand(operator: Operator, operand: Operand, index: int, count: int) -> int:
     match operand:
         case Refusal(status):
             return status
         case Reference(to):
             return GOOD if index < to < count else BAD_ELEMENT_INVALID
-        case Literal(value):
-            if operator is Operator.OF_TYPE and not isinstance(value, Id):
-                return BAD_LITERAL_INVALID
-            if operator is Operator.LIKE and place == 1:
-                fits = isinstance(value, str) and len(value) <= PATTERN_MAX
-                return GOOD if fits else BAD_LITERAL_INVALID
+        case Literal(value) if operator is Operator.OF_TYPE and not isinstance(value, Id):
+            return BAD_LITERAL_INVALID
     return GOOD
+
+
+def _check_pattern(operand: Operand, room: int) -> int:
+    """A pattern is given by the client: its length is known before any event is."""
+    match operand:
+        case Literal(str(pattern)):
+            return GOOD if len(pattern) <= room else BAD_LITERAL_INVALID
+        case Literal():
+            return BAD_LITERAL_INVALID
+    return BAD_OPERAND_INVALID
 
 
 class Where:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gateway.clock import Clock
@@ -36,14 +36,15 @@ class EventFeed:
         self._backlog: deque[Make] = deque()
         self._most = limits.max_event_backlog
         self._lost = False
+        self._work: Iterator[None] | None = None
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
-    def backlog(self) -> int:
-        """Makers of events that wait."""
-        return len(self._backlog)
+    def is_idle(self) -> bool:
+        """Whether every item was offered all that was told."""
+        return not self._backlog and self._work is None
 
     def add(self, item: EventItem) -> None:
         """Offer events to an item from now on."""
@@ -54,7 +55,7 @@ class EventFeed:
         self._items.pop(item, None)
         if not self._items:
             self._backlog.clear()
-            self._lost = False
+            self._lost, self._work = False, None
 
     def tell(self, make: Make) -> None:
         """Something happened; the oldest that waits is given up beyond the bound."""
@@ -75,12 +76,23 @@ class EventFeed:
             self._lost = False
             for item in self._items:
                 item.lost()
-        began_ns = slice_ns = self._clock.monotonic_ns()
-        while self._backlog and self._clock.monotonic_ns() - began_ns < SHARE_NS:
-            for event in self._backlog.popleft()():
-                for item in list(self._items):
-                    if item in self._items:
-                        item.offer(event, may_see_audit(item))
-                    if self._clock.monotonic_ns() - slice_ns >= SLICE_NS:
-                        await asyncio.sleep(0)
-                        slice_ns = self._clock.monotonic_ns()
+        began_ns = slice_ns = now_ns = self._clock.monotonic_ns()
+        while now_ns - began_ns < SHARE_NS:
+            if self._work is None:
+                if not self._backlog:
+                    return
+                self._work = self._offers(self._backlog.popleft(), may_see_audit)
+            if next(self._work, self) is self:
+                self._work = None
+            now_ns = self._clock.monotonic_ns()
+            if now_ns - slice_ns >= SLICE_NS:
+                await asyncio.sleep(0)
+                slice_ns = self._clock.monotonic_ns()
+
+    def _offers(self, make: Make, may_see_audit: Callable[[EventItem], bool]) -> Iterator[None]:
+        """Offer the events to each item there is, and pause after each offer."""
+        for event in make():
+            for item in list(self._items):
+                if item in self._items:
+                    item.offer(event, may_see_audit(item))
+                yield

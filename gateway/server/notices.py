@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.journal.records import BACK, LOST, Audit, Coverage, Fill, Hole, Record, Role
 from gateway.journal.records import Event as Noted
@@ -41,6 +41,10 @@ VALUE_ATTRIBUTE: Final = 13
 _KINDS: Final = {LOST: types.CONNECTION_LOST, BACK: types.CONNECTION_RESTORED}
 TOLD: Final = (Coverage, Fill, Noted, Role, Audit)
 """The kinds of records that may be events."""
+TEXT_MAX: Final = 2_000
+"""Characters of a message, and of a written value: filters look through them. The journal has all."""
+SHOWN_MAX: Final = 100
+"""Characters of a written value in a message."""
 OVERFLOW_SEVERITY: Final = 500
 Key = tuple[str, str]
 
@@ -120,7 +124,7 @@ class Notices:
     def _write(self, body: Audit, position: Position, now_ns: int) -> Event:
         device, detail = self._device(body.target.partition("/")[0]), body.detail
         value, good = detail.get("value"), body.outcome == f"result {status_name(0)}"
-        text = f"{body.who} wrote {value!r} to {body.target}: {body.outcome}"
+        text = f"{body.who} wrote {_cut(repr(value), SHOWN_MAX)} to {body.target}: {body.outcome}"
         if why := detail.get("detail"):
             text += f": {why}"
         severity = AUDIT_SEVERITY if good else REFUSED_SEVERITY
@@ -130,7 +134,7 @@ class Notices:
             *_from(Id(types.SITE, body.target) if device else types.NODE, "Attribute/Write"),
             *self._audited(body, good),
             (standard_path("AttributeId"), Field(UINT32, VALUE_ATTRIBUTE)),
-            (standard_path("NewValue"), Field(ANY, value)),
+            (standard_path("NewValue"), Field(ANY, value if _is_short(value) else None)),
         ]
         return Event(types.WRITE_IDS, fields, device, audit=True)
 
@@ -283,9 +287,17 @@ def _base(
         (standard_path("EventType"), node(type_id)),
         (standard_path("Time"), moment(at_ns)),
         (standard_path("ReceiveTime"), moment(now_ns)),
-        (standard_path("Message"), Field(LOCALIZED_TEXT, text)),
+        (standard_path("Message"), Field(LOCALIZED_TEXT, _cut(text, TEXT_MAX))),
         (standard_path("Severity"), Field(UINT16, min(max(severity, 1), 1000))),
     ]
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, str | bytes) or len(value) <= TEXT_MAX
 
 
 def _from(source: Id, name: str) -> Fields:

@@ -1,89 +1,83 @@
 """The patterns of the Like operator (OPC 10000-4 section 7.7.3, Table 124). Pure.
 
 `%` is any text, `_` any character, `[abc]` and `[a-f]` one of those, `[^…]` one of the others, and
-a character after `\\` stands for itself. The time taken is at most text times pattern.
+a character after `\\` stands for itself. What lies between two `%` has a fixed length and is looked
+for from left to right, so nothing is tried twice: the time taken is at most text times pattern.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 
-class _One(NamedTuple):
-    """A place for one character: one of these, or with `others` one of all others."""
+class _Piece(NamedTuple):
+    """What lies between two `%`: as an expression, and how many characters it takes."""
 
-    characters: str
-    ranges: tuple[tuple[str, str], ...] = ()
-    others: bool = False
-
-    def takes(self, character: str) -> bool:
-        found = character in self.characters or any(
-            low <= character <= high for low, high in self.ranges
-        )
-        return found != self.others
-
-
-_ANY_TEXT: Final = None
-_ANY_CHARACTER: Final = _One("", others=True)
+    expression: re.Pattern[str]
+    size: int
 
 
 def matches(text: str, pattern: str) -> bool:
     """Whether a whole text fits a pattern; a `[` that nothing ends stands for itself."""
-    places = _places(pattern)
-    at, place, size = 0, 0, len(places)
-    back_place, back_at = -1, 0
-    while at < len(text):
-        found = places[place] if place < size else _END
-        if found is _ANY_TEXT:
-            back_place, back_at = place, at
-            place += 1
-        elif found.takes(text[at]):
-            at, place = at + 1, place + 1
-        elif back_place >= 0:  # the last `%` takes one character more
-            back_at += 1
-            at, place = back_at, back_place + 1
-        else:
+    first, *others = _pieces(pattern)
+    if not others:
+        return first.expression.fullmatch(text) is not None
+    if first.expression.match(text) is None:
+        return False
+    at, last = first.size, others.pop()
+    for piece in others:
+        found = piece.expression.search(text, at)
+        if found is None:
             return False
-    return all(found is _ANY_TEXT for found in places[place:])
-
-
-_END: Final = _One("")
-"""After the last place: takes nothing."""
+        at = found.end()
+    ends_at = len(text) - last.size
+    return ends_at >= at and last.expression.match(text, ends_at) is not None
 
 
 @lru_cache(maxsize=256)
-def _places(pattern: str) -> tuple[_One | None, ...]:
-    places: list[_One | None] = []
+def _pieces(pattern: str) -> tuple[_Piece, ...]:
+    pieces: list[_Piece] = []
+    places: list[str] = []
     at = 0
     while at < len(pattern):
         character = pattern[at]
         at += 1
         if character == "%":
-            if not places or places[-1] is not _ANY_TEXT:
-                places.append(_ANY_TEXT)
+            pieces.append(_piece(places))
+            places = []
         elif character == "_":
-            places.append(_ANY_CHARACTER)
+            places.append(".")
         elif character == "\\" and at < len(pattern):
-            places.append(_One(pattern[at]))
+            places.append(re.escape(pattern[at]))
             at += 1
         elif character == "[" and (end := pattern.find("]", at)) > at:
             places.append(_list(pattern[at:end]))
             at = end + 1
         else:
-            places.append(_One(character))
-    return tuple(places)
+            places.append(re.escape(character))
+    pieces.append(_piece(places))
+    return tuple(pieces)
 
 
-def _list(inside: str) -> _One:
+def _piece(places: list[str]) -> _Piece:
+    return _Piece(re.compile("".join(places), re.DOTALL), len(places))
+
+
+def _list(inside: str) -> str:
+    """One place for a character; an empty list takes none, and its opposite takes any."""
     others = inside.startswith("^")
     inside = inside[others:]
-    characters, ranges, at = "", [], 0
+    found, at = "", 0
     while at < len(inside):
+        low, high = inside[at], inside[at]
         if inside[at + 1 : at + 2] == "-" and at + 2 < len(inside):
-            ranges.append((inside[at], inside[at + 2]))
-            at += 3
-        else:
-            characters += inside[at]
-            at += 1
-    return _One(characters, tuple(ranges), others)
+            high = inside[at + 2]
+            at += 2
+        at += 1
+        if low <= high:
+            found += f"{re.escape(low)}-{re.escape(high)}"
+    if not found:
+        return "." if others else r"(?!.)."
+    return f"[{'^' if others else ''}{found}]"

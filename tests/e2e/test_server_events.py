@@ -299,7 +299,7 @@ async def test_a_full_queue_tells_what_it_lost_and_where(
     await client.nodes.server.read_browse_name()
     feed = plant.server.context.publisher.events
     async with asyncio.timeout(5):
-        while feed.backlog:
+        while not feed.is_idle:
             await asyncio.sleep(0)
     await client.uaclient.set_publishing_mode(
         ua.SetPublishingModeParameters(True, [subscription.subscription_id])
@@ -367,7 +367,7 @@ async def delivered(plant: Plant) -> None:
     """Wait until every item was offered what was told."""
     feed = plant.server.context.publisher.events
     async with asyncio.timeout(20):
-        while feed.backlog:
+        while not feed.is_idle:
             await asyncio.sleep(0)
 
 
@@ -464,7 +464,7 @@ async def worst_stall(plant: Plant) -> float:
     feed, worst = plant.server.context.publisher.events, 0.0
     last = time.perf_counter()
     async with asyncio.timeout(60):
-        while feed.backlog:
+        while not feed.is_idle:
             await asyncio.sleep(0)
             now = time.perf_counter()
             worst, last = max(worst, now - last), now

@@ -25,7 +25,7 @@ from gateway.model import NS_PER_S, Position, Term
 from gateway.server import event_types as types
 from gateway.server.event_types import own_path, standard_path
 from gateway.server.event_values import Id, Moment
-from gateway.server.notices import LATE_MAX_NS, Notices, event_id, overflow_event
+from gateway.server.notices import LATE_MAX_NS, TEXT_MAX, Notices, event_id, overflow_event
 
 T = 1_790_000_000 * NS_PER_S
 NOW = T + 5 * NS_PER_S
@@ -141,6 +141,16 @@ def test_a_write_is_told_with_what_came_of_it() -> None:
     assert (std(refused, "Status"), std(refused, "SourceNode")) == (False, types.NODE)
     assert std(refused, "Message").endswith("refused BadOutOfRange: 99 is outside 0 to 10")
     assert std(refused, "Severity") > std(found, "Severity")
+
+
+def test_what_is_long_is_cut_for_who_filters_it() -> None:
+    told = Told()
+    found = told.one(Event("journal", 500, "x" * 5_000, T))
+    assert std(found, "Message") == "x" * (TEXT_MAX - 1) + "…"
+    for value in ("y" * 5_000, b"y" * 5_000):
+        detail = {"value": value}
+        found = told.one(Audit("write", "plc1/name", T, "otto", "result Good", detail))
+        assert std(found, "NewValue") is None and len(std(found, "Message")) < 200
 
 
 def test_other_acts_of_people_are_operations() -> None:
