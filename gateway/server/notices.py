@@ -42,7 +42,7 @@ _KINDS: Final = {LOST: types.CONNECTION_LOST, BACK: types.CONNECTION_RESTORED}
 TOLD: Final = (Coverage, Fill, Noted, Role, Audit)
 """The kinds of records that may be events."""
 TEXT_MAX: Final = 2_000
-"""Characters of a message, and of a written value: filters look through them. The journal has all."""
+"""Characters of a message, and of a written value: filters look at each. The journal has all."""
 SHOWN_MAX: Final = 100
 """Characters of a written value in a message."""
 OVERFLOW_SEVERITY: Final = 500

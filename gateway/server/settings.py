@@ -87,6 +87,7 @@ class Limits:
     max_unacknowledged: int = 20
     max_publish_requests: int = 50
     max_notifications_per_publish: int = 1_000
+    max_events_per_publish: int = 100
     min_publishing_ms: int = 50
     max_publishing_ms: int = 3_600_000
     min_sampling_ms: int = 50

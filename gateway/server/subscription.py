@@ -151,6 +151,7 @@ class Pace:
     keep_alive_count: int
     lifetime_count: int
     notifications_max: int
+    events_max: int
     priority: int
 
     @classmethod
@@ -173,13 +174,9 @@ class Pace:
         least = max(3 * keep_alive, int(limits.min_lifetime_ms / interval_ms))
         lifetime = max(least, min(lifetime_count, 10 * keep_alive_max))
         most = limits.max_notifications_per_publish
-        return cls(
-            interval_ms,
-            keep_alive,
-            lifetime,
-            min(notifications_max, most) if notifications_max else most,
-            priority,
-        )
+        most = min(notifications_max, most) if notifications_max else most
+        events = min(most, limits.max_events_per_publish)
+        return cls(interval_ms, keep_alive, lifetime, most, events, priority)
 
 
 class Subscription:
@@ -274,7 +271,7 @@ class Subscription:
     def take_events(self, taken: int) -> tuple[list[bytes], bool]:
         """The same of events, for a message that holds `taken` notifications already."""
         parts: list[bytes] = []
-        room = self.pace.notifications_max - taken
+        room = min(self.pace.notifications_max - taken, self.pace.events_max)
         while self.enabled and self.ready_events and len(parts) < room:
             item_id, item = next(iter(self.ready_events.items()))
             item.take(parts, room - len(parts))

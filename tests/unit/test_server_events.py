@@ -482,6 +482,14 @@ def test_a_message_holds_no_more_than_the_client_asked_for() -> None:
     assert watched.take() == ["h"]
 
 
+def test_a_message_holds_no_more_events_than_are_encoded_at_once() -> None:
+    watched = Watched(size=500)
+    limits = Limits(max_events_per_publish=3)
+    watched.subscription.modify(Pace.revise(100.0, 10, 100, 0, 0, limits), 0)
+    watched.offer(*"abcdefgh")
+    assert [watched.take() for _ in range(3)] == [list("abc"), list("def"), list("gh")]
+
+
 def test_lost_before_they_were_offered_is_told_too() -> None:
     watched = Watched()
     watched.item.lost()
