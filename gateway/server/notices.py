@@ -39,8 +39,8 @@ REFUSED_SEVERITY: Final = 400
 VALUE_ATTRIBUTE: Final = 13
 
 _KINDS: Final = {LOST: types.CONNECTION_LOST, BACK: types.CONNECTION_RESTORED}
-TOLD: Final = (Coverage, Fill, Noted, Role, Audit)
-"""The kinds of records that may be events."""
+TOLD: Final = (Fill, Noted, Role, Audit)
+"""The kinds of records that may be events, beside coverage."""
 TEXT_MAX: Final = 2_000
 """Characters of a message, and of a written value: filters look at each. The journal has all."""
 SHOWN_MAX: Final = 100
@@ -57,7 +57,15 @@ class Stretch(NamedTuple):
     cause: str
 
 
-Told = tuple[EventType, Stretch, int]
+class Told(NamedTuple):
+    """A gap of a scan class that opened or closed; several that closed at once are one."""
+
+    event_type: EventType
+    key: Key
+    stretch: Stretch
+    number: int = 1
+
+
 Fields = list[tuple[Path, Field]]
 
 
@@ -74,12 +82,11 @@ class Notices:
     def of(self, record: Record, own: bool, now_ns: int) -> Iterator[Event]:
         """The events that a committed record is; `own` says that this node wrote it.
 
-        Of the other node's records, what it said of late is told, and nothing of its coverage.
+        Of the other node's records, what it said of late is told, and nothing of its fills. Those
+        of coverage come by `gaps`.
         """
         body, position = record.body, record.position
         match body:
-            case Coverage() if own:
-                yield from self._coverage(body, position, now_ns)
             case Fill() if own:
                 yield from self._fill(body, position, now_ns)
             case Noted() | Role() | Audit() if own or now_ns - body.at_ns <= LATE_MAX_NS:
@@ -160,26 +167,30 @@ class Notices:
 
     # ------------------------------------------------------------------------------- gaps
 
-    def _coverage(self, body: Coverage, position: Position, now_ns: int) -> Iterator[Event]:
-        """What began and ended with a record: a gap that opened or closed, by scan class.
+    def gaps(self, body: Coverage, position: Position) -> list[Told]:
+        """What began and ended with a record of this node: `gap_events` makes events of it.
 
-        A hole that reaches to the end of what the record tells of its class goes on.
+        To be asked of each in turn. A hole that reaches to the end of what the record tells of its
+        class goes on.
         """
         if position.term != self._term and body.since_ns > self._through_ns:
             self._open.clear()  # what this node told before it was Standby
         self._term, self._through_ns = position.term, body.through_ns
         if not self._open and not body.holes:
-            return
+            return []
         ends = {(late.device, late.scan_class): late.through_ns for late in body.behind}
         holes: dict[Key, list[Stretch]] = {}
         for hole in body.holes:
             _add(holes.setdefault((hole.device, hole.scan_class), []), hole)
-        number = 0
+        told: list[Told] = []
         for key in dict.fromkeys([*self._open, *holes]):
-            told = self._step(key, holes.get(key, []), ends.get(key, body.through_ns))
-            for event_type, stretch, count in told:
-                yield self._gap(event_type, key, stretch, count, (position, number), now_ns)
-                number += 1
+            told += self._step(key, holes.get(key, []), ends.get(key, body.through_ns))
+        return told
+
+    def gap_events(self, told: list[Told], position: Position, now_ns: int) -> Iterator[Event]:
+        """The events of what a coverage record told."""
+        for number, found in enumerate(told):
+            yield self._gap(found, (position, number), now_ns)
 
     def _step(self, key: Key, holes: list[Stretch], end_ns: int) -> Iterator[Told]:
         known = self._open.get(key)
@@ -187,7 +198,7 @@ class Notices:
             if end_ns <= known.to_ns:
                 return  # nothing new was said of this class
             del self._open[key]
-            yield types.GAP_CLOSED, known, 1
+            yield Told(types.GAP_CLOSED, key, known)
             known = None
         if known is not None:
             holes = [Stretch(known.from_ns, holes[0].to_ns, known.cause), *holes[1:]]
@@ -195,27 +206,18 @@ class Notices:
         if holes:
             self._open.pop(key, None)
             joined = Stretch(holes[0].from_ns, holes[-1].to_ns, holes[0].cause)
-            yield types.GAP_CLOSED, joined, len(holes)
+            yield Told(types.GAP_CLOSED, key, joined, len(holes))
         if going_on is not None:
             if key not in self._open:
-                yield types.GAP_OPENED, going_on, 1
+                yield Told(types.GAP_OPENED, key, going_on)
             self._open[key] = going_on
 
-    def _gap(
-        self,
-        event_type: EventType,
-        key: Key,
-        stretch: Stretch,
-        count: int,
-        name: tuple[Position, int],
-        now_ns: int,
-    ) -> Event:
-        device, scan_class = key
-        from_ns, to_ns, cause = stretch
+    def _gap(self, told: Told, name: tuple[Position, int], now_ns: int) -> Event:
+        event_type, (device, scan_class), (from_ns, to_ns, cause), number = told
         opened = event_type is types.GAP_OPENED
         text = f"{device}/{scan_class}: a gap opened ({cause})"
         if not opened:
-            what = "a gap" if count == 1 else f"{count} gaps"
+            what = "a gap" if number == 1 else f"{number} gaps"
             text = (
                 f"{device}/{scan_class}: {what} of {(to_ns - from_ns) / NS_PER_S:.3f} s ({cause})"
             )
@@ -317,7 +319,7 @@ def event_id(position: Position, number: int) -> bytes:
     return _EVENT_ID.pack(term, nonce % 2**64, seq, number) + name.encode()
 
 
-_EVENT_ID: Final = struct.Struct(">QQQH")
+_EVENT_ID: Final = struct.Struct(">QQQI")
 
 
 def overflow_event(name: bytes, now_ns: int) -> Event:

@@ -316,13 +316,14 @@ class OpcUaServer:
         coverage: where gaps are open is known whether or not anybody listens.
         """
         feed, now_ns = self._context.publisher.events, self._clock.utc_ns()
+        notices = self._notices
         for record in records:
-            if isinstance(record.body, Coverage):
-                events = list(self._notices.of(record, own(record), now_ns))
-                if events:
-                    feed.tell(partial(iter, events))
-            elif len(feed) and isinstance(record.body, TOLD):
-                feed.tell(partial(self._notices.of, record, own(record), now_ns))
+            body, position = record.body, record.position
+            if isinstance(body, Coverage):
+                if own(record) and (gaps := notices.gaps(body, position)):
+                    feed.tell(partial(notices.gap_events, gaps, position, now_ns))
+            elif len(feed) and isinstance(body, TOLD):
+                feed.tell(partial(notices.of, record, own(record), now_ns))
 
     def _has_device(self, name: str) -> bool:
         return "/" not in name and "#" not in name and self._context.tree.exists(node_id(name))

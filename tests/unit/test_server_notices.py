@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.journal.records import (
     BACK,
@@ -42,6 +44,9 @@ class Told:
     def of(self, body: Body, own: bool = True, term: Term = TERM) -> list[types.Event]:
         self.seq += 1
         record = seal(term, self.seq, EMPTY_DIGEST, body)
+        if isinstance(body, Coverage):
+            told = self.notices.gaps(body, record.position)
+            return list(self.notices.gap_events(told, record.position, NOW))
         return list(self.notices.of(record, own, NOW))
 
     def one(self, body: Body) -> types.Event:
@@ -183,7 +188,6 @@ def test_of_the_other_node_news_is_told_and_nothing_of_its_coverage() -> None:
     late_ns = NOW - LATE_MAX_NS - 1
     assert told.of(Event("b", 500, "x", late_ns), own=False) == []
     assert len(told.of(Event("windback", 500, "x", late_ns))) == 1
-    assert told.of(coverage(0, 1, (0, 1, "device")), own=False) == []
     assert told.of(Fill("plc1", "fast", "r", T, T, "filled", (), T), own=False) == []
 
 
@@ -254,3 +258,38 @@ def test_lost_events_are_told_by_the_server_itself() -> None:
         "Internal/EventQueueOverflow",
     )
     assert std(found, "EventId") == b"name"
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=20),
+    st.lists(st.integers(1, 4), min_size=30, max_size=30),
+)
+def test_what_is_told_of_gaps_is_what_the_records_hold(
+    stretches: list[tuple[int, bool]], paces: list[int]
+) -> None:
+    """Of a line of seconds, some without values, cut into records: each gap is told whole."""
+    lacking = [without for length, without in stretches for _ in range(length)]
+    told, open_from, seconds = Told(), None, [False] * len(lacking)
+    since = 0
+    for pace in paces:
+        through = min(since + pace, len(lacking))
+        if through == since:
+            break
+        lacks = [n for n in range(since, through) if lacking[n]]
+        holes = [(n, n + 1, "device") for n in lacks]
+        for kind, begins, ends in told.gaps(since, through, *holes):
+            if kind == "opened":
+                assert open_from is None
+                open_from = int(begins)
+                continue
+            assert open_from is None or open_from == int(begins)
+            for n in range(int(begins), int(ends)):
+                seconds[n] = lacking[n]
+            assert lacking[int(begins)] and lacking[int(ends) - 1]
+            open_from = None
+        if open_from is not None:
+            assert all(lacking[open_from:through])
+            seconds[open_from:through] = [True] * (through - open_from)
+        since = through
+        # A gap that ended just where this record did is told closed with the next one.
+        assert seconds[:since] == lacking[:since]
