@@ -51,8 +51,7 @@ _EVENT_FILTER: Final = _decoded(_IDS.EventFilter_Encoding_DefaultBinary)
 _SIMPLE: Final = _decoded(_IDS.SimpleAttributeOperand_Encoding_DefaultBinary)
 _ELEMENT: Final = _decoded(_IDS.ElementOperand_Encoding_DefaultBinary)
 _LITERAL: Final = _decoded(_IDS.LiteralOperand_Encoding_DefaultBinary)
-_CONDITION: Final = Id(0, _IDS.ConditionType)
-_CONDITION_ID: Final = FieldOperand(_CONDITION, ())
+_CONDITION_ID: Final = FieldOperand(Id(0, _IDS.ConditionType), ())
 """The NodeId of a condition: a field without a path, of which our events have none."""
 QUEUE_DEFAULT: Final = 0
 
@@ -166,7 +165,7 @@ def _field(clause: Any, fields: Fields) -> FieldOperand | Refusal:
     if any(not name.Name for name in names):
         return Refusal(_CODES.BadBrowseNameInvalid)
     if not names:
-        is_id = clause.AttributeId == _A.NodeId and type_id in (_CONDITION, BASE)
+        is_id = clause.AttributeId == _A.NodeId
         return _CONDITION_ID if is_id else Refusal(_CODES.BadAttributeIdInvalid)
     path = tuple((name.NamespaceIndex, name.Name) for name in names)
     if path not in fields[type_id]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import gc
 import time
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gateway.journal.records import BACK, LOST, Audit, Body, Coverage, Event, Fill, Hole, Role
 from gateway.model import NS_PER_S
 from gateway.server.settings import Limits
-from tests.e2e.server_rig import OWN, PASSWORD, Plant, running
+from tests.e2e.server_rig import OWN, PASSWORD, Plant, RawPeer, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVER = ua.NodeId(ua.ObjectIds.Server)
 SITE = ua.NodeId("#Site", 2)
+GUID = uuid.UUID(int=7)
 LIMITS = Limits(max_event_queue=100, max_event_items=20, max_where_operands=200)
 codes = ua.StatusCodes
 STALL_MAX_S = 0.1
@@ -220,6 +223,19 @@ async def test_each_clause_has_its_result(client: Client) -> None:
     clauses += select("NewValue", type_id=ua.ObjectIds.AuditWriteUpdateEventType)
     clauses += select("NewValue", type_id=ua.ObjectIds.SystemEventType)
     clauses += select("")
+    value, identity = ua.AttributeIds.Value, ua.AttributeIds.NodeId
+    alarm, message = ua.NodeId(ua.ObjectIds.AlarmConditionType), [ua.QualifiedName("Message", 0)]
+    clauses += [
+        ua.SimpleAttributeOperand(alarm, [], identity),
+        ua.SimpleAttributeOperand(alarm, [], value),
+        ua.SimpleAttributeOperand(ua.NodeId(), message, value),
+        ua.SimpleAttributeOperand(ua.NodeId(GUID, 2), message, value),
+        ua.SimpleAttributeOperand(alarm, message, identity),
+        ua.SimpleAttributeOperand(alarm, message, value, "0:1"),
+        ua.SimpleAttributeOperand(
+            alarm, [ua.QualifiedName("ActiveState", 0), ua.QualifiedName("Id", 0)], value
+        ),
+    ]
     found = await create(client, subscription, SERVER, ua.EventFilter(clauses))
     assert found.StatusCode.is_good()
     assert [status.value for status in found.FilterResult.SelectClauseResults] == [
@@ -229,6 +245,13 @@ async def test_each_clause_has_its_result(client: Client) -> None:
         codes.Good,
         codes.BadNodeIdUnknown,
         codes.BadBrowseNameInvalid,
+        codes.Good,
+        codes.BadAttributeIdInvalid,
+        codes.Good,
+        codes.Good,
+        codes.BadAttributeIdInvalid,
+        codes.BadIndexRangeInvalid,
+        codes.Good,
     ]
     operators, ten = ua.FilterOperator, literal(10)
     wrong = where(
@@ -529,3 +552,154 @@ async def logged_in(plant: Plant, folder: Path, user: str) -> Client:
     client.set_user(user)
     client.set_password(PASSWORD)
     return client
+
+
+# ------------------------------------------------------------------------------------ raw bytes
+
+
+async def raw_subscription(peer: RawPeer, event_filter: Any, keep_alive: int) -> tuple[Any, int]:
+    """A session with a subscription and an item on events and one on ServiceLevel."""
+    await peer.hello()
+    await peer.open_channel()
+    token = await peer.session()
+    request = ua.CreateSubscriptionRequest()
+    request.Parameters.RequestedPublishingInterval = 50.0
+    request.Parameters.RequestedMaxKeepAliveCount = keep_alive
+    request.Parameters.PublishingEnabled = True
+    number = (await peer.call(request, token)).Parameters.SubscriptionId
+    items = ua.CreateMonitoredItemsRequest()
+    items.Parameters.SubscriptionId = number
+    attributes, reporting = ua.AttributeIds, ua.MonitoringMode.Reporting
+    level = ua.NodeId(ua.ObjectIds.Server_ServiceLevel)
+    items.Parameters.ItemsToCreate = [
+        ua.MonitoredItemCreateRequest(
+            ua.ReadValueId(SERVER, attributes.EventNotifier),
+            reporting,
+            ua.MonitoringParameters(ClientHandle=5, Filter=event_filter, DiscardOldest=True),
+        ),
+        ua.MonitoredItemCreateRequest(
+            ua.ReadValueId(level, attributes.Value),
+            reporting,
+            ua.MonitoringParameters(ClientHandle=6, QueueSize=1),
+        ),
+    ]
+    results = (await peer.call(items, token)).Results
+    assert all(result.StatusCode.is_good() for result in results)
+    return token, number
+
+
+def told(message: Any) -> tuple[int, list[str], int]:
+    """The sequence number of a message, the texts of its events, and how many values it has."""
+    texts, values = [], 0
+    for part in message.NotificationData or []:
+        if isinstance(part, ua.EventNotificationList):
+            assert all(event.ClientHandle == 5 for event in part.Events)
+            texts += [event.EventFields[0].Value.Text for event in part.Events]
+        else:
+            values += len(part.MonitoredItems)
+    return message.SequenceNumber, texts, values
+
+
+async def test_events_share_messages_numbers_and_keep_alives_with_values(plant: Plant) -> None:
+    async with await RawPeer.connect(plant.url) as peer:
+        token, number = await raw_subscription(peer, ua.EventFilter(select("Message")), 2)
+        plant.tell(note("beside a value"))
+        await delivered(plant)
+        messages = [
+            told((await peer.call(ua.PublishRequest(), token)).Parameters.NotificationMessage)
+        ]
+        while not messages[-1][1]:  # the value may have gone before
+            found = (await peer.call(ua.PublishRequest(), token)).Parameters
+            messages.append(told(found.NotificationMessage))
+        assert sum(values for _, _, values in messages) == 1
+        last = messages[-1][0]
+        assert messages[-1][1] == ["beside a value"]
+        silent = (await peer.call(ua.PublishRequest(), token)).Parameters
+        assert told(silent.NotificationMessage) == (last + 1, [], 0)
+        republish = ua.RepublishRequest()
+        republish.Parameters.SubscriptionId = number
+        republish.Parameters.RetransmitSequenceNumber = last
+        again = (await peer.call(republish, token)).NotificationMessage
+        assert told(again) == messages[-1]
+        plant.tell(note("next"))
+        found = (await peer.call(ua.PublishRequest(), token)).Parameters
+        while not told(found.NotificationMessage)[1]:
+            found = (await peer.call(ua.PublishRequest(), token)).Parameters
+        assert told(found.NotificationMessage) == (last + 1, ["next"], 0)
+
+
+async def test_events_wait_for_the_session_that_takes_their_subscription_over(
+    plant: Plant,
+) -> None:
+    async with (
+        await RawPeer.connect(plant.url) as old,
+        await RawPeer.connect(plant.url) as new,
+    ):
+        _, number = await raw_subscription(old, ua.EventFilter(select("Message")), 2)
+        plant.tell(note("while nobody asked"))
+        await delivered(plant)
+        await new.hello()
+        await new.open_channel()
+        token = await new.session()
+        transfer = ua.TransferSubscriptionsRequest()
+        transfer.Parameters.SubscriptionIds = [number]
+        transfer.Parameters.SendInitialValues = True
+        (result,) = (await new.call(transfer, token)).Parameters.Results
+        assert result.StatusCode.is_good()
+        texts: list[str] = []
+        while not texts:
+            found = (await new.call(ua.PublishRequest(), token)).Parameters
+            texts = told(found.NotificationMessage)[1]
+        assert texts == ["while nobody asked"]
+
+
+async def test_filters_that_lead_nowhere_are_refused_and_cost_nothing(client: Client) -> None:
+    subscription = await client.create_subscription(50, Heard())
+    operators, element = ua.FilterOperator, ua.ElementOperand
+    number = literal(1)
+    text = select("Message")
+    for what, wrong in (
+        ("refers to itself", where((operators.Not, [element(0)]))),
+        ("refers back", where((operators.Not, [element(1)]), (operators.Not, [element(0)]))),
+        ("refers past the end", where((operators.Not, [element(2**32 - 1)]))),
+        ("has no operands", where((operators.And, []))),
+        ("has an array", where((operators.Equals, [number, literal([1, 2])]))),
+        ("has a structure", where((operators.Equals, [number, literal(ua.Range(0, 1))]))),
+        ("has a long pattern", where((operators.Like, [*text, literal("%" * 201)]))),
+        ("has a Guid as NodeId", where((operators.OfType, [literal(ua.NodeId(GUID, 2))]))),
+    ):
+        found = await create(client, subscription, SERVER, ua.EventFilter(text, wrong))
+        assert found.StatusCode.value == codes.BadEventFilterInvalid, what
+        assert not found.FilterResult.WhereClauseResult.ElementResults[-1].StatusCode.is_good()
+    deep = [(operators.And, [element(n + 1), element(n + 1)]) for n in range(99)]
+    found = await create(
+        client,
+        subscription,
+        SERVER,
+        ua.EventFilter(text, where(*deep, (operators.Equals, [number, number]))),
+    )
+    assert found.StatusCode.is_good()
+    await subscription.delete()
+
+
+async def test_literals_of_every_kind_are_compared(plant: Plant, client: Client) -> None:
+    heard = Heard()
+    subscription = await client.create_subscription(50, heard)
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    hour = datetime.timedelta(hours=1)
+    operators = ua.FilterOperator
+    clauses = [
+        (operators.Between, [*select("Time"), literal(now - hour), literal(now + hour)]),
+        (operators.Equals, [*select("Message"), literal(ua.LocalizedText("hello"))]),
+        (operators.Equals, [*select("SourceName"), literal(ua.QualifiedName("pair", 2))]),
+        (operators.Equals, [*select("Severity"), literal(ua.StatusCode(300))]),
+        (operators.Equals, [*select("SourceNode"), literal(ua.NodeId("#Node", 2))]),
+        (operators.GreaterThan, [literal(b"x"), literal(None, ua.VariantType.Null)]),
+    ]
+    for clause in clauses:
+        event_filter = ua.EventFilter(select("Message"), where(clause))
+        await subscription.subscribe_events(evfilter=event_filter)
+    plant.tell(note("hello"), note("the end", 301, "plc2"))
+    await heard.until(6)
+    assert sorted(heard.texts) == ["hello"] * 5 + ["the end"]
+    await subscription.delete()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from gateway.journal.records import (
     Fill,
     Hole,
     Role,
+    decode,
     seal,
 )
 from gateway.model import NS_PER_S, Position, Term
@@ -115,6 +117,11 @@ def test_a_device_that_is_lost_or_back_has_a_type(kind: str, event_type: types.E
     assert (std(found, "SourceNode"), found.device) == (Id(2, "plc1"), "plc1")
     assert std(found, "Message") == "plc1 lost: no answer"
     assert found.is_of(types.DEVICE_FAILURE) is (kind == LOST)
+
+
+def test_an_event_from_before_kinds_is_read_as_one_of_no_kind() -> None:
+    old = msgspec.msgpack.encode(["e", "plc1", 700, "lost: no answer", T])
+    assert decode(old) == Event("plc1", 700, "lost: no answer", T)
 
 
 def test_a_role_says_which_node_and_why() -> None:
