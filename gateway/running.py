@@ -311,7 +311,7 @@ class Running:
         if dirty:
             self.server.publish(dirty)
         if main:
-            self.server.tell(records, lambda record: record.position.term in own)
+            self.server.events.committed(records, lambda record: record.position.term in own)
 
     def wound(self, records: Sequence[Record], stored: bool) -> None:
         """Tell windback what was committed: gaps are judged by records only."""

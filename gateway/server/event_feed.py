@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.journal.records import Coverage, Record
 from gateway.model import NS_PER_MS
+from gateway.server.address_space import SiteTree
 from gateway.server.event_queue import EventItem
 from gateway.server.event_types import Event
-from gateway.server.notices import overflow_event
+from gateway.server.nodes import node_id
+from gateway.server.notices import TOLD, Notices, overflow_event
 from gateway.server.settings import Limits
 
 SLICE_NS: Final = 2 * NS_PER_MS
@@ -96,3 +100,31 @@ class EventFeed:
                 if item in self._items:
                     item.offer(event, may_see_audit(item))
                 yield
+
+
+class EventSource:
+    """Committed records on their way to the feed. `server_id` is the ApplicationUri."""
+
+    def __init__(self, feed: EventFeed, server_id: str, tree: SiteTree, clock: Clock) -> None:
+        self._feed = feed
+        self._tree = tree
+        self._clock = clock
+        self._notices = Notices(server_id, self._has_device)
+
+    def committed(self, records: Sequence[Record], own: Callable[[Record], bool]) -> None:
+        """Tell of records who subscribed to events; `own` says whether this node wrote one.
+
+        They are looked at when there is time, but for coverage: where gaps are open is known
+        whether or not anybody listens.
+        """
+        feed, notices, now_ns = self._feed, self._notices, self._clock.utc_ns()
+        for record in records:
+            body, position = record.body, record.position
+            if isinstance(body, Coverage):
+                if own(record) and (gaps := notices.gaps(body, position)):
+                    feed.tell(partial(notices.gap_events, gaps, position, now_ns))
+            elif len(feed) and isinstance(body, TOLD):
+                feed.tell(partial(notices.of, record, own(record), now_ns))
+
+    def _has_device(self, name: str) -> bool:
+        return "/" not in name and "#" not in name and self._tree.exists(node_id(name))

@@ -12,7 +12,6 @@ import logging
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeVar
 
@@ -22,19 +21,18 @@ from asyncua.server.internal_server import InternalServer
 from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec
-from gateway.journal.records import Coverage, Record
 from gateway.model import NS_PER_MS, HistoryReader
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
+from gateway.server.event_feed import EventSource
 from gateway.server.event_nodes import standard_fields, with_ours
 from gateway.server.history import History
 from gateway.server.identity import GUEST
 from gateway.server.logins import Logins
 from gateway.server.monitoring import Monitoring
-from gateway.server.nodes import Layers, node_id
-from gateway.server.notices import TOLD, Notices
+from gateway.server.nodes import Layers
 from gateway.server.publisher import Publisher
 from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
@@ -93,7 +91,6 @@ class OpcUaServer:
         internal.allow_remote_admin = False
         internal.disabled_clock = True
         self._server = Server(iserver=internal)
-        self._notices = Notices(settings.application(site), self._has_device)
         namespace = settings.namespace(site)
         tree = SiteTree(site, DiagnosticsTable(diagnostics, clock), namespace)
         limits = settings.limits
@@ -113,6 +110,8 @@ class OpcUaServer:
             logins=Logins(users, clock, alarm),
             write=write,
         )
+
+        self.events = EventSource(publisher.events, settings.application(site), tree, clock)
 
     @property
     def context(self) -> Context:
@@ -308,25 +307,6 @@ class OpcUaServer:
     def publish(self, points: Iterable[int]) -> None:
         """Points changed and the live table holds their new values: tell who subscribed to them."""
         self._context.publisher.mark(points)
-
-    def tell(self, records: Sequence[Record], own: Callable[[Record], bool]) -> None:
-        """Records were committed: tell of them who subscribed to events.
-
-        `own` says whether this node wrote a record. They are looked at when there is time, but for
-        coverage: where gaps are open is known whether or not anybody listens.
-        """
-        feed, now_ns = self._context.publisher.events, self._clock.utc_ns()
-        notices = self._notices
-        for record in records:
-            body, position = record.body, record.position
-            if isinstance(body, Coverage):
-                if own(record) and (gaps := notices.gaps(body, position)):
-                    feed.tell(partial(notices.gap_events, gaps, position, now_ns))
-            elif len(feed) and isinstance(body, TOLD):
-                feed.tell(partial(notices.of, record, own(record), now_ns))
-
-    def _has_device(self, name: str) -> bool:
-        return "/" not in name and "#" not in name and self._context.tree.exists(node_id(name))
 
     def set_service_level(self, level: int) -> None:
         """What ServiceLevel reads from now on: 255 when alone (OPC 10000-4 section 6.6.2.4)."""

@@ -171,7 +171,7 @@ class Plant:
             for n, body in enumerate(bodies)
         ]
         self.records += made
-        self.server.tell(made, lambda record: record.position.term == OWN)
+        self.server.events.committed(made, lambda record: record.position.term == OWN)
 
     async def write(self, user: str, point: PointSpec, value: Value) -> int:
         await self.may_write.wait()
