@@ -317,6 +317,8 @@ class Running:
                 self.renew_maintenance()
         if dirty:
             self.server.publish(dirty)
+        if main:
+            self.server.events.committed(records, lambda record: record.position.term in own)
 
     def wound(self, records: Sequence[Record], stored: bool) -> None:
         """Tell windback what was committed: gaps are judged by records only."""

@@ -18,6 +18,7 @@ from gateway.model import NS_PER_MS, NUMERIC_TYPES, DataType
 from gateway.server import diagnostics
 from gateway.server.diagnostics import DiagnosticsTable
 from gateway.server.encoding import BUILT_IN, Stamped, from_ticks
+from gateway.server.event_nodes import add_notifiers, add_types
 from gateway.server.nodes import (
     NAMESPACE,
     Layers,
@@ -104,12 +105,14 @@ class SiteTree:
         node = builder.component("#Node", site, "Node", "The node that serves this.")
         own, counters = diagnostics.NODE, diagnostics.NODE_COUNTERS
         self._add_counters(builder, node, "#Node", own, counters, staged)
+        add_types(builder)
         self._extras(builder)
         areas: dict[str, ua.NodeId] = {"": root}
         for device in devices:
             area = getattr(device.settings, "area", "")
             parent = self._area(builder, areas, area.strip("/"))
             yield from self._add_device(builder, device, parent, staged)
+        add_notifiers(builder, [device.name for device in devices])
         return staged
 
     def serve(self, space: Layers, staged: Staged) -> dict[ua.NodeId, NodeData]:

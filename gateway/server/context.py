@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua.server.address_space import AddressSpace
@@ -14,6 +14,7 @@ from gateway.driver import PointSpec
 from gateway.model import Value
 from gateway.server.address_space import SiteTree
 from gateway.server.discovery import Discovery
+from gateway.server.event_nodes import Fields
 from gateway.server.history import History
 from gateway.server.logins import Logins
 from gateway.server.methods import Methods
@@ -54,3 +55,4 @@ class Context:
     discovery: Discovery
     methods: Methods
     accept_client: AcceptClient = accept_any_client
+    event_fields: Fields = field(default_factory=dict)

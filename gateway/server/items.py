@@ -187,8 +187,6 @@ def find_target(
         "Default Binary",
     ):
         raise ItemRefused(_CODES.BadDataEncodingUnsupported)
-    if item.AttributeId == ua.AttributeIds.EventNotifier:
-        raise ItemRefused(_CODES.BadNotSupported)
     point = tree.point(item.NodeId)
     if point is not None and item.AttributeId == ua.AttributeIds.Value:
         if not point.access.readable:

@@ -27,6 +27,8 @@ from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
 from gateway.server.discovery import PRODUCT_URI, Discovery, Member, url_of
+from gateway.server.event_feed import EventSource
+from gateway.server.event_nodes import standard_fields, with_ours
 from gateway.server.history import History
 from gateway.server.identity import GUEST
 from gateway.server.logins import Logins
@@ -119,6 +121,8 @@ class OpcUaServer:
             methods=Methods(),
         )
 
+        self.events = EventSource(publisher.events, settings.application(site), tree, clock)
+
     @property
     def context(self) -> Context:
         """The parts, for tests and for what later issues add."""
@@ -170,6 +174,7 @@ class OpcUaServer:
         await server.init()
         space = self._context.space
         self._layers = space._nodes = Layers(space._nodes, {})
+        self._context.event_fields = with_ours(standard_fields(space))
         await server.set_application_uri(uri)
         index = await server.register_namespace(settings.namespace(self._site))
         assert index == 2, "the site's namespace must have the same index on both nodes"

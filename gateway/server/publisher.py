@@ -19,7 +19,9 @@ from asyncua import ua
 from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import NS_PER_MS, NS_PER_S
-from gateway.server.encoding import data_change
+from gateway.server.encoding import data_change, event_list
+from gateway.server.event_feed import EventFeed
+from gateway.server.event_queue import EventItem
 from gateway.server.items import PointTarget
 from gateway.server.settings import Limits
 from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
@@ -30,6 +32,7 @@ STRETCH: Final = 500
 NODE_PERIOD_NS: Final = NS_PER_S
 _K = TypeVar("_K", int, str)
 _DATA_CHANGE: Final = ua.NodeId(ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary)
+_EVENTS: Final = ua.NodeId(ua.ObjectIds.EventNotificationList_Encoding_DefaultBinary)
 _STATUS_CHANGE: Final = ua.NodeId(ua.ObjectIds.StatusChangeNotification_Encoding_DefaultBinary)
 
 
@@ -44,6 +47,9 @@ class Receiver(Protocol):
 
     def forget(self, subscription_id: int) -> None:
         """The subscription expired."""
+
+    def may_see_audit(self) -> bool:
+        """Whether its user is told who did what."""
 
 
 class Publisher:
@@ -63,6 +69,7 @@ class Publisher:
         self._order = 0
         self._node_due_ns = 0
         self._task: asyncio.Task[None] | None = None
+        self.events = EventFeed(clock, limits)
         self.item_count = 0
         self.notifications = 0
 
@@ -99,10 +106,13 @@ class Publisher:
                 self._task.cancel()
                 self._task = None
 
-    def add_item(self, item: Item) -> None:
-        """Serve an item, beginning with its present value."""
+    def add_item(self, item: Item | EventItem) -> None:
+        """Serve an item; one that isn't of events begins with its present value."""
         item.subscription.items[item.item_id] = item
         self.item_count += 1
+        if isinstance(item, EventItem):
+            self.events.add(item)
+            return
         target = item.target
         if isinstance(target, PointTarget):
             number = target.spec.number
@@ -111,12 +121,16 @@ class Publisher:
             self._by_node[item] = None
         self._offer(item)
 
-    def remove_item(self, item: Item) -> None:
+    def remove_item(self, item: Item | EventItem) -> None:
         """Forget an item and what waits of it."""
         subscription = item.subscription
         if subscription.items.pop(item.item_id, None) is None:
             return
         self.item_count -= 1
+        if isinstance(item, EventItem):
+            item.set_mode(DISABLED)
+            self.events.remove(item)
+            return
         subscription.ready.pop(item.item_id, None)
         self._waiting.discard(item)
         item.mode = DISABLED
@@ -128,9 +142,10 @@ class Publisher:
         else:
             _without(self._by_point, target.spec.number, item)
 
-    def resample(self, item: Item) -> None:
+    def resample(self, item: Item | EventItem) -> None:
         """Offer an item its present value: it was just enabled, or moved to another session."""
-        self._offer(item)
+        if isinstance(item, Item):  # events have none
+            self._offer(item)
 
     def follow(self, point: Callable[[str], PointSpec | None]) -> None:
         """Another revision is served: items go on with the points of their names.
@@ -193,6 +208,7 @@ class Publisher:
             await asyncio.sleep((next_ns - self._clock.monotonic_ns()) / NS_PER_S)
             try:
                 await self._sample()
+                await self.events.deliver(self._may_see_audit)
                 await self._publish()
             except Exception:  # one broken value must not silence every subscriber for good
                 _log.exception("publishing failed for one tick")
@@ -242,6 +258,10 @@ class Publisher:
         item.due_ns = self._clock.monotonic_ns() + item.sampling_ns
         item.offer(item.target.read())
 
+    def _may_see_audit(self, item: EventItem) -> bool:
+        receiver = self.receiver_of(item.subscription.subscription_id)
+        return receiver is not None and receiver.may_see_audit()
+
     async def _sample_nodes(self) -> None:
         for done, item in enumerate(list(self._by_node), 1):
             if item in self._by_node and item.mode != DISABLED:
@@ -288,12 +308,18 @@ class Publisher:
     def send_one(self, subscription: Subscription, receiver: Receiver) -> bool:
         """Send one message; whether more waits."""
         parts, more = subscription.take()
-        self.notifications += len(parts)
+        events, more_events = subscription.take_events(len(parts))
+        more = more or more_events
+        self.notifications += len(parts) + len(events)
         message = ua.NotificationMessage()
         if parts:
             body = ua.ExtensionObject(_DATA_CHANGE, data_change(parts))
             message.NotificationData = [body]
-        message.SequenceNumber = subscription.number(message if parts else None)
+        if events:
+            body = ua.ExtensionObject(_EVENTS, event_list(events))
+            message.NotificationData = [*message.NotificationData, body]
+        is_told = bool(message.NotificationData)
+        message.SequenceNumber = subscription.number(message if is_told else None)
         receiver.send(_response(subscription, message, more))
         return more
 

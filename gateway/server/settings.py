@@ -100,9 +100,15 @@ class Limits:
     max_items: int = 200_000
     max_items_per_subscription: int = 50_000
     max_queue: int = 100
+    max_event_items: int = 1_000
+    max_event_queue: int = 1_000
+    max_event_backlog: int = 10_000
+    max_select_clauses: int = 500
+    max_where_operands: int = 1_000
     max_unacknowledged: int = 20
     max_publish_requests: int = 50
     max_notifications_per_publish: int = 1_000
+    max_events_per_publish: int = 100
     min_publishing_ms: int = 50
     max_publishing_ms: int = 3_600_000
     min_sampling_ms: int = 50

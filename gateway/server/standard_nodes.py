@@ -108,6 +108,8 @@ def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
         "MaxMonitoredItems": (limits.max_items, _V.UInt32),
         "MaxMonitoredItemsPerSubscription": (limits.max_items_per_subscription, _V.UInt32),
         "MaxMonitoredItemsQueueSize": (limits.max_queue, _V.UInt32),
+        "MaxSelectClauseParameters": (limits.max_select_clauses, _V.UInt32),
+        "MaxWhereClauseParameters": (limits.max_where_operands, _V.UInt32),
         "MaxBrowseContinuationPoints": (limits.max_browse_points, _V.UInt16),
         "MaxHistoryContinuationPoints": (limits.max_history_points, _V.UInt16),
         "MaxQueryContinuationPoints": (0, _V.UInt16),

@@ -28,6 +28,7 @@ from gateway.acquisition.live import LiveTable
 from gateway.clock import SystemClock
 from gateway.driver import DeviceSettings, DeviceSpec, PointSpec
 from gateway.errors import ControlError
+from gateway.journal.records import EMPTY_DIGEST, Body, Record, seal
 from gateway.model import (
     NS_PER_S,
     Access,
@@ -48,6 +49,7 @@ from gateway.server.service_level import Situation
 from gateway.server.settings import Limits, OpcUaSettings, Role, User
 
 START_NS = 1_790_000_000 * NS_PER_S
+OWN, OTHER = Term(3, "a", 7), Term(2, "b", 9)
 PASSWORD = "correct horse"
 USERS = {
     name: User(name, role, hash_password(PASSWORD, b"0123456789abcdef"))
@@ -184,6 +186,7 @@ class Plant:
     write_error: Exception | None = None
     may_write: asyncio.Event = field(default_factory=asyncio.Event)
     diagnostics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
 
     def number(self, point: str) -> int:
         return next(spec.number for spec in self.live.points if spec.id == point)
@@ -197,6 +200,16 @@ class Plant:
         number = self.number(point)
         self.live.apply([(number, time_ns or time.time_ns(), value, status)])
         self.server.publish([number])
+
+    def tell(self, *bodies: Body, own: bool = True) -> None:
+        """Commit records as this node, or as the other one."""
+        first = len(self.records) + 1
+        made = [
+            seal(OWN if own else OTHER, first + n, EMPTY_DIGEST, body)
+            for n, body in enumerate(bodies)
+        ]
+        self.records += made
+        self.server.events.committed(made, lambda record: record.position.term == OWN)
 
     async def write(self, user: str, point: PointSpec, value: Value) -> int:
         await self.may_write.wait()
