@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -31,11 +30,10 @@ from gateway.node import NodeView
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
-from gateway.pair.machine import Machine
 from gateway.pair.roles import PeerView
-from gateway.pair.words import TAKEOVER_AFTER_MAX_NS, Identity, Timing
 from gateway.reign import Deeds
 from gateway.revisions import Revisions
+from gateway.role_machine import machine_of
 from gateway.running import Running, schemas
 from gateway.standby import Peering, look_at_field
 from gateway.standing import NodeStanding
@@ -147,7 +145,7 @@ class App:
         doors.on_lost(running.lost)
         await self._on_the_address(running.server.reserve)
         deeds = self._deeds = Deeds(node, clock, doors, journal, running, revisions, tell, began_ns)
-        machine = self._machine(site)
+        machine = machine_of(node, site, journal, clock.monotonic_ns())
         keeper = self._keeper = view.keeper = deeds.keeper = Keeper(machine, clock, deeds)
         deeds.restore_pause()
         self._listen_to_journal(revisions)
@@ -213,33 +211,6 @@ class App:
             random.Random(),
         )
         return self._journal
-
-    def _machine(self, site: SiteConfig) -> Machine:
-        link, pair, witness = self._node.link, site.pair, site.pair.witness
-        timing = Timing(
-            heartbeat_ns=pair.heartbeat_ns,
-            # Alone nobody takes over, so a stall of the machine needs no end of the reign.
-            takeover_after_ns=pair.takeover_after_ns if link else TAKEOVER_AFTER_MAX_NS,
-            startup_wait_ns=pair.startup_wait_ns,
-            field_lost_after_ns=pair.field_lost_after_ns,
-            clock_apart_ns=pair.clock_apart_ns,
-        )
-        identity = Identity(
-            site=site.site,
-            node=self._node.node,
-            boot=secrets.randbits(62) | 1,
-            priority=self._node.priority,
-            paths=frozenset(link.path_names) if link else frozenset(),
-            linked=link is not None,
-            witnessed=link is not None and bool(witness.modbus or witness.etcd),
-        )
-        return Machine(
-            identity,
-            timing,
-            self._clock.monotonic_ns(),
-            coverage_end_ns=self._journal.coverage_end_ns,
-            term_seen=self._journal.term_seen,
-        )
 
     async def _on_the_address(self, act: Callable[[], Awaitable[None]]) -> None:
         """Take the OPC UA address; a taken one is told before the field is polled."""

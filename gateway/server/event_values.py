@@ -14,7 +14,6 @@ from gateway.server.encoding import ticks, variant
 BOOLEAN: Final = 1
 UINT16: Final = 5
 UINT32: Final = 7
-DOUBLE: Final = 11
 STRING: Final = 12
 DATE_TIME: Final = 13
 BYTE_STRING: Final = 15
@@ -29,7 +28,6 @@ _NUMBERS: Final = {
     BOOLEAN: struct.Struct("<B?"),
     UINT16: struct.Struct("<BH"),
     UINT32: struct.Struct("<BI"),
-    DOUBLE: struct.Struct("<Bd"),
 }
 _INT32: Final = struct.Struct("<i")
 

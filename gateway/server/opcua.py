@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
@@ -21,7 +21,7 @@ from asyncua.server.internal_server import InternalServer
 from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec
-from gateway.model import NS_PER_MS, HistoryReader
+from gateway.model import HistoryReader
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
@@ -40,6 +40,7 @@ from gateway.server.publisher import Publisher
 from gateway.server.redundancy import Pair, RedundancyNodes, RedundantSet, Shown
 from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
+from gateway.server.slices import free, in_slices
 from gateway.server.standard_nodes import answer, install
 from gateway.server.transport import Listener
 from gateway.server.veil import Veil
@@ -47,10 +48,6 @@ from gateway.server.views import QuickViewService
 
 _log: Final = logging.getLogger(__name__)
 SWEEP_S: Final = 1.0
-SLICE_NS: Final = 5 * NS_PER_MS
-"""How long nodes are made in one go: pollers and clients wait no longer."""
-FREED_AT_ONCE: Final = 500
-_T = TypeVar("_T")
 _ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
 _SECURE: Final = (
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
@@ -120,7 +117,6 @@ class OpcUaServer:
             discovery=Discovery(lambda: self._set.members),
             methods=Methods(),
         )
-
         self.events = EventSource(publisher.events, settings.application(site), tree, clock)
 
     @property
@@ -206,19 +202,8 @@ class OpcUaServer:
         """
         if self._freeing is not None:
             await self._freeing
-        return await self._in_slices(self._context.tree.stage(self._layers, devices, live))
-
-    async def _in_slices(self, work: Generator[None, None, _T]) -> _T:
-        until_ns = self._clock.monotonic_ns() + SLICE_NS
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                found: _T = end.value
-                return found
-            if self._clock.monotonic_ns() >= until_ns:
-                await asyncio.sleep(0)
-                until_ns = self._clock.monotonic_ns() + SLICE_NS
+        work = self._context.tree.stage(self._layers, devices, live)
+        return await in_slices(work, self._clock)
 
     def swap(self, staged: Staged, history: HistoryReader, users: Mapping[str, User]) -> None:
         """Serve a prepared revision from now on; takes milliseconds, never waits.
@@ -233,7 +218,7 @@ class OpcUaServer:
         context.history.follow(history)
         context.logins.replace(users)
         context.sessions.users_changed(users, GUEST)
-        self._freeing = asyncio.create_task(_free(before), name="opcua-old-nodes")
+        self._freeing = asyncio.create_task(free(before), name="opcua-old-nodes")
 
     async def _say_who_we_are(self) -> None:
         try:
@@ -384,11 +369,3 @@ class OpcUaServer:
         if self._freeing is not None:
             await self._freeing
         self._context.internal.method_service.stop()
-
-
-async def _free(nodes: dict[ua.NodeId, Any]) -> None:
-    """Let go of many nodes a few at a time: freeing them all at once would stall the loop."""
-    while nodes:
-        for _ in range(min(FREED_AT_ONCE, len(nodes))):
-            nodes.popitem()
-        await asyncio.sleep(0)

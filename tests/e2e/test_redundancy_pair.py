@@ -22,6 +22,7 @@ WARM = ", standby_endpoint: warm"
 POINT = "ns=2;s=plc1/level"
 LEVEL = ua.NodeId(ua.ObjectIds.Server_ServiceLevel)
 PASSWORD = "river bed 7"
+EVENT = "event"
 
 
 class Heard:
@@ -30,6 +31,10 @@ class Heard:
     def __init__(self) -> None:
         self.found: list[tuple[str, Any, bool]] = []
         self._news = asyncio.Event()
+
+    def event_notification(self, told: Any) -> None:
+        self.found.append((EVENT, told.Message.Text, True))
+        self._news.set()
 
     def datachange_notification(self, node: Any, value: Any, data: Any) -> None:
         good = data.monitored_item.Value.StatusCode.is_good()
@@ -49,6 +54,11 @@ class Heard:
 def level(low: int, high: int) -> Any:
     """Whether something heard is a ServiceLevel from `low` to `high`."""
     return lambda found: found[0] == LEVEL.to_string() and low <= found[1] <= high
+
+
+def event(found: tuple[str, Any, bool]) -> bool:
+    """Whether something heard is an event."""
+    return found[0] == EVENT
 
 
 def point(good: bool) -> Any:
@@ -102,6 +112,8 @@ async def test_a_warm_standby_becomes_main_by_failover_and_nobody_is_cut(tmp_pat
             redundancy = there.get_node(ua.NodeId(ua.ObjectIds.Server_ServerRedundancy))
             mode = await redundancy.get_child("0:Mode")
             assert await mode.read_value() == 2
+            events = await there.create_subscription(100, heard)
+            await events.subscribe_events()
             heard.found.clear()
             told.found.clear()
             await redundancy.call_method("0:Failover")
@@ -110,6 +122,9 @@ async def test_a_warm_standby_becomes_main_by_failover_and_nobody_is_cut(tmp_pat
             await told.until(level(90, 90))
             await told.until(point(good=False))
             assert await mode.read_value() == 0
+            await heard.until(event)
+            first = next(filter(event, heard.found))
+            assert first[1].startswith(f"node {standby.name} is main: ")
         assert await main.role() == "synced"
         await polls_of(plant, standby)
         assert pollers(plant) == [main.name, standby.name], "only a Main polls"

@@ -29,8 +29,8 @@ SITE = ua.NodeId("#Site", 2)
 GUID = uuid.UUID(int=7)
 LIMITS = Limits(max_event_queue=100, max_event_items=20, max_where_operands=200)
 codes = ua.StatusCodes
-STALL_MAX_S = 0.1
-"""On two busy cores, with the client in the same loop; slices are 2 ms."""
+STALL_MAX_S = 0.05
+"""Of the loop's own work, with the client in the same loop; slices are 2 ms."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -486,17 +486,20 @@ async def test_a_burst_stalls_nobody_and_what_is_lost_is_told(tmp_path: Path) ->
             gc.unfreeze()
         await heard.until(37)
         assert heard.texts[0] == "event 999" and heard.texts[-1] == "event 9999"
-        assert worst < STALL_MAX_S, f"the loop stood still for {worst:.3f} s"
+        assert worst < STALL_MAX_S, f"one turn of the loop took {worst:.3f} s"
 
 
 async def worst_stall(plant: Plant) -> float:
-    """The longest turn of the loop until everything was offered, in s."""
+    """The longest turn of the loop until everything was offered, in s of this thread's work.
+
+    Not by the clock on the wall: on a busy machine that tells how long others had the processor.
+    """
     feed, worst = plant.server.context.publisher.events, 0.0
-    last = time.perf_counter()
+    last = time.thread_time()
     async with asyncio.timeout(60):
         while not feed.is_idle:
             await asyncio.sleep(0)
-            now = time.perf_counter()
+            now = time.thread_time()
             worst, last = max(worst, now - last), now
     return worst
 
