@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -31,13 +30,13 @@ from gateway.node import NodeView
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
-from gateway.pair.machine import Machine
 from gateway.pair.roles import PeerView
-from gateway.pair.words import TAKEOVER_AFTER_MAX_NS, Identity, Timing
 from gateway.reign import Deeds
 from gateway.revisions import Revisions
+from gateway.role_machine import machine_of
 from gateway.running import Running, schemas
 from gateway.standby import Peering, look_at_field
+from gateway.standing import NodeStanding
 from gateway.web.api import build as build_api
 from gateway.web.listener import UnixListener
 from gateway.web.revisions import revisions as revision_routes
@@ -64,6 +63,7 @@ class App:
         self._running: Running
         self._keeper: Keeper | None = None
         self._deeds: Deeds
+        self._standing: NodeStanding
         self._peering: Peering | None = None
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,16 +143,19 @@ class App:
             self._safe,
         )
         view = NodeView(node, running, journal, revisions, clock)
-        await running.build(view.diagnostics, self._may_write, self._reached)
+        standing = self._standing = NodeStanding(node.node, clock, site.pair, node.link is not None)
+        await running.build(view.diagnostics, self._may_write, self._reached, standing)
         stack.push_async_callback(running.server.stop)
         doors.on_lost(running.lost)
         await self._on_the_address(running.server.reserve)
         deeds = self._deeds = Deeds(node, clock, doors, journal, running, revisions, tell, began_ns)
-        machine = self._machine(site)
+        machine = machine_of(node, site, journal, clock.monotonic_ns())
         keeper = self._keeper = view.keeper = deeds.keeper = Keeper(machine, clock, deeds)
         deeds.restore_pause()
         self._listen_to_journal(revisions)
         orders = Orders(node.node, running, view, keeper, ask)
+        standing.begin(running, keeper, orders)
+        deeds.look = standing.look
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
@@ -160,6 +163,7 @@ class App:
         listener = UnixListener(api, node.data_dir / SOCKET_NAME)
         stack.push_async_callback(listener.stop)
         await listener.start()
+        deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
             asyncio.create_task(self._steer(), name="clock"),
@@ -196,8 +200,9 @@ class App:
         deeds.began, deeds.ended = peering.hold_back, peering.let_go
         self._journal.on_commit(peering.committed)
         view.peering = peering.status
+        peering.told = self._standing.told
         stack.push_async_callback(peering.stop)
-        await peering.start()
+        await peering.start(self._standing.listen)
 
     async def _open_journal(self) -> Journal:
         node = self._node
@@ -210,33 +215,6 @@ class App:
             random.Random(),
         )
         return self._journal
-
-    def _machine(self, site: SiteConfig) -> Machine:
-        link, pair, witness = self._node.link, site.pair, site.pair.witness
-        timing = Timing(
-            heartbeat_ns=pair.heartbeat_ns,
-            # Alone nobody takes over, so a stall of the machine needs no end of the reign.
-            takeover_after_ns=pair.takeover_after_ns if link else TAKEOVER_AFTER_MAX_NS,
-            startup_wait_ns=pair.startup_wait_ns,
-            field_lost_after_ns=pair.field_lost_after_ns,
-            clock_apart_ns=pair.clock_apart_ns,
-        )
-        identity = Identity(
-            site=site.site,
-            node=self._node.node,
-            boot=secrets.randbits(62) | 1,
-            priority=self._node.priority,
-            paths=frozenset(link.path_names) if link else frozenset(),
-            linked=link is not None,
-            witnessed=link is not None and bool(witness.modbus or witness.etcd),
-        )
-        return Machine(
-            identity,
-            timing,
-            self._clock.monotonic_ns(),
-            coverage_end_ns=self._journal.coverage_end_ns,
-            term_seen=self._journal.term_seen,
-        )
 
     async def _on_the_address(self, act: Callable[[], Awaitable[None]]) -> None:
         """Take the OPC UA address; a taken one is told before the field is polled."""

@@ -83,14 +83,15 @@ class Doors:
         self._told[text] = now_ns
         self._journalled("journal", severity, text)
 
-    def alarm(self, source: str, severity: int, text: str) -> None:
+    def alarm(self, source: str, severity: int, text: str, kind: str = "") -> None:
         """Tell people: in the log, and in the journal."""
         self.tell(source, severity, text)
-        self._journalled(source, severity, text)
+        self._journalled(source, severity, text, kind)
 
-    def _journalled(self, source: str, severity: int, text: str) -> None:
+    def _journalled(self, source: str, severity: int, text: str, kind: str = "") -> None:
         if self._journal is not None:
-            self.append(Event(source or self._node, severity, text, self._clock.utc_ns()))
+            now_ns = self._clock.utc_ns()
+            self.append(Event(source or self._node, severity, text, now_ns, kind))
         elif len(self._early) < EARLY_MAX:
             self._early.append((source, severity, text))
 

@@ -16,8 +16,10 @@ from gateway.journal.records import Audit
 from gateway.model import Value, format_time
 from gateway.node import NodeView
 from gateway.pair import events as ev
+from gateway.pair.handover import refusal_of
 from gateway.pair.keeper import Keeper
 from gateway.pair.roles import PeerView
+from gateway.pair.words import Role
 from gateway.running import Running
 from gateway.windback.planner import check_asked
 from gateway.windback.verify import verify
@@ -104,6 +106,22 @@ class Orders:
             "verify", {"who": who, "device": device, "log": log, **span}
         )
         return found
+
+    def refusal(self) -> str:
+        """Why no changeover is possible now, as far as this node knows, or nothing."""
+        if self._ask is None:
+            return "this node has no peer"
+        machine, now_ns = self._keeper.machine, self._keeper.now_ns()
+        if self._keeper.is_main:
+            return refusal_of(machine, now_ns)
+        if machine.view(now_ns) is not PeerView.MAIN:
+            return f"this node is {machine.role.shown}, and no Main is heard"
+        return "" if machine.role is Role.SYNCED else f"this node is {machine.role.shown}"
+
+    def note(self, what: str, who: str, outcome: str) -> None:
+        """Journal what somebody asked for on another way than by a command."""
+        house = self._running.house
+        house.append(Audit(what, self._node, house.clock.utc_ns(), who, outcome))
 
     # ------------------------------------------------------------------------------- inside
 

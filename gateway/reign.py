@@ -70,6 +70,7 @@ class Deeds:
         self.keeper: Keeper
         self.began: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
+        self.look: Callable[[], None] = lambda: None
         self._node = node
         self._clock = clock
         self._doors = doors
@@ -80,6 +81,7 @@ class Deeds:
         self._field = Lane("field")
         self._endpoint = Lane("endpoint")
         self._beginning = False
+        self._leaving = False
         self._answers = 0
         self._since_ns: int | None = since_ns
         self._pause_kept = self._kept_pause()[1]
@@ -235,29 +237,43 @@ class Deeds:
 
     # --------------------------------------------------------------------------- the endpoint
 
+    def stand_by(self) -> None:
+        """Answer clients from the start, without values, where the site has it so (`warm`)."""
+        if self._running.server.is_warm:
+            self._running.server.serve_values(False)
+            self._endpoint.put(partial(self._open_while, lambda: not self.keeper.machine.ended))
+
     def open_endpoint(self) -> None:
-        """Open the OPC UA endpoint; tried again each second while it can't be."""
-        if not self._running.server.is_open or self._endpoint.busy:
+        """Open the OPC UA endpoint, or give values; tried again each second while it can't be."""
+        server = self._running.server
+        if server.serve_values(True) or not server.is_open or self._endpoint.busy:
             self._endpoint.put(self._open_endpoint)
 
     async def _open_endpoint(self) -> None:
         machine, server = self.keeper.machine, self._running.server
+        await self._open_while(lambda: machine.role is Role.MAIN)
+        if machine.role is Role.MAIN:
+            self._say(f"is Main, {server.endpoint}")
+
+    async def _open_while(self, wanted: Callable[[], bool]) -> None:
         told = False
-        while machine.role is Role.MAIN:
+        while wanted():
             try:
-                await server.open()
-                break
+                await self._running.server.open()
+                return
             except OSError as error:
                 if not told:
                     told = True
                     listen = self._node.opcua.listen
                     self._doors.alarm("opcua", 900, f"OPC UA can't listen on {listen}: {error}")
                 await asyncio.sleep(AGAIN_S)
-        if machine.role is Role.MAIN:
-            self._say(f"is Main, {server.endpoint}")
 
     def close_endpoint(self, reason: str) -> None:
-        """Close the endpoint and keep its address."""
+        """Close the endpoint and keep its address, or (`warm`) give no more values."""
+        server = self._running.server
+        if server.is_warm and not self.keeper.machine.ended:
+            server.serve_values(False)
+            return
         self._endpoint.put(partial(self._close_endpoint, reason))
 
     async def _close_endpoint(self, reason: str) -> None:
@@ -302,6 +318,7 @@ class Deeds:
 
     def progress(self) -> ev.Progress:
         """How far history is complete, and whether a device answered lately."""
+        self.look()
         answers = self._running.field.collector.answers
         collected, self._answers = answers != self._answers, answers
         return ev.Progress(self._journal.coverage_end_ns, collected and self.keeper.is_main)
@@ -309,6 +326,10 @@ class Deeds:
     def stepped(self, role_before: Role) -> None:
         """Keep what must outlive this process, and tell which role this is."""
         machine = self.keeper.machine
+        leaving = machine.handing is not None
+        if machine.role is not role_before or leaving is not self._leaving:
+            self._leaving = leaving
+            self.look()
         if machine.role is Role.MAIN and machine.pause_version > self._pause_kept:
             self._pause_kept = machine.pause_version
             value = [machine.paused, machine.pause_version]

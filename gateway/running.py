@@ -34,7 +34,8 @@ from gateway.journal.renamed import RenamedHistory, former_id
 from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
-from gateway.server.settings import OpcUaSettings, Role, User
+from gateway.server.redundancy import Pair
+from gateway.server.settings import OpcUaSettings, Redundancy, Role, User
 from gateway.windback.forgetting import ForgetPorts, Forgetting
 from gateway.windback.runner import Ports, Runner
 
@@ -106,6 +107,7 @@ class Running:
         supply: Supply,
         may_write: Callable[[], str | None],
         reached: Callable[[bool], None],
+        pair: Pair,
     ) -> None:
         """Lines, live values and address space; nothing connects and nothing listens yet."""
         self.history = self._history(self.site)
@@ -117,7 +119,7 @@ class Running:
         self._prepare()
         await self.field.readied()
         self.windback = self._make_windback()
-        self.server = self._make_server(supply)
+        self.server = self._make_server(supply, pair)
         try:
             await self.server.build()
         except OSError as error:
@@ -186,8 +188,10 @@ class Running:
         names = renames(site)
         return RenamedHistory(self._journal, names) if names else self._journal
 
-    def _make_server(self, supply: Supply) -> OpcUaServer:
+    def _make_server(self, supply: Supply, pair: Pair) -> OpcUaServer:
         node, site = self._node, self.site
+        linked = node.link is not None
+        redundancy = Redundancy(site.pair.standby_endpoint) if linked else Redundancy.NONE
         settings = OpcUaSettings(
             node=node.node,
             host=node.opcua.listen.host,
@@ -198,6 +202,8 @@ class Running:
             trust_any=node.opcua.trust == "any",
             ignore_write_timestamps=node.opcua.ignore_write_timestamps,
             namespace_uri=site.namespace,
+            redundancy=redundancy,
+            server_uri_array=site.pair.server_uri_array,
         )
 
         async def write(user: str, point: PointSpec, value: Value) -> int:
@@ -214,6 +220,7 @@ class Running:
             supply,
             self._clock,
             lambda severity, text: self._doors.alarm("opcua", severity, text),
+            pair,
             self._on_record,
         )
 
@@ -319,6 +326,8 @@ class Running:
                 self.renew_maintenance()
         if dirty:
             self.server.publish(dirty)
+        if main:
+            self.server.events.committed(records, lambda record: record.position.term in own)
 
     def wound(self, records: Sequence[Record], stored: bool) -> None:
         """Tell windback what was committed: gaps are judged by records only."""

@@ -35,6 +35,7 @@ from gateway.revisions import Revisions
 from gateway.running import Running
 
 Answer = Callable[[str, Any], Awaitable[Any]]
+Ask = Callable[[str, Any, float], Awaitable[Any]]
 REHEARSAL_S: Final = 3_600.0
 PROBE_S: Final = 60.0
 PACE_S: Final = 0.1
@@ -66,6 +67,7 @@ class Peering:
         self._orders = orders
         self._answer_order = answer
         self._running = running
+        self.told: Callable[[], list[int]] = list
         self._held: HeldBack | None = None
         self._reigning = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,12 +107,13 @@ class Peering:
             lambda: self._sync,
         )
 
-    async def start(self) -> None:
-        """Listen and dial. Raises ControlError when an address is taken."""
+    async def start(self, listen: Callable[[Ask], Coroutine[Any, Any, None]]) -> None:
+        """Listen and dial; `listen` hears how the peer's server stands. Raises ControlError."""
         await self.links.start()
         self._puller.start()
         await self.witnesses.start()
         self._spawn(self._pace(), "synced")
+        self._spawn(listen(self.links.ask), "peer's server")
 
     async def stop(self) -> None:
         """Give the peer a moment to pull the last words of this node; then say nothing more."""
@@ -243,6 +246,8 @@ class Peering:
     async def _answer(self, what: str, body: Any) -> Any:
         if what in self._orders:
             return await self._answer_order(what, body)
+        if what == "standing":
+            return self.told()
         if what == "durable":
             return await self._durable(body)
         if what in ("validate", "apply", "rollback"):

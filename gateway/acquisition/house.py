@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.clock import Clock
 from gateway.driver import Fault
@@ -18,6 +18,12 @@ BUG_RETRY_NS: Final = 5 * NS_PER_S
 
 Commit = Awaitable[object] | None
 """Ends when what was said is committed, or fails with JournalError; None: nothing changed."""
+
+
+class Alarm(Protocol):
+    """Tells people; `kind` is that of a `gateway.journal.records.Event`."""
+
+    def __call__(self, source: str, severity: int, text: str, kind: str = "") -> None: ...
 
 
 def _always() -> bool:
@@ -35,7 +41,7 @@ class House:
     append: Callable[[Body], Awaitable[object]]
     commit: Callable[[Body], Awaitable[object]]
     room: Callable[[], Awaitable[None]]
-    alarm: Callable[[str, int, str], None]
+    alarm: Alarm
     reigns: Callable[[], bool] = _always
 
 

@@ -25,7 +25,7 @@ from gateway.driver import (
     Rehearsal,
     Scan,
 )
-from gateway.journal.records import Batch, Maintenance, SampleRow
+from gateway.journal.records import BACK, LOST, Batch, Maintenance, SampleRow
 from gateway.model import NS_PER_S, Cause, Origin, Status
 
 OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
@@ -235,7 +235,7 @@ class Outcomes:
         if known is None:
             state.down_since_ns = now_ns
             self._forget(device.name)
-            self._house.alarm(device.name, 700, f"lost: {fault.detail}")
+            self._house.alarm(device.name, 700, f"lost: {fault.detail}", LOST)
             self.look_around()
         if known is None or known.status != fault.status:
             numbers = self._filter.numbers(device.name)
@@ -284,7 +284,7 @@ class Outcomes:
         state = self.states[device.name]
         away_s = (now_ns - state.down_since_ns) / NS_PER_S
         state.fault, state.down_since_ns = None, 0
-        self._house.alarm(device.name, 300, f"back after {away_s:.1f} s")
+        self._house.alarm(device.name, 300, f"back after {away_s:.1f} s", BACK)
 
     def _overrun(self, key: Key, from_ns: int, to_ns: int) -> None:
         self.coverage.skipped(key, from_ns, to_ns, Cause.OVERRUN)

@@ -103,7 +103,19 @@ class PairSettings(Settings):
     sync_fallback: Literal["async", "hold"] = "async"
     duty: Literal["merge", "discard"] = "merge"
     writes_alone: Literal["allow", "refuse"] = "allow"
-    standby_endpoint: Literal["closed", "warm"] = "closed"
+    standby_endpoint: Literal["closed", "warm"] = Field(
+        "closed",
+        description="a Standby answers OPC UA clients without values (warm), or not at all",
+    )
+    server_uri_array: Literal["uris", "urls"] = Field(
+        "uris",
+        description="what ServerUriArray holds: ApplicationUris as OPC UA has it, or endpoint URLs "
+        "for clients that connect to what they find there",
+    )
+    service_level_alone: Literal["healthy", "degraded"] = Field(
+        "healthy",
+        description="what a Main without a ready Standby says: 200 to 227, or below 200",
+    )
     standby_probe: Literal["off", "on", "rehearse"] = Field(
         "off",
         description="a Standby looks at the field only when its Main lost it (off), each minute "

@@ -143,12 +143,20 @@ class Audit(msgspec.Struct, tag="a", array_like=True, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, tag="e", array_like=True, frozen=True, gc=False):
-    """An alarm or a notable event; severity 1 to 1000 as OPC 10000-5 section 6.4.2 has it."""
+    """An alarm or a notable event; severity 1 to 1000 as OPC 10000-5 section 6.4.2 has it.
+
+    `kind` is for programs: `lost` and `back` of a device, else empty.
+    """
 
     source: str
     severity: Int64
     text: str
     at_ns: Int64
+    kind: str = ""
+
+
+LOST: Final = "lost"
+BACK: Final = "back"
 
 
 class Loss(msgspec.Struct, tag="l", array_like=True, frozen=True, gc=False):

@@ -6,7 +6,7 @@ which no device or point name may contain: `plc1#Diagnostics.Requests`, `plc1/le
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from asyncua import ua
@@ -18,6 +18,7 @@ from gateway.model import NS_PER_MS, NUMERIC_TYPES, DataType
 from gateway.server import diagnostics
 from gateway.server.diagnostics import DiagnosticsTable
 from gateway.server.encoding import BUILT_IN, Stamped, from_ticks
+from gateway.server.event_nodes import add_notifiers, add_types
 from gateway.server.nodes import (
     NAMESPACE,
     Layers,
@@ -28,6 +29,7 @@ from gateway.server.nodes import (
     standard,
 )
 from gateway.server.units import unit_of
+from gateway.server.veil import Veil
 
 _READ, _WRITE, _HISTORY = 1, 2, 4
 _AS_TEXT: Final = "ValueAsText"
@@ -49,12 +51,20 @@ class SiteTree:
     Values are asked of the tree by name, so that a node does not know which revision it is of.
     """
 
-    def __init__(self, site: str, table: DiagnosticsTable, namespace_uri: str) -> None:
+    def __init__(
+        self,
+        site: str,
+        table: DiagnosticsTable,
+        namespace_uri: str,
+        live: Veil,
+        extras: Callable[[TreeBuilder], None] = lambda _builder: None,
+    ) -> None:
         self._site = site
+        self._live = live
+        self._extras = extras
         self._table = table
         self._namespace_uri = namespace_uri
         self._space: Layers | None = None
-        self._live: LiveTable
         self._by_id: dict[str, PointSpec] = {}
         self._counters: dict[str, tuple[str, diagnostics.Counter]] = {}
         self._point_value = computed(self.read_point)
@@ -95,18 +105,21 @@ class SiteTree:
         node = builder.component("#Node", site, "Node", "The node that serves this.")
         own, counters = diagnostics.NODE, diagnostics.NODE_COUNTERS
         self._add_counters(builder, node, "#Node", own, counters, staged)
+        add_types(builder)
+        self._extras(builder)
         areas: dict[str, ua.NodeId] = {"": root}
         for device in devices:
             area = getattr(device.settings, "area", "")
             parent = self._area(builder, areas, area.strip("/"))
             yield from self._add_device(builder, device, parent, staged)
+        add_notifiers(builder, [device.name for device in devices])
         return staged
 
     def serve(self, space: Layers, staged: Staged) -> dict[ua.NodeId, NodeData]:
         """Serve what was made from now on; the nodes that were served before."""
         before, space.site = space.site, staged.nodes
         self._space = space
-        self._by_id, self._counters, self._live = staged.points, staged.counters, staged.live
+        self._by_id, self._counters = staged.points, staged.counters
         return before
 
     def _area(self, builder: TreeBuilder, areas: dict[str, ua.NodeId], path: str) -> ua.NodeId:
@@ -171,7 +184,7 @@ class SiteTree:
             sampling_ms=period_ms,
         )
         configuration = standard(ua.ObjectIds.HAConfiguration)
-        builder.refer(found, ua.ObjectIds.HasHistoricalConfiguration, configuration)
+        builder.point_at(found, ua.ObjectIds.HasHistoricalConfiguration, configuration)
         if point.enum:
             self._add_enum(builder, found, point.enum, point.data_type)
         if point.eu_range is not None and point.data_type in NUMERIC_TYPES:

@@ -110,8 +110,8 @@ class Answering(UaProcessor):  # type: ignore[misc]
         response.ResponseHeader.ServiceResult = ua.StatusCode(status)
         self.send_response(handle, seqhdr, response)
 
-    def send_error(self, status: int) -> None:
+    def send_error(self, status: int, reason: str = "") -> None:
         """Say why the connection ends (OPC 10000-6 section 7.1.2.5)."""
         if not self._transport.is_closing():
-            message = ua.ErrorMessage(ua.StatusCode(status), "")
+            message = ua.ErrorMessage(ua.StatusCode(status), reason)
             self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))

@@ -67,6 +67,12 @@ def _read(context: Context, session: Session, item: Any, which: int) -> ua.DataV
         if item.AttributeId == _A.UserAccessLevel and not may_write(session):
             level = context.space.read_attribute_value(item.NodeId, _A.AccessLevel).Value.Value
             return ua.DataValue(ua.Variant(level & ~CURRENT_WRITE, ua.VariantType.Byte))
+    if item.AttributeId in (_A.Executable, _A.UserExecutable):
+        method = context.methods.find(item.NodeId)
+        if method is not None:
+            allowed = item.AttributeId == _A.Executable or method.allows(session)
+            can = allowed and method.executable()
+            return ua.DataValue(ua.Variant(can, ua.VariantType.Boolean))
     if item.AttributeId in rights.TOLD:
         return rights.read(context, session, item.NodeId, item.AttributeId)
     found = context.space.read_attribute_value(item.NodeId, item.AttributeId)

@@ -191,3 +191,8 @@ def data_change(notifications: list[bytes]) -> bytes:
     """The body of a DataChangeNotification (OPC 10000-4 section 7.25.2) of encoded items."""
     notifications.append(NO_DIAGNOSTICS)
     return array(notifications, len(notifications) - 1)
+
+
+def event_list(events: list[bytes]) -> bytes:
+    """The body of an EventNotificationList (OPC 10000-4 section 7.25.3) of encoded events."""
+    return array(events, len(events))

@@ -8,7 +8,7 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace
 from asyncua.ua.ua_binary import struct_to_binary
 
-from gateway.acquisition.live import Live, LiveTable
+from gateway.acquisition.live import Live
 from gateway.driver import PointSpec
 from gateway.model import DataType, Status
 from gateway.server.address_space import SiteTree
@@ -24,6 +24,7 @@ from gateway.server.encoding import (
 )
 from gateway.server.filters import DEFAULT, Filter, FilterRefused, make_filter
 from gateway.server.subscription import Encode
+from gateway.server.veil import Veil
 
 _CODES = ua.StatusCodes
 # The decoder's own class: the library exports another one under the same name.
@@ -56,14 +57,13 @@ class PointTarget:
     __slots__ = ("_live", "_vanished", "spec")
     is_value = True
 
-    def __init__(self, spec: PointSpec, live: LiveTable) -> None:
+    def __init__(self, spec: PointSpec, live: Veil) -> None:
         self.spec = spec
         self._live = live
         self._vanished: Live | None = None
 
-    def follow(self, spec: PointSpec | None, live: LiveTable, now_ns: int) -> None:
+    def follow(self, spec: PointSpec | None, now_ns: int) -> None:
         """Another revision is served: the point as it has it, None if it has no such point."""
-        self._live = live
         if spec is None:
             self._vanished = Live(None, Status.BAD_NODE_ID_UNKNOWN, now_ns, now_ns)
         else:
@@ -83,9 +83,10 @@ class PointTarget:
 class NodeTarget:
     """Any other attribute: compared once a second."""
 
-    __slots__ = ("_attribute", "_nodeid", "_space")
+    __slots__ = ("_attribute", "_nodeid", "_space", "is_standard")
 
     def __init__(self, nodeid: ua.NodeId, attribute: int, space: AddressSpace) -> None:
+        self.is_standard = nodeid.NamespaceIndex == 0
         self._nodeid = nodeid
         self._attribute = attribute
         self._space = space
@@ -173,7 +174,7 @@ Target = PointTarget | NodeTarget
 
 
 def find_target(
-    item: ua.ReadValueId, which: int, tree: SiteTree, live: LiveTable, space: AddressSpace
+    item: ua.ReadValueId, which: int, tree: SiteTree, live: Veil, space: AddressSpace
 ) -> Target:
     """What a ReadValueId names. Raises ItemRefused."""
     if not SOURCE <= which <= NEITHER:
@@ -186,8 +187,6 @@ def find_target(
         "Default Binary",
     ):
         raise ItemRefused(_CODES.BadDataEncodingUnsupported)
-    if item.AttributeId == ua.AttributeIds.EventNotifier:
-        raise ItemRefused(_CODES.BadNotSupported)
     point = tree.point(item.NodeId)
     if point is not None and item.AttributeId == ua.AttributeIds.Value:
         if not point.access.readable:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncua import ua
 
 from gateway.model import NS_PER_MS
+from gateway.server import event_items
+from gateway.server.event_queue import EventItem
 from gateway.server.identity import GUEST
 from gateway.server.items import (
     Encoders,
@@ -132,6 +134,8 @@ class Monitoring:
         mode = int(asked.MonitoringMode)
         if not DISABLED <= mode <= REPORTING:
             raise ItemRefused(_CODES.BadMonitoringModeInvalid)
+        if asked.ItemToMonitor.AttributeId == ua.AttributeIds.EventNotifier:
+            return event_items.create(context, subscription, asked, next(self._item_ids))
         target = find_target(asked.ItemToMonitor, which, context.tree, context.live, context.space)
         parameters = asked.RequestedParameters
         item = Item(
@@ -162,15 +166,23 @@ class Monitoring:
                 result.StatusCode = ua.StatusCode(_CODES.BadMonitoredItemIdInvalid)
             else:
                 try:
-                    _configure(context, item, asked.RequestedParameters, result)
-                    item.client_handle = asked.RequestedParameters.ClientHandle
-                    item.encode = self._encoder(item.target, which)
+                    self._modify(context, item, asked.RequestedParameters, which, result)
                 except ItemRefused as refused:
                     result.StatusCode = ua.StatusCode(refused.status)
             response.Results.append(result)
             if done % STRETCH == 0:
                 await asyncio.sleep(0)
         return response
+
+    def _modify(
+        self, context: Context, item: Item | EventItem, asked: Any, which: int, result: Any
+    ) -> None:
+        if isinstance(item, EventItem):
+            event_items.configure(context, item, asked, result)
+            return
+        _configure(context, item, asked, result)
+        item.client_handle = asked.ClientHandle
+        item.encode = self._encoder(item.target, which)
 
     def _encoder(self, target: Target, which: int) -> Encode:
         if isinstance(target, PointTarget):
@@ -252,7 +264,8 @@ class Monitoring:
                 result.AvailableSequenceNumbers = list(found.unacknowledged)
                 if params.SendInitialValues:
                     for item in list(found.items.values()):
-                        item.last = None
+                        if isinstance(item, Item):
+                            item.last = None
                         context.publisher.resample(item)
             response.Parameters.Results.append(result)
         return response

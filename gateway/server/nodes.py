@@ -193,13 +193,62 @@ class TreeBuilder:
             ua.NodeClass.Variable,
         )
 
-    def refer(self, found: NodeData, reference: int, target: ua.NodeId) -> None:
+    def point_at(self, found: NodeData, reference: int, target: ua.NodeId) -> None:
         """A reference to a node of the library, which doesn't point back."""
         key = (target, reference)
         described = self._forward.get(key)
         if described is None:
             described = self._forward[key] = self._describe(target, reference, forward=True)
         found.references.append(described)
+
+    def event_type(
+        self, identifier: str, parent: ua.NodeId, name: str, description: str, abstract: bool
+    ) -> NodeData:
+        """An event type below `parent`."""
+        found = self._data(identifier, name, ua.NodeClass.ObjectType, NAMESPACE)
+        found.attributes[_A.Description] = self._text(description)
+        found.attributes[_A.IsAbstract] = constant(abstract, _V.Boolean)
+        self.refer(parent, ua.ObjectIds.HasSubtype, found.nodeid)
+        return found
+
+    def type_property(
+        self, owner: NodeData, name: str, data_type: ua.NodeId, description: str
+    ) -> None:
+        """A property that every instance of a type made here has."""
+        identifier = f"{owner.nodeid.Identifier}#{name}"
+        found = self._variable_data(identifier, name, _NO_VALUE, data_type, 1, _SCALAR)
+        found.attributes[_A.Description] = self._text(description)
+        found.attributes[_A.Historizing] = constant(False, _V.Boolean)
+        self._attach(
+            found,
+            owner.nodeid,
+            ua.ObjectIds.HasProperty,
+            ua.ObjectIds.PropertyType,
+            ua.NodeClass.Variable,
+        )
+        found.references.append(
+            self._describe(
+                standard(ua.ObjectIds.ModellingRule_Mandatory),
+                ua.ObjectIds.HasModellingRule,
+                forward=True,
+            )
+        )
+
+    def notifier(self, above: ua.NodeId, nodeid: ua.NodeId) -> None:
+        """Clients may subscribe to the events of a node; `above` passes them on."""
+        self._space[nodeid].attributes[_A.EventNotifier] = constant(1, _V.Byte)
+        self.refer(above, ua.ObjectIds.HasNotifier, nodeid)
+
+    def refer(self, source: ua.NodeId, reference: int, target: ua.NodeId) -> None:
+        """A reference between two nodes that are there, in both directions."""
+        known = self._space[source].references
+        kind = standard(reference)
+        # A node of the library already knows the site that was there before this one.
+        if source.NamespaceIndex == NAMESPACE or all(
+            (r.NodeId, r.ReferenceTypeId) != (target, kind) for r in known
+        ):
+            known.append(self._describe(target, reference, forward=True))
+        self._space[target].references.append(self._to_parent(source, reference))
 
     def _variable_data(
         self,
@@ -338,4 +387,5 @@ def _held(data: NodeData, attribute_id: ua.AttributeIds) -> Any:
     return data.attributes[attribute_id].value.Value.Value
 
 
+_NO_VALUE: Final = AttributeValue(ua.DataValue(ua.Variant(None, _V.Null)))
 _ANY_LENGTH: Final = AttributeValue(ua.DataValue(ua.Variant([0], _V.UInt32, is_array=True)))

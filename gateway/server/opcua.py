@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
@@ -21,7 +21,7 @@ from asyncua.server.internal_server import InternalServer
 from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec
-from gateway.model import NS_PER_MS, HistoryReader
+from gateway.model import HistoryReader
 from gateway.server import history_nodes
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.admission import Admission
@@ -29,26 +29,29 @@ from gateway.server.audit import LOCK_OUT, USER, Audit, Record, user_changes
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
+from gateway.server.discovery import PRODUCT_URI, Discovery, Member, url_of
+from gateway.server.event_feed import EventSource
+from gateway.server.event_nodes import standard_fields, with_ours
 from gateway.server.history import History
 from gateway.server.identity import GUEST
 from gateway.server.logins import Logins
+from gateway.server.methods import Methods
 from gateway.server.monitoring import Monitoring
 from gateway.server.nodes import Layers
+from gateway.server.pair_methods import PairMethods
 from gateway.server.publisher import Publisher
+from gateway.server.redundancy import Pair, RedundancyNodes, RedundantSet, Shown
 from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
-from gateway.server.standard_nodes import ServerState, install
+from gateway.server.slices import free, in_slices
+from gateway.server.standard_nodes import answer, install
 from gateway.server.transport import Listener
 from gateway.server.upkeep import Upkeep
+from gateway.server.veil import Veil
 from gateway.server.views import QuickViewService
 
 _log: Final = logging.getLogger(__name__)
-SLICE_NS: Final = 5 * NS_PER_MS
-"""How long nodes are made in one go: pollers and clients wait no longer."""
-FREED_AT_ONCE: Final = 500
 ANY_SEVERITY: Final = 600
-_T = TypeVar("_T")
-PRODUCT_URI: Final = "urn:hotpair"
 _ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
 _SECURE: Final = (
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
@@ -75,6 +78,7 @@ class OpcUaServer:
         diagnostics: Supply,
         clock: Clock,
         alarm: Callable[[int, str], None] = lambda _severity, _text: None,
+        pair: Pair | None = None,
         record: Record = lambda *_: None,
     ) -> None:
         self._site = site
@@ -88,16 +92,19 @@ class OpcUaServer:
         self._sweeper: asyncio.Task[None] | None = None
         self._layers: Layers
         self._freeing: asyncio.Task[None] | None = None
-        self._state = ServerState(clock.utc_ns())
+        self._set = RedundantSet(settings, pair, self._member())
+        self._told: Shown | None = None
+        self._methods = PairMethods(self._set, pair, clock, self.tell) if pair else None
         internal = InternalServer()
         internal.view_service = QuickViewService(internal.aspace)
         internal.allow_remote_admin = False
         internal.disabled_clock = True
         self._server = Server(iserver=internal)
-        namespace = settings.namespace(site)
-        tree = SiteTree(site, DiagnosticsTable(diagnostics, clock), namespace)
-        limits = settings.limits
-        publisher = Publisher(live, clock, limits)
+        namespace, limits, veil = settings.namespace(site), settings.limits, Veil(live)
+        self._redundancy = RedundancyNodes(internal.aspace, self._set, self._answer)
+        table = DiagnosticsTable(diagnostics, clock)
+        tree = SiteTree(site, table, namespace, veil, self._redundancy.add_mode)
+        publisher = Publisher(veil, clock, limits)
         audit = Audit(record, clock)
 
         def locked_out(severity: int, text: str) -> None:
@@ -112,7 +119,7 @@ class OpcUaServer:
             internal=internal,
             space=internal.aspace,
             tree=tree,
-            live=live,
+            live=veil,
             publisher=publisher,
             monitoring=Monitoring(),
             sessions=Sessions(publisher, clock, limits),
@@ -121,7 +128,10 @@ class OpcUaServer:
             write=write,
             admission=Admission(settings, audit, alarm, clock),
             audit=audit,
+            discovery=Discovery(lambda: self._set.members),
+            methods=Methods(),
         )
+        self.events = EventSource(publisher.events, settings.application(site), tree, clock)
 
     @property
     def context(self) -> Context:
@@ -131,7 +141,17 @@ class OpcUaServer:
     @property
     def endpoint(self) -> str:
         """The URL to tell a person; with the real port once the endpoint is open."""
-        return f"opc.tcp://{_bracketed(self._names()[0])}:{self._port}"
+        return self._set.own.urls[0]
+
+    @property
+    def own(self) -> Member:
+        """This server, as the other one of the pair tells of it."""
+        return self._set.own
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it answers in a Standby, too."""
+        return self._settings.is_warm
 
     @property
     def is_open(self) -> bool:
@@ -171,21 +191,24 @@ class OpcUaServer:
         await server.init()
         space = self._context.space
         self._layers = space._nodes = Layers(space._nodes, {})
+        self._context.event_fields = with_ours(standard_fields(space))
         await server.set_application_uri(uri)
         index = await server.register_namespace(settings.namespace(self._site))
         assert index == 2, "the site's namespace must have the same index on both nodes"
         await self._say_who_we_are()
-        staged = await self.prepare(self._devices, self._context.live)
+        staged = await self.prepare(self._devices, self._context.live.live)
         self._context.tree.serve(self._layers, staged)
-        install(self._context.space, self._state, self._clock, settings.limits)
+        install(self._context.space, self._set, self._clock, settings.limits)
         history_nodes.install(self._context.space)
+        self._redundancy.install()
+        if self._methods is not None:
+            self._methods.add_to(self._context.methods)
         await server.load_certificate(self._identity.certificate_der, "DER")
         await server.load_private_key(self._identity.key_pem, format="PEM")
         self._offer_endpoints()
         # What a library's session wrote at its start is history; nobody writes nodes any more.
         await self._server._setup_server_nodes()
-        for endpoint in self._context.internal.endpoints:
-            self._context.internal.register_server(_registered(endpoint.Server))
+        self._context.discovery.policies = list(self._context.internal.endpoints)
         if settings.insecure:
             _log.warning(
                 "OPC UA is open to everybody on %s, reading and writing, without encryption: "
@@ -207,19 +230,8 @@ class OpcUaServer:
         """
         if self._freeing is not None:
             await self._freeing
-        return await self._in_slices(self._context.tree.stage(self._layers, devices, live))
-
-    async def _in_slices(self, work: Generator[None, None, _T]) -> _T:
-        until_ns = self._clock.monotonic_ns() + SLICE_NS
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                found: _T = end.value
-                return found
-            if self._clock.monotonic_ns() >= until_ns:
-                await asyncio.sleep(0)
-                until_ns = self._clock.monotonic_ns() + SLICE_NS
+        work = self._context.tree.stage(self._layers, devices, live)
+        return await in_slices(work, self._clock)
 
     def swap(self, staged: Staged, history: HistoryReader, users: Mapping[str, User]) -> None:
         """Serve a prepared revision from now on; takes milliseconds, never waits.
@@ -229,15 +241,15 @@ class OpcUaServer:
         """
         context = self._context
         before = context.tree.serve(self._layers, staged)
-        context.live = staged.live
-        context.publisher.follow(context.tree.point_of, staged.live)
+        context.live.follow(staged.live)
+        context.publisher.follow(context.tree.point_of)
         context.history.follow(history)
         if self.is_open:  # of two nodes that swap, the one that serves puts it on record
             for name, outcome in user_changes(context.logins.users, users):
                 context.audit.put(USER, name, "", outcome)
         context.logins.replace(users)
         context.sessions.users_changed(users, GUEST)
-        self._freeing = asyncio.create_task(_free(before), name="opcua-old-nodes")
+        self._freeing = asyncio.create_task(free(before), name="opcua-old-nodes")
 
     async def _say_who_we_are(self) -> None:
         try:
@@ -252,10 +264,9 @@ class OpcUaServer:
     def _offer_endpoints(self) -> None:
         server, settings = self._server, self._settings
         server.product_uri = PRODUCT_URI
-        server.name = f"Hotpair {self._site} {settings.node}"
+        server.name = self._set.own.name
         server.application_type = ua.ApplicationType.Server
-        # The host is replaced by the one that the client used, which is the one that works for it.
-        server.set_endpoint(f"opc.tcp://{_bracketed(self._names()[0])}:{settings.port}")
+        server.set_endpoint(self._set.own.urls[0])
         policies = list(_SECURE)
         tokens: list[Any] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
         if settings.insecure:
@@ -273,6 +284,15 @@ class OpcUaServer:
             names.append(socket.gethostname())
         return list(dict.fromkeys(names))
 
+    def _member(self) -> Member:
+        settings = self._settings
+        urls = tuple(url_of(name, self._port) for name in self._names())
+        name = f"Hotpair {self._site} {settings.node}"
+        return Member(settings.node, settings.application(self._site), name, urls)
+
+    def _answer(self, identifier: int, ask: Any, kind: Any) -> None:
+        answer(self._context.space, identifier, ask, kind, self._clock)
+
     async def reserve(self) -> None:
         """Take the address without listening: clients are refused until `open`. Idempotent.
 
@@ -284,14 +304,13 @@ class OpcUaServer:
         await listener.bind()
         # A free port that was found stays ours: clients come back to it after a close.
         self._port = listener.port
+        self._set.own = self._member()
         self._reserved = listener
 
     async def open(self) -> None:
         """Listen; takes milliseconds. Idempotent. Raises OSError when the address is taken."""
         if self._listener is not None:
             return
-        self._state.state = int(ua.ServerState.Running)
-        self._state.reason = ""
         await self.reserve()
         listener, self._reserved = self._reserved, None
         assert listener is not None
@@ -301,22 +320,25 @@ class OpcUaServer:
             listener.close_listening()
             raise
         self._listener = listener
+        self._set.closed = None
         assert self._identity is not None, "build first"
         upkeep = Upkeep(self._context, self._identity, self._alarm)
         self._sweeper = asyncio.create_task(upkeep.run(listener), name="opcua-upkeep")
         _log.info("OPC UA listens on %s", self.endpoint)
 
     async def close(self, reason: str) -> None:
-        """Stop listening and end every session and subscription; takes milliseconds. Idempotent."""
+        """Say why, end every session and subscription, stop listening. Idempotent.
+
+        Takes milliseconds: who was not asked to publish isn't waited for.
+        """
         reserved, self._reserved = self._reserved, None
         if reserved is not None:
             reserved.close_listening()
         listener, self._listener = self._listener, None
         if listener is None:
             return
-        self._state.state = int(ua.ServerState.Suspended)
-        self._state.reason = reason
-        listener.close_listening()
+        self._set.closed = reason
+        self._context.publisher.tell_server()
         self._context.sessions.close_all(ua.StatusCodes.BadServerHalted)
         self._context.publisher.clear()
         if self._sweeper is not None:
@@ -324,44 +346,54 @@ class OpcUaServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
             self._sweeper = None
-        await listener.stop()
+        await listener.stop(reason)
         _log.info("OPC UA closed: %s", reason)
 
     def publish(self, points: Iterable[int]) -> None:
         """Points changed and the live table holds their new values: tell who subscribed to them."""
         self._context.publisher.mark(points)
 
-    def set_service_level(self, level: int) -> None:
-        """What ServiceLevel reads from now on: 255 when alone (OPC 10000-4 section 6.6.2.4)."""
-        if not 0 <= level <= 255:
-            raise ValueError(f"a service level is a byte, not {level}")
-        self._state.service_level = level
+    def look(self) -> None:
+        """How the server stands may have changed: tell who subscribed to that. Cheap."""
+        if self._methods is not None:
+            self._methods.look()
+        shown = self._set.shown
+        if shown != self._told:
+            self._told = shown
+            self._context.publisher.tell_server()
+
+    def tell(self) -> None:
+        """Something of the Server object changed: tell who subscribed to it."""
+        self._context.publisher.tell_server()
+
+    @property
+    def shown(self) -> Shown:
+        """What clients are told of how this server stands."""
+        return self._set.shown
+
+    def other_is(self, other: Member | None) -> None:
+        """The other server of the pair, once it is known."""
+        if other != self._set.other:
+            self._set.other = other
+            self._redundancy.retype()
+
+    def serve_values(self, serves: bool) -> bool:
+        """Show the points' values, or none, to whoever is connected; whether that is a change."""
+        veil = self._context.live
+        if serves is not veil.is_down:
+            return False
+        if serves:
+            veil.lift()
+        else:
+            veil.drop(self._clock.utc_ns())
+        self._context.publisher.retell()
+        return True
 
     async def stop(self) -> None:
         """Close, and let go of what the library holds. The server can't be used afterwards."""
+        if self._methods is not None:
+            await self._methods.stop()
         await self.close("stopped")
         if self._freeing is not None:
             await self._freeing
         self._context.internal.method_service.stop()
-
-
-async def _free(nodes: dict[ua.NodeId, Any]) -> None:
-    """Let go of many nodes a few at a time: freeing them all at once would stall the loop."""
-    while nodes:
-        for _ in range(min(FREED_AT_ONCE, len(nodes))):
-            nodes.popitem()
-        await asyncio.sleep(0)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _registered(description: ua.ApplicationDescription) -> ua.RegisteredServer:
-    return ua.RegisteredServer(
-        ServerUri=description.ApplicationUri,
-        ProductUri=description.ProductUri,
-        ServerNames=[description.ApplicationName],
-        ServerType=description.ApplicationType,
-        DiscoveryUrls=description.DiscoveryUrls,
-    )

@@ -43,6 +43,7 @@ CALLS: Final[Mapping[int, Role]] = {
     12912: Role.OBSERVER,  # ConditionType.ConditionRefresh2
     9111: Role.OPERATOR,  # AcknowledgeableConditionType.Acknowledge
     9113: Role.OPERATOR,  # AcknowledgeableConditionType.Confirm
+    32416: Role.ENGINEER,  # NonTransparentBackupRedundancyType.Failover
     9029: Role.OPERATOR,  # ConditionType.AddComment
 }
 """Who may call the standard's methods; every other method is for admins."""

@@ -192,7 +192,7 @@ class Processor(Answering):
     ) -> bool:
         request = typeid.Identifier if typeid.NamespaceIndex == 0 else None
         if request == _IDS.GetEndpointsRequest_Encoding_DefaultBinary:
-            await self._get_endpoints(header, seqhdr, body)
+            self._get_endpoints(header, seqhdr, body)
             return True
         if request == _IDS.FindServersRequest_Encoding_DefaultBinary:
             self._find_servers(header, seqhdr, body)
@@ -264,17 +264,18 @@ class Processor(Answering):
             _log.exception("a request of %s failed", self.peer)
             self.fault(header.handle, seqhdr, _CODES.BadInternalError)
 
-    async def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
+    def _get_endpoints(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = _unproven(ua.GetEndpointsParameters, body)
         response = ua.GetEndpointsResponse()
-        response.Endpoints = await self.iserver.get_endpoints(params, sockname=self.sockname)
+        response.Endpoints = self._context.discovery.endpoints(params.EndpointUrl)
         self.send_response(header.handle, seqhdr, response)
 
     def _find_servers(self, header: RequestHeader, seqhdr: Any, body: Buffer) -> None:
         params = _unproven(ua.FindServersParameters, body)
         params.ServerUris = [uri for uri in params.ServerUris if uri is not None]
         response = ua.FindServersResponse()
-        response.Servers = self.iserver.find_servers(params, sockname=self.sockname)
+        wanted = params.ServerUris or ()
+        response.Servers = self._context.discovery.servers(params.EndpointUrl, wanted)
         self.send_response(header.handle, seqhdr, response)
 
     # ------------------------------------------------------------------------------ sessions
@@ -298,7 +299,6 @@ class Processor(Answering):
             policy.peer_certificate,
             self,
         )
-        endpoints = ua.GetEndpointsParameters(EndpointUrl=params.EndpointUrl)
         response = ua.CreateSessionResponse()
         result = response.Parameters
         result.SessionId = session.session_id
@@ -306,7 +306,7 @@ class Processor(Answering):
         result.RevisedSessionTimeout = session.timeout_ns / 1e6
         result.MaxRequestMessageSize = self._context.limits.max_message_bytes
         result.ServerNonce = session.nonce
-        result.ServerEndpoints = await self.iserver.get_endpoints(endpoints, sockname=self.sockname)
+        result.ServerEndpoints = self._context.discovery.endpoints(params.EndpointUrl)
         result.ServerCertificate = policy.host_certificate
         signed = (policy.peer_certificate or b"") + (params.ClientNonce or b"")
         result.ServerSignature.Signature = policy.asymmetric_cryptography.signature(signed)

@@ -16,20 +16,23 @@ from typing import Final, Protocol, TypeVar
 
 from asyncua import ua
 
-from gateway.acquisition.live import LiveTable
 from gateway.clock import Clock
 from gateway.driver import PointSpec
 from gateway.model import NS_PER_MS, NS_PER_S
-from gateway.server.encoding import data_change
+from gateway.server.encoding import data_change, event_list
+from gateway.server.event_feed import EventFeed
+from gateway.server.event_queue import EventItem
 from gateway.server.items import PointTarget
 from gateway.server.settings import Limits
 from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
+from gateway.server.veil import Veil
 
 _log: Final = logging.getLogger(__name__)
 STRETCH: Final = 500
 NODE_PERIOD_NS: Final = NS_PER_S
 _K = TypeVar("_K", int, str)
 _DATA_CHANGE: Final = ua.NodeId(ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary)
+_EVENTS: Final = ua.NodeId(ua.ObjectIds.EventNotificationList_Encoding_DefaultBinary)
 _STATUS_CHANGE: Final = ua.NodeId(ua.ObjectIds.StatusChangeNotification_Encoding_DefaultBinary)
 
 
@@ -45,11 +48,14 @@ class Receiver(Protocol):
     def forget(self, subscription_id: int) -> None:
         """The subscription expired."""
 
+    def may_see_audit(self) -> bool:
+        """Whether its user is told who did what."""
+
 
 class Publisher:
     """Owns the items of all subscriptions and the task that serves them."""
 
-    def __init__(self, live: LiveTable, clock: Clock, limits: Limits) -> None:
+    def __init__(self, live: Veil, clock: Clock, limits: Limits) -> None:
         self._live = live
         self._clock = clock
         self._limits = limits
@@ -64,6 +70,7 @@ class Publisher:
         self._order = 0
         self._node_due_ns = 0
         self._task: asyncio.Task[None] | None = None
+        self.events = EventFeed(clock, limits)
         self.item_count = 0
         self.notifications = 0
 
@@ -100,10 +107,13 @@ class Publisher:
                 self._task.cancel()
                 self._task = None
 
-    def add_item(self, item: Item) -> None:
-        """Serve an item, beginning with its present value."""
+    def add_item(self, item: Item | EventItem) -> None:
+        """Serve an item; one that isn't of events begins with its present value."""
         item.subscription.items[item.item_id] = item
         self.item_count += 1
+        if isinstance(item, EventItem):
+            self.events.add(item)
+            return
         target = item.target
         if isinstance(target, PointTarget):
             number = target.spec.number
@@ -112,12 +122,16 @@ class Publisher:
             self._by_node[item] = None
         self._offer(item)
 
-    def remove_item(self, item: Item) -> None:
+    def remove_item(self, item: Item | EventItem) -> None:
         """Forget an item and what waits of it."""
         subscription = item.subscription
         if subscription.items.pop(item.item_id, None) is None:
             return
         self.item_count -= 1
+        if isinstance(item, EventItem):
+            item.set_mode(DISABLED)
+            self.events.remove(item)
+            return
         subscription.ready.pop(item.item_id, None)
         self._waiting.discard(item)
         item.mode = DISABLED
@@ -129,18 +143,19 @@ class Publisher:
         else:
             _without(self._by_point, target.spec.number, item)
 
-    def resample(self, item: Item) -> None:
+    def resample(self, item: Item | EventItem) -> None:
         """Offer an item its present value: it was just enabled, or moved to another session."""
-        self._offer(item)
+        if isinstance(item, Item):  # events have none
+            self._offer(item)
 
-    def follow(self, point: Callable[[str], PointSpec | None], live: LiveTable) -> None:
+    def follow(self, point: Callable[[str], PointSpec | None]) -> None:
         """Another revision is served: items go on with the points of their names.
 
         Those of a point that is there no more say so, and go on when it is there again. A point
         whose type changed is another one: a client's item was made for the old type.
         """
         groups = [*self._by_point.values(), *self._vanished.values()]
-        self._live, self._by_point, self._vanished = live, {}, {}
+        self._by_point, self._vanished = {}, {}
         now_ns = self._clock.utc_ns()
         for group in groups:
             was = group[0].target.spec
@@ -148,7 +163,7 @@ class Publisher:
             if spec is not None and spec.data_type is not was.data_type:
                 spec = None
             for item in group:
-                item.target.follow(spec, live, now_ns)
+                item.target.follow(spec, now_ns)
             if spec is None:
                 self._vanished[was.id] = group
                 for item in group:
@@ -156,7 +171,26 @@ class Publisher:
             else:
                 self._by_point[spec.number] = group
         # Values may have changed with the revision: filters compare with what was reported last.
+        self.retell()
+
+    def retell(self) -> None:
+        """Offer every point anew: all of them may read otherwise now."""
         self._dirty = set(self._by_point)
+
+    def tell_server(self) -> None:
+        """Say at once what changed of the Server object: whoever hears it may have to move.
+
+        Sent beside the publishing interval where a publish request waits. Never waits itself.
+        """
+        told: dict[int, None] = {}
+        for item in list(self._by_node):
+            if item.mode != DISABLED and item.target.is_standard:
+                item.offer(item.target.read())
+                told[item.subscription.subscription_id] = None
+        for subscription_id in told:
+            subscription, receiver = self._subscriptions[subscription_id]
+            if subscription.has_notifications and receiver.may_publish():
+                subscription.late = self.send_one(subscription, receiver)
 
     def clear(self) -> None:
         """Forget everything: the endpoint closes."""
@@ -175,6 +209,7 @@ class Publisher:
             await asyncio.sleep((next_ns - self._clock.monotonic_ns()) / NS_PER_S)
             try:
                 await self._sample()
+                await self.events.deliver(self._may_see_audit)
                 await self._publish()
             except Exception:  # one broken value must not silence every subscriber for good
                 _log.exception("publishing failed for one tick")
@@ -223,6 +258,10 @@ class Publisher:
     def _offer(self, item: Item) -> None:
         item.due_ns = self._clock.monotonic_ns() + item.sampling_ns
         item.offer(item.target.read())
+
+    def _may_see_audit(self, item: EventItem) -> bool:
+        receiver = self.receiver_of(item.subscription.subscription_id)
+        return receiver is not None and receiver.may_see_audit()
 
     async def _sample_nodes(self) -> None:
         for done, item in enumerate(list(self._by_node), 1):
@@ -292,12 +331,18 @@ class Publisher:
     def send_one(self, subscription: Subscription, receiver: Receiver) -> bool:
         """Send one message; whether more waits."""
         parts, more = subscription.take()
-        self.notifications += len(parts)
+        events, more_events = subscription.take_events(len(parts))
+        more = more or more_events
+        self.notifications += len(parts) + len(events)
         message = ua.NotificationMessage()
         if parts:
             body = ua.ExtensionObject(_DATA_CHANGE, data_change(parts))
             message.NotificationData = [body]
-        message.SequenceNumber = subscription.number(message if parts else None)
+        if events:
+            body = ua.ExtensionObject(_EVENTS, event_list(events))
+            message.NotificationData = [*message.NotificationData, body]
+        is_told = bool(message.NotificationData)
+        message.SequenceNumber = subscription.number(message if is_told else None)
         receiver.send(_response(subscription, message, more))
         return more
 

@@ -20,7 +20,7 @@ from gateway.clock import Clock
 from gateway.model import NS_PER_MS
 from gateway.server.history_points import ContinuationPoints
 from gateway.server.publisher import Publisher
-from gateway.server.settings import Limits, User
+from gateway.server.settings import Limits, Role, User
 from gateway.server.subscription import Subscription
 
 _CODES = ua.StatusCodes
@@ -101,6 +101,10 @@ class Session:
     def forget(self, subscription_id: int) -> None:
         """The subscription expired."""
         self.subscriptions.pop(subscription_id, None)
+
+    def may_see_audit(self) -> bool:
+        """Whether its user is told who did what: those who may operate the plant are."""
+        return self.account is not None and self.account.role >= Role.OPERATOR
 
     def enqueue(self, request: PublishRequest, limit: int) -> None:
         """Keep a publish request; the oldest is answered Bad_TooManyPublishRequests beyond it."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Final, Literal
 
 
 def is_loopback(host: str) -> bool:
@@ -14,6 +15,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+STATE_RUNNING: Final = 0
+STATE_SUSPENDED: Final = 3
+STATE_SHUTDOWN: Final = 4
+STATE_UNKNOWN: Final = 7
+"""ServerState (OPC 10000-5 section 12.6)."""
 
 
 class Role(IntEnum):
@@ -32,6 +40,19 @@ class Role(IntEnum):
         except KeyError:
             names = ", ".join(role.name.lower() for role in cls)
             raise ValueError(f"write one of {names}") from None
+
+
+class Redundancy(StrEnum):
+    """What of a pair this server is part of, by what its Standby does."""
+
+    NONE = "none"
+    COLD = "closed"
+    WARM = "warm"
+
+    @property
+    def support(self) -> int:
+        """RedundancySupport (OPC 10000-5 section 12.5)."""
+        return (Redundancy.NONE, Redundancy.COLD, Redundancy.WARM).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +113,15 @@ class Limits:
     max_items: int = 200_000
     max_items_per_subscription: int = 50_000
     max_queue: int = 100
+    max_event_items: int = 1_000
+    max_event_queue: int = 1_000
+    max_event_backlog: int = 10_000
+    max_select_clauses: int = 500
+    max_where_operands: int = 1_000
     max_unacknowledged: int = 20
     max_publish_requests: int = 50
     max_notifications_per_publish: int = 1_000
+    max_events_per_publish: int = 100
     min_publishing_ms: int = 50
     max_publishing_ms: int = 3_600_000
     min_sampling_ms: int = 50
@@ -118,6 +145,7 @@ class OpcUaSettings:
     demonstration on the loopback interface. `advertise` names go into certificate and endpoints.
     With `trust_any` every client's certificate is as good as another.
     `ignore_write_timestamps` accepts writes whose client adds a timestamp, and drops it.
+    `server_uri_array` is `uris`, or `urls` for clients that connect to what they find there.
     """
 
     node: str
@@ -130,6 +158,8 @@ class OpcUaSettings:
     ignore_write_timestamps: bool = False
     namespace_uri: str | None = None
     application_uri: str | None = None
+    redundancy: Redundancy = Redundancy.NONE
+    server_uri_array: Literal["uris", "urls"] = "uris"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -143,6 +173,11 @@ class OpcUaSettings:
     def trusts_listed(self) -> bool:
         """Whether a client's certificate must be trusted; no lock helps beside an open door."""
         return not (self.trust_any or self.insecure)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether this server answers in a Standby, too."""
+        return self.redundancy is Redundancy.WARM
 
     def namespace(self, site: str) -> str:
         """The namespace of points, the same on both nodes: always index 2."""

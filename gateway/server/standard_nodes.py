@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,13 +9,16 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace
 
 from gateway.clock import Clock
+from gateway.model import NS_PER_S
 from gateway.server.encoding import WINDOWS_EPOCH_TICKS
 from gateway.server.nodes import computed, standard
+from gateway.server.redundancy import RedundantSet
 from gateway.server.settings import Limits
 
 _IDS = ua.ObjectIds
 _V = ua.VariantType
-SERVICE_LEVEL_ALONE: Final = 255
+_NEVER: Final = ua.win_epoch_to_datetime(0)
+"""A null DateTime."""
 
 
 def moment(time_ns: int) -> datetime:
@@ -25,51 +27,57 @@ def moment(time_ns: int) -> datetime:
     return found
 
 
-@dataclass(slots=True)
-class ServerState:
-    """What the Server object says of itself now; read by callbacks, so that nothing is written."""
-
-    started_ns: int
-    state: int = int(ua.ServerState.Suspended)
-    service_level: int = SERVICE_LEVEL_ALONE
-    reason: str = ""
-
-
-def install(space: AddressSpace, state: ServerState, clock: Clock, limits: Limits) -> None:
-    """Bind the standard nodes to `state` and `limits`."""
+def install(space: AddressSpace, found: RedundantSet, clock: Clock, limits: Limits) -> None:
+    """Bind the standard nodes to how the server stands and to `limits`."""
+    started_ns = clock.utc_ns()
     build_info = space[standard(_IDS.Server_ServerStatus_BuildInfo)]
     info = build_info.attributes[ua.AttributeIds.Value].value.Value.Value
 
+    def seconds() -> int:
+        at_ns = found.outage.at_ns
+        return 0 if at_ns is None else max(0, -(-(at_ns - clock.monotonic_ns()) // NS_PER_S))
+
+    def returns() -> datetime:
+        returns_ns = found.outage.returns_ns
+        return moment(returns_ns) if returns_ns else _NEVER
+
     def status() -> Any:
+        shown = found.shown
         return ua.ServerStatusDataType(
-            StartTime=moment(state.started_ns),
+            StartTime=moment(started_ns),
             CurrentTime=moment(clock.utc_ns()),
-            State=ua.ServerState(state.state),
+            State=ua.ServerState(shown.state),
             BuildInfo=info,
-            ShutdownReason=ua.LocalizedText(state.reason),
+            SecondsTillShutdown=seconds(),
+            ShutdownReason=ua.LocalizedText(shown.reason),
         )
 
     answers = {
         _IDS.Server_ServerStatus: (status, _V.ExtensionObject),
         _IDS.Server_ServerStatus_CurrentTime: (lambda: moment(clock.utc_ns()), _V.DateTime),
-        _IDS.Server_ServerStatus_StartTime: (lambda: moment(state.started_ns), _V.DateTime),
-        _IDS.Server_ServerStatus_State: (lambda: state.state, _V.Int32),
+        _IDS.Server_ServerStatus_StartTime: (lambda: moment(started_ns), _V.DateTime),
+        _IDS.Server_ServerStatus_State: (lambda: found.shown.state, _V.Int32),
         _IDS.Server_ServerStatus_ShutdownReason: (
-            lambda: ua.LocalizedText(state.reason),
+            lambda: ua.LocalizedText(found.shown.reason),
             _V.LocalizedText,
         ),
-        _IDS.Server_ServiceLevel: (lambda: state.service_level, _V.Byte),
+        _IDS.Server_ServerStatus_SecondsTillShutdown: (seconds, _V.UInt32),
+        _IDS.Server_EstimatedReturnTime: (returns, _V.DateTime),
+        _IDS.Server_ServiceLevel: (lambda: found.shown.level, _V.Byte),
     }
     for identifier, (ask, kind) in answers.items():
-        _answer(space, identifier, ask, kind, clock)
+        answer(space, identifier, ask, kind, clock)
     for identifier, (value, kind) in _facts(limits).items():
         _set(space, identifier, value, kind)
 
 
-def _answer(space: AddressSpace, identifier: int, ask: Any, kind: Any, clock: Clock) -> None:
+def answer(space: AddressSpace, identifier: int, ask: Any, kind: Any, clock: Clock) -> None:
+    """Have a standard variable ask for its value at each read."""
+
     def read(_nodeid: ua.NodeId, _attribute: int) -> ua.DataValue:
-        now = moment(clock.utc_ns())
-        return ua.DataValue(ua.Variant(ask(), kind), SourceTimestamp=now, ServerTimestamp=now)
+        now, value = moment(clock.utc_ns()), ask()
+        variant = ua.Variant(value, kind, is_array=isinstance(value, list))
+        return ua.DataValue(variant, SourceTimestamp=now, ServerTimestamp=now)
 
     space[standard(identifier)].attributes[ua.AttributeIds.Value] = computed(read)
 
@@ -100,6 +108,8 @@ def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
         "MaxMonitoredItems": (limits.max_items, _V.UInt32),
         "MaxMonitoredItemsPerSubscription": (limits.max_items_per_subscription, _V.UInt32),
         "MaxMonitoredItemsQueueSize": (limits.max_queue, _V.UInt32),
+        "MaxSelectClauseParameters": (limits.max_select_clauses, _V.UInt32),
+        "MaxWhereClauseParameters": (limits.max_where_operands, _V.UInt32),
         "MaxBrowseContinuationPoints": (limits.max_browse_points, _V.UInt16),
         "MaxHistoryContinuationPoints": (limits.max_history_points, _V.UInt16),
         "MaxQueryContinuationPoints": (0, _V.UInt16),
@@ -135,13 +145,11 @@ def _facts(limits: Limits) -> dict[int, tuple[Any, Any]]:
         found[getattr(_IDS, f"{prefix}{name}")] = ([], _V.String)
     found[_IDS.Server_Auditing] = (False, _V.Boolean)
     found[_IDS.Server_ServerDiagnostics_EnabledFlag] = (False, _V.Boolean)
-    found[_IDS.Server_ServerStatus_SecondsTillShutdown] = (0, _V.UInt32)
     for name, able in history.items():
         found[getattr(_IDS, f"HistoryServerCapabilities_{name}")] = (able, _V.Boolean)
     most = limits.max_history_values
     found[_IDS.HistoryServerCapabilities_MaxReturnDataValues] = (most, _V.UInt32)
     found[_IDS.HistoryServerCapabilities_MaxReturnEventValues] = (0, _V.UInt32)
-    found[_IDS.Server_ServerRedundancy_RedundancySupport] = (0, _V.Int32)
     for name in ("HistoryReadEvents", "HistoryUpdateData", "HistoryUpdateEvents"):
         found[getattr(_IDS, f"{prefix}OperationLimits_MaxNodesPer{name}")] = (0, _V.UInt32)
     found[getattr(_IDS, f"{prefix}OperationLimits_MaxNodesPerNodeManagement")] = (0, _V.UInt32)

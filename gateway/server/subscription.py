@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from gateway.model import NS_PER_MS
+from gateway.server.event_queue import EventItem
 from gateway.server.filters import DEFAULT, Filter, Reading
 from gateway.server.settings import Limits
 
@@ -150,6 +151,7 @@ class Pace:
     keep_alive_count: int
     lifetime_count: int
     notifications_max: int
+    events_max: int
     priority: int
 
     @classmethod
@@ -172,13 +174,9 @@ class Pace:
         least = max(3 * keep_alive, int(limits.min_lifetime_ms / interval_ms))
         lifetime = max(least, min(lifetime_count, 10 * keep_alive_max))
         most = limits.max_notifications_per_publish
-        return cls(
-            interval_ms,
-            keep_alive,
-            lifetime,
-            min(notifications_max, most) if notifications_max else most,
-            priority,
-        )
+        most = min(notifications_max, most) if notifications_max else most
+        events = min(most, limits.max_events_per_publish)
+        return cls(interval_ms, keep_alive, lifetime, most, events, priority)
 
 
 class Subscription:
@@ -190,8 +188,9 @@ class Subscription:
         self.subscription_id = subscription_id
         self.pace = pace
         self.enabled = enabled
-        self.items: dict[int, Item] = {}
+        self.items: dict[int, Item | EventItem] = {}
         self.ready: dict[int, Item] = {}
+        self.ready_events: dict[int, EventItem] = {}
         self.late = False
         self.unacknowledged: dict[int, Any] = {}
         self.next_ns = now_ns + self.interval_ns
@@ -221,7 +220,7 @@ class Subscription:
 
     @property
     def has_notifications(self) -> bool:
-        return self.enabled and bool(self.ready)
+        return self.enabled and bool(self.ready or self.ready_events)
 
     def cycle(self, now_ns: int) -> Outcome:
         """The publishing interval has passed: is something to be sent?
@@ -268,6 +267,17 @@ class Subscription:
             for item_id in list(self.ready)[:taken]:
                 del self.ready[item_id]
         return parts, bool(self.ready)
+
+    def take_events(self, taken: int) -> tuple[list[bytes], bool]:
+        """The same of events, for a message that holds `taken` notifications already."""
+        parts: list[bytes] = []
+        room = min(self.pace.notifications_max - taken, self.pace.events_max)
+        while self.enabled and self.ready_events and len(parts) < room:
+            item_id, item = next(iter(self.ready_events.items()))
+            item.take(parts, room - len(parts))
+            if not item.waits:
+                del self.ready_events[item_id]
+        return parts, self.enabled and bool(self.ready_events)
 
     def number(self, message: Any | None) -> int:
         """The sequence number of a message; None, a keep-alive, announces the next one.

@@ -233,11 +233,12 @@ class Listener(BinaryServer):  # type: ignore[misc]
         if self._server is not None:
             self._server.close()
 
-    async def stop(self) -> None:
-        """Close every connection; what was written is given the next turn of the loop to leave."""
+    async def stop(self, reason: str) -> None:
+        """Close every connection and say why; what was written has the next turn of the loop."""
         self.close_listening()
         for client in list(self.clients):
             if client.transport is not None:
+                client.processor.send_error(_CODES.BadServerHalted, reason)
                 client.transport.close()
         await asyncio.sleep(0)
         for client in list(self.clients):

@@ -130,11 +130,15 @@ async def unregister(_context: Context, _session: Session, _params: Any) -> Any:
 
 
 async def call(context: Context, session: Session, params: Any) -> Any:
-    """Call methods, as far as the user's role allows; each has its own status."""
+    """Call methods one after the other, as far as the user's role allows; each has its status."""
     response = ua.CallResponse()
-    for method in params.MethodsToCall:
-        if may_call(session, method.MethodId):
-            response.Results += await context.internal.method_service.call([method])
+    response.Results = []
+    for request in params.MethodsToCall:
+        result = await context.methods.call(session, request)
+        if result is not None:
+            response.Results.append(result)
+        elif may_call(session, request.MethodId):
+            response.Results += await context.internal.method_service.call([request])
         else:
             denied = ua.StatusCode(_CODES.BadUserAccessDenied)
             response.Results.append(ua.CallMethodResult(StatusCode=denied))

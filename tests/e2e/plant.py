@@ -178,7 +178,7 @@ node: {id}
 data_dir: data
 site: ../site.yaml
 bind: {bind}
-opcua: {{listen: "127.0.0.1:{port}", advertise: [127.0.0.1], insecure: true}}
+opcua: {{listen: "{host}:{port}", advertise: [{advertise}], insecure: true}}
 pair: {{priority: {priority}}}
 link:
   listen: [{listen}]
@@ -288,6 +288,8 @@ class SmallPair:
         parts = {
             "id": name,
             "bind": BINDS[name],
+            "host": "127.0.0.1",
+            "advertise": "127.0.0.1",
             "port": str(self.ports[3 if name == "a" else 4]),
             "priority": str(priority),
             "listen": ", ".join(self.addresses(name)),

@@ -27,6 +27,8 @@ from asyncua.ua.ua_binary import (
 from gateway.acquisition.live import LiveTable
 from gateway.clock import SystemClock
 from gateway.driver import DeviceSettings, DeviceSpec, PointSpec
+from gateway.errors import ControlError
+from gateway.journal.records import EMPTY_DIGEST, Body, Record, seal
 from gateway.model import (
     NS_PER_S,
     Access,
@@ -42,14 +44,22 @@ from gateway.model import (
 )
 from gateway.server.opcua import OpcUaServer
 from gateway.server.passwords import hash_password
+from gateway.server.redundancy import ALONE, UNHEARD, Standing, Told
+from gateway.server.service_level import Situation
 from gateway.server.settings import Limits, OpcUaSettings, Role, User
 from gateway.server.trust_folder import TrustFolder
 
 START_NS = 1_790_000_000 * NS_PER_S
+OWN, OTHER = Term(3, "a", 7), Term(2, "b", 9)
 PASSWORD = "correct horse"
 USERS = {
     name: User(name, role, hash_password(PASSWORD, b"0123456789abcdef"))
-    for name, role in (("olga", Role.OBSERVER), ("otto", Role.OPERATOR))
+    for name, role in (
+        ("olga", Role.OBSERVER),
+        ("otto", Role.OPERATOR),
+        ("erna", Role.ENGINEER),
+        ("anna", Role.ADMIN),
+    )
 }
 
 
@@ -141,17 +151,43 @@ class MemoryHistory:
 
 
 @dataclass
+class MemoryPair:
+    """The pair as a server is told of it: what it stands for, and what was ordered."""
+
+    now: Standing = ALONE
+    refused: str = ""
+    ordered: list[str] = field(default_factory=list)
+    audits: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def standing(self) -> Standing:
+        return self.now
+
+    def refusal(self) -> str:
+        return self.refused
+
+    async def failover(self, who: str) -> None:
+        if self.refused:
+            raise ControlError(self.refused)
+        self.ordered.append(who)
+
+    def audit(self, action: str, who: str, outcome: str) -> None:
+        self.audits.append((action, who, outcome))
+
+
+@dataclass
 class Plant:
     """A server, and the hands that move what it shows."""
 
     server: OpcUaServer
     live: LiveTable
     history: MemoryHistory
+    pair: MemoryPair
     writes: list[tuple[str, str, Value]] = field(default_factory=list)
     write_status: int = Status.GOOD
     write_error: Exception | None = None
     may_write: asyncio.Event = field(default_factory=asyncio.Event)
     diagnostics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     audit: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -162,10 +198,25 @@ class Plant:
     def number(self, point: str) -> int:
         return next(spec.number for spec in self.live.points if spec.id == point)
 
+    def stands(self, situation: Situation, reason: str = "", peer: Told = UNHEARD) -> None:
+        """The server stands otherwise from now on."""
+        self.pair.now = Standing(situation, reason, peer)
+        self.server.look()
+
     def set(self, point: str, value: Value, status: int = 0, time_ns: int = 0) -> None:
         number = self.number(point)
         self.live.apply([(number, time_ns or time.time_ns(), value, status)])
         self.server.publish([number])
+
+    def tell(self, *bodies: Body, own: bool = True) -> None:
+        """Commit records as this node, or as the other one."""
+        first = len(self.records) + 1
+        made = [
+            seal(OWN if own else OTHER, first + n, EMPTY_DIGEST, body)
+            for n, body in enumerate(bodies)
+        ]
+        self.records += made
+        self.server.events.committed(made, lambda record: record.position.term == OWN)
 
     async def write(self, user: str, point: PointSpec, value: Value) -> int:
         await self.may_write.wait()
@@ -193,7 +244,7 @@ async def running(
     **settings: Any,
 ) -> AsyncIterator[Plant]:
     devices = plant(extra)
-    live, history = LiveTable(devices), MemoryHistory()
+    live, history, pair = LiveTable(devices), MemoryHistory(), MemoryPair()
     holder: list[Plant] = []
     alarms: list[str] = []
     audit: list[tuple[Any, ...]] = []
@@ -219,9 +270,10 @@ async def running(
         lambda: holder[0].diagnostics,
         SystemClock(),
         lambda severity, text: alarms.append(text),
+        pair,
         lambda *entry: audit.append(entry),
     )
-    found = Plant(server, live, history, alarms=alarms, audit=audit)
+    found = Plant(server, live, history, pair, alarms=alarms, audit=audit)
     found.may_write.set()
     holder.append(found)
     await server.build()

@@ -139,10 +139,14 @@ async def test_the_tree_is_whole_and_the_site_is_listed_once(tmp_path: Path) -> 
         sites = [n.nodeid.Identifier for n in await client.nodes.objects.get_children()]
         assert sites.count("#Site") == 1
         assert await children(client, "plc1") == before
-        (parent,) = await client.get_node(node("plc1")).get_references(
+        parents = await client.get_node(node("plc1")).get_references(
             ua.ObjectIds.HierarchicalReferences, ua.BrowseDirection.Inverse
         )
-        assert parent.NodeId == node("#Area/plant/intake")
+        notifier = ua.NodeId(ua.ObjectIds.HasNotifier)
+        assert [(parent.NodeId, parent.ReferenceTypeId == notifier) for parent in parents] == [
+            (node("#Area/plant/intake"), False),
+            (node("#Site"), True),
+        ]
         space = found.server.context.space
         assert len(space.keys()) == len(list(space.keys()))
         path = ["0:Objects", "2:s7", "2:Devices", "2:plant", "2:intake", "2:plc2", "2:level"]

@@ -166,7 +166,7 @@ async def test_without_security_only_discovery_is_possible(guarded: Plant) -> No
         await peer.hello()
         await peer.open_channel()
         request = ua.GetEndpointsRequest()
-        request.Parameters.EndpointUrl = "opc.tcp://127.0.0.1"
+        request.Parameters.EndpointUrl = guarded.url
         endpoints = (await peer.call(request)).Endpoints
         assert len(endpoints) == 6
         modes = {endpoint.SecurityMode for endpoint in endpoints}

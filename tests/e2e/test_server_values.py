@@ -14,7 +14,9 @@ from asyncua import Client, ua
 
 from gateway.errors import LinkError, WriteRefused
 from gateway.model import Status
+from gateway.pair.words import Role as PairRole
 from gateway.server.opcua import OpcUaServer
+from gateway.server.service_level import Backup, Situation
 from tests.e2e.server_rig import PASSWORD, Plant, RawPeer, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -184,9 +186,9 @@ async def test_diagnostics_are_variables_and_what_is_unknown_is_bad(
 
 async def test_the_server_object_tells_the_truth(plant: Plant, client: Client) -> None:
     assert await client.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel)).read_value() == 255
-    plant.server.set_service_level(150)
-    assert await client.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel)).read_value() == 150
-    plant.server.set_service_level(255)
+    plant.stands(Situation(PairRole.MAIN, answering=1, devices=2))
+    assert await client.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel)).read_value() == 228
+    plant.stands(Situation(PairRole.MAIN))
     status = await client.get_node(ua.NodeId(ua.ObjectIds.Server_ServerStatus)).read_value()
     assert status.State == ua.ServerState.Running
     assert abs(status.CurrentTime.timestamp() - time.time()) < 2
@@ -347,9 +349,9 @@ async def test_standard_variables_can_be_subscribed_to(plant: Plant, client: Cli
     level = client.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel))
     await subscription.subscribe_data_change(level)
     await heard.until(1)
-    plant.server.set_service_level(200)
+    plant.stands(Situation(PairRole.MAIN, backup=Backup.ABSENT, answering=1, devices=2))
     assert await heard.until(2) == [255, 200]
-    plant.server.set_service_level(255)
+    plant.stands(Situation(PairRole.MAIN))
     await subscription.delete()
 
 

@@ -191,3 +191,24 @@ async def test_node_opcua_comes_in_encrypted_with_a_password_only(
     assert found[len(secured)]["write"][COUNT][0].startswith("Bad")
     for task, seen in zip(wrong, found[-len(wrong) :], strict=True):
         assert "error" in seen, task
+
+
+async def test_node_opcua_is_told_of_a_lost_device_as_a_failure_of_a_device(
+    tmp_path: Path,
+) -> None:
+    need_npm("node-opcua")
+    command = python("hil.bench.outstations", "--registers", 10, "--period", 0.1)
+    async with Spawned("field", command, tmp_path) as outstation:
+        port = (await outstation.hear("ports"))["ports"][0]
+        site = SITE.format(port=port, users="")
+        async with running_node(tmp_path / "node", site, free_port()) as node:
+            await has_polled(node)
+            fields = ["EventType", "SourceName", "Message", "Severity"]
+            watch = {"node": "ns=2;s=plc", "fields": fields, "type": "i=2131", "count": 1}
+            tasks = [{"endpoint": node.endpoint, "events": watch}]
+            [found] = await opcua_tasks(tmp_path, tasks, meanwhile=outstation.stop)
+    assert "error" not in found, found
+    [[event_type, source, message, severity]] = found["events"]
+    assert event_type == "ns=2;s=#Type/ConnectionLostEventType"
+    assert (source, severity) == ("plc", "700")
+    assert message.startswith("plc lost: ")

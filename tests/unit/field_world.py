@@ -400,8 +400,8 @@ class Node:
     async def _room(self) -> None:
         return None
 
-    def _alarm(self, source: str, severity: int, text: str) -> None:
-        self._append(Event(source, severity, text, self.clock.utc_ns()))
+    def _alarm(self, source: str, severity: int, text: str, kind: str = "") -> None:
+        self._append(Event(source, severity, text, self.clock.utc_ns(), kind))
 
     def prepare(
         self, of: Site, revision: int = 1, maintenance: MaintenanceState | None = None

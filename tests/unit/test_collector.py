@@ -143,8 +143,8 @@ class Rig:
     async def _room(self) -> None:
         return None
 
-    def _alarm(self, source: str, severity: int, text: str) -> None:
-        self.append(Event(source, severity, text, self.clock.utc_ns()))
+    def _alarm(self, source: str, severity: int, text: str, kind: str = "") -> None:
+        self.append(Event(source, severity, text, self.clock.utc_ns(), kind))
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [body for body in self.journal if isinstance(body, kind)]

@@ -138,3 +138,27 @@ async def test_what_the_peer_asks_is_looked_at_before_it_is_done() -> None:
 async def test_a_main_does_not_rehearse() -> None:
     with pytest.raises(ControlError, match="polls every device"):
         await orders(Node(Role.MAIN)).rehearse("me")
+
+
+@pytest.mark.parametrize(
+    ("role", "peer", "linked", "why"),
+    [
+        (Role.MAIN, PeerView.STANDBY, False, "no peer"),
+        (Role.SYNCED, PeerView.MAIN, True, ""),
+        (Role.SYNCING, PeerView.MAIN, True, "syncing"),
+        (Role.SYNCED, PeerView.SILENT, True, "no Main is heard"),
+    ],
+)
+def test_why_no_changeover_is_possible_is_known_without_asking(
+    role: Role, peer: PeerView, linked: bool, why: str
+) -> None:
+    refusal = orders(Node(role, peer), linked).refusal()
+    assert why in refusal and bool(why) is bool(refusal)
+
+
+def test_what_was_asked_for_by_opc_ua_is_noted_with_its_outcome() -> None:
+    node = Node(Role.MAIN)
+    noted: list[Audit] = []
+    node.house.append = noted.append
+    orders(node).note("Failover", "anna", "refused: no peer")
+    assert noted == [Audit("Failover", "a", 7, "anna", "refused: no peer")]

@@ -84,6 +84,29 @@ async function subscribe(session, task) {
     return values;
 }
 
+async function events(session, task) {
+    const { node, fields, type, count } = task.events;
+    const subscription = await session.createSubscription2({ requestedPublishingInterval: 100,
+        requestedLifetimeCount: 100, requestedMaxKeepAliveCount: 10,
+        maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1 });
+    const where = type ? opcua.ofType(type) : undefined;
+    const item = await subscription.monitor(
+        { nodeId: node, attributeId: opcua.AttributeIds.EventNotifier },
+        { samplingInterval: 0, queueSize: 100, discardOldest: true,
+            filter: opcua.constructEventFilter(fields, where) },
+        opcua.TimestampsToReturn.Both);
+    const found = [];
+    await new Promise((resolve) => {
+        item.on("changed", (values) => {
+            found.push(values.map(({ value }) => value && (value.text || value.toString())));
+            if (found.length >= count) resolve();
+        });
+        process.stdout.write(JSON.stringify({ watches: node }) + "\n");
+    });
+    await subscription.terminate();
+    return found;
+}
+
 async function history(session, task) {
     const { node, start, end, page } = task.history;
     const pages = [];
@@ -122,6 +145,7 @@ async function carryOut(task) {
             attributeId: opcua.AttributeIds.Value })))).map(plain);
     if (task.attributes) found.attributes = await attributes(session, task.attributes);
     if (task.subscribe) found.subscribe = await subscribe(session, task);
+    if (task.events) found.events = await events(session, task);
     if (task.history) found.history = await history(session, task);
     if (task.write) found.write = await write(session, task);
     await session.close();

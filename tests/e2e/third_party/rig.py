@@ -194,13 +194,23 @@ def pki(tmp_path: Path) -> Path:
     return folder
 
 
-async def opcua_tasks(tmp_path: Path, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a node-opcua client finds, in a session for each task."""
+async def opcua_tasks(
+    tmp_path: Path,
+    tasks: Sequence[dict[str, Any]],
+    meanwhile: Callable[[], Awaitable[object]] | None = None,
+) -> list[dict[str, Any]]:
+    """What a node-opcua client finds, in a session for each task.
+
+    `meanwhile` is done once it watches events.
+    """
     need_npm("node-opcua")
     file = tmp_path / "tasks.json"
     file.write_text(json.dumps(tasks))
     command = script("opcua_client.js", file, pki(tmp_path))
     async with Spawned("client", command, tmp_path) as client:
+        if meanwhile is not None:
+            await client.hear("watches")
+            await meanwhile()
         said = await client.hear("found")
     found: list[dict[str, Any]] = said["found"]
     return found
