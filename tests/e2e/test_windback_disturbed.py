@@ -24,6 +24,9 @@ pytestmark = pytest.mark.slow
 
 LOGGING = tuple(method for method in METHODS if method.driver == "modbus")
 CLOCKED = tuple(method for method in LOGGING if method.clocked)
+# A recorder that does not tell its newest record is found by asking, in steps of what the site says
+# that it holds: if it holds less, only luck finds it.
+TELLING = tuple(method for method in LOGGING if method.name != "cet")
 Acts = Sequence[tuple[float, dict[str, Any]]]
 SETTLED_S = 2.0
 """When the first log is read after its device came back."""
@@ -55,7 +58,7 @@ CASES = {
     ),
     "cleared": Case([(3, {"log": "clear"})], lost=True),
     "stopped": Case([(1, {"log": "stop"}), (4, {"log": "go"})], lost=True),
-    "overrun": Case(back=[(0, {"log": "shrink", "capacity": 4})], lost=True),
+    "overrun": Case(back=[(0, {"log": "shrink", "capacity": 4})], lost=True, methods=TELLING),
     "half written": Case(back=[(0, {"log": "torn", "seconds": 5})]),
     "busy": Case(back=[(0, {"log": "refuse", "code": 6, "seconds": 4})]),
     "illegal value": Case(back=[(0, {"log": "refuse", "code": 3, "seconds": 4})], by_hand=True),
