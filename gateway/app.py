@@ -119,15 +119,7 @@ class App:
         tell("is starting")
         for line in revisions.differs():
             say(f"hotpair: {line}")
-        if node.opcua.insecure:
-            say(
-                "hotpair: WARNING: the endpoint is open without encryption and users "
-                "(opcua: insecure: true); it listens on loopback only"
-            )
-        elif node.opcua.trust == "any":
-            say(
-                "hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)"
-            )
+        _warn_of_open_doors(node, say)
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(
@@ -371,3 +363,14 @@ def _has_ended(task: asyncio.Task[None]) -> bool:
 def settings_of(site: SiteConfig) -> HistorySettings:
     """How much history a site keeps."""
     return HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
+
+
+def _warn_of_open_doors(node: NodeConfig, say: Callable[[str], None]) -> None:
+    """Insecure modes are there when asked for by name, and say so."""
+    if node.opcua.insecure:
+        say(
+            "hotpair: WARNING: the endpoint is open without encryption and users "
+            "(opcua: insecure: true); it listens on loopback only"
+        )
+    elif node.opcua.trust == "any":
+        say("hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)")

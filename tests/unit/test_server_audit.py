@@ -145,6 +145,7 @@ def test_the_numbers_are_those_of_the_standard() -> None:
         "AcknowledgeableConditionType_Acknowledge",
         "AcknowledgeableConditionType_Confirm",
         "ConditionType_AddComment",
+        "NonTransparentBackupRedundancyType_Failover",
     }
 
 
