@@ -392,10 +392,13 @@ class RawPeer:
         response.ResponseHeader.ServiceResult.check()
         return response
 
-    async def session(self) -> ua.NodeId:
-        """Create and activate an anonymous session; its token."""
+    async def session(self, user: str = "") -> ua.NodeId:
+        """Create and activate a session, anonymous or of a user; its token."""
         token = await self.create_session()
-        await self.activate(token)
+        password = PASSWORD.encode()
+        await self.activate(
+            token, ua.UserNameIdentityToken("username", user, password, None) if user else None
+        )
         return token
 
     async def create_session(self) -> ua.NodeId:

@@ -28,6 +28,8 @@ LIMITS = Limits(
     max_message_bytes=400_000,
     max_unproven_bytes=100_000,
     max_elements=500,
+    max_select_clauses=20,
+    max_where_operands=40,
     max_nodes_per_read=11,
     max_nodes_per_write=12,
     max_nodes_per_browse=13,
@@ -291,6 +293,40 @@ async def nothing_to_query(plant: Plant, _most: int) -> None:
             await peer.call(ua.QueryFirstRequest(), token)
 
 
+async def select_clauses(plant: Plant, most: int) -> None:
+    clause = ua.SimpleAttributeOperand(
+        ua.NodeId(ua.ObjectIds.BaseEventType), [ua.QualifiedName("Message", 0)], 13
+    )
+    few, many = (ua.EventFilter([clause] * count) for count in (most, most + 1))
+    assert await filtered(plant, few, many) == [0, C.BadEventFilterInvalid]
+
+
+async def where_operands(plant: Plant, most: int) -> None:
+    severity = ua.SimpleAttributeOperand(
+        ua.NodeId(ua.ObjectIds.BaseEventType), [ua.QualifiedName("Severity", 0)], 13
+    )
+    filters = []
+    for count in (most, most + 1):
+        listed = [ua.LiteralOperand(ua.Variant(number)) for number in range(count - 1)]
+        element = ua.ContentFilterElement(ua.FilterOperator.InList, [severity, *listed])
+        filters.append(ua.EventFilter([severity], ua.ContentFilter([element])))
+    assert await filtered(plant, *filters) == [0, C.BadEventFilterInvalid]
+
+
+async def filtered(plant: Plant, *filters: ua.EventFilter) -> list[int]:
+    """What becomes of an item on the Server object's events with each filter."""
+    server = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server), ua.AttributeIds.EventNotifier)
+    asked = [
+        ua.MonitoredItemCreateRequest(
+            server, ua.MonitoringMode.Reporting, ua.MonitoringParameters(ClientHandle=1, Filter=one)
+        )
+        for one in filters
+    ]
+    async with logged_in(plant) as (peer, token):
+        number = (await subscribe(peer, token)).SubscriptionId
+        return [found.StatusCode.value for found in await monitor(peer, token, number, asked)]
+
+
 CAPABILITIES: dict[str, Callable[[Plant, Any], Awaitable[None]]] = {
     "MaxSessions": sessions,
     "MaxSubscriptions": subscriptions,
@@ -306,6 +342,8 @@ CAPABILITIES: dict[str, Callable[[Plant, Any], Awaitable[None]]] = {
     "MaxByteStringLength": string_length,
     "MaxQueryContinuationPoints": nothing_to_query,
     "MaxReturnDataValues": history_values,
+    "MaxSelectClauseParameters": select_clauses,
+    "MaxWhereClauseParameters": where_operands,
 }
 
 

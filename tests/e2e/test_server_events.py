@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gateway.journal.records import BACK, LOST, Audit, Body, Coverage, Event, Fill, Hole, Role
 from gateway.model import NS_PER_S
 from gateway.server.settings import Limits
-from tests.e2e.server_rig import OWN, PASSWORD, Plant, RawPeer, running
+from tests.e2e.server_rig import OWN, PASSWORD, USERS, Plant, RawPeer, running, trusted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVER = ua.NodeId(ua.ObjectIds.Server)
@@ -425,7 +425,7 @@ async def test_types_and_notifiers_are_there_after_another_revision(
     server = plant.server
     before = await event_nodes(client)
     staged = await server.prepare(server._devices, plant.live)
-    server.swap(staged, plant.history, {})
+    server.swap(staged, plant.history, USERS)
     assert await event_nodes(client) == before
     plant.tell(note("goes on", source="plc1"))
     await heard.until(1)
@@ -549,7 +549,8 @@ async def logged_in(plant: Plant, folder: Path, user: str) -> Client:
     await setup_self_signed_certificate(
         key, certificate, client.application_uri, "127.0.0.1", usage, {}
     )
-    servers = plant.server.context.settings.pki_dir / "own" / "certificate.der"
+    trusted(plant.pki_dir, certificate)
+    servers = plant.pki_dir / "own" / "certificate.der"
     policy, mode = SecurityPolicyBasic256Sha256, ua.MessageSecurityMode.SignAndEncrypt
     await client.set_security(policy, certificate, key, None, servers, mode)
     client.set_user(user)
@@ -560,11 +561,13 @@ async def logged_in(plant: Plant, folder: Path, user: str) -> Client:
 # ------------------------------------------------------------------------------------ raw bytes
 
 
-async def raw_subscription(peer: RawPeer, event_filter: Any, keep_alive: int) -> tuple[Any, int]:
+async def raw_subscription(
+    peer: RawPeer, event_filter: Any, keep_alive: int, user: str = ""
+) -> tuple[Any, int]:
     """A session with a subscription and an item on events and one on ServiceLevel."""
     await peer.hello()
     await peer.open_channel()
-    token = await peer.session()
+    token = await peer.session(user)
     request = ua.CreateSubscriptionRequest()
     request.Parameters.RequestedPublishingInterval = 50.0
     request.Parameters.RequestedMaxKeepAliveCount = keep_alive
@@ -638,12 +641,12 @@ async def test_events_wait_for_the_session_that_takes_their_subscription_over(
         await RawPeer.connect(plant.url) as old,
         await RawPeer.connect(plant.url) as new,
     ):
-        _, number = await raw_subscription(old, ua.EventFilter(select("Message")), 2)
+        _, number = await raw_subscription(old, ua.EventFilter(select("Message")), 2, "otto")
         plant.tell(note("while nobody asked"))
         await delivered(plant)
         await new.hello()
         await new.open_channel()
-        token = await new.session()
+        token = await new.session("otto")
         transfer = ua.TransferSubscriptionsRequest()
         transfer.Parameters.SubscriptionIds = [number]
         transfer.Parameters.SendInitialValues = True

@@ -17,7 +17,7 @@ from gateway.model import Status
 from gateway.pair.words import Role as PairRole
 from gateway.server.opcua import OpcUaServer
 from gateway.server.service_level import Backup, Situation
-from tests.e2e.server_rig import PASSWORD, Plant, RawPeer, running
+from tests.e2e.server_rig import Plant, RawPeer, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LEVEL = "ns=2;s=plc1/level"
@@ -438,10 +438,7 @@ async def test_a_subscription_moves_to_another_session_of_its_user(plant: Plant)
         for peer in (old, new):
             await peer.hello()
             await peer.open_channel()
-            token = await peer.create_session()
-            otto = ua.UserNameIdentityToken("username", "otto", PASSWORD.encode(), None)
-            await peer.activate(token, otto)
-            tokens.append(token)
+            tokens.append(await peer.session("otto"))
         request = ua.CreateSubscriptionRequest()
         request.Parameters.RequestedPublishingInterval = 50.0
         number = (await old.call(request, tokens[0])).Parameters.SubscriptionId
