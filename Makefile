@@ -36,7 +36,7 @@ contracts: install
 	$(BIN)/lint-imports
 
 unit: install
-	$(BIN)/pytest tests/tidy tests/unit tests/property tests/scenarios --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/property tests/scenarios --cov --cov-report=term:skip-covered
 	$(BIN)/python tests/tidy/pure_coverage.py
 	$(BIN)/pytest -n 2 tests/simulation
 
