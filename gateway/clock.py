@@ -60,6 +60,8 @@ class SystemClock:
     def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
         self._wall = wall
         self._anchor = Anchor(wall(), self.monotonic_ns())
+        self.since_ns = self._anchor.utc_ns
+        """The time at which it began, or was last set."""
 
     def monotonic_ns(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -70,4 +72,6 @@ class SystemClock:
     def discipline(self) -> int:
         """Steer towards the wall clock; the step in ns when it was set, else 0."""
         self._anchor, step_ns = discipline(self._anchor, self.monotonic_ns(), self._wall())
+        if step_ns:
+            self.since_ns = self._anchor.utc_ns
         return step_ns

@@ -181,6 +181,7 @@ class Running:
             alarm=self._doors.alarm,
             may_send=self._may_send,
             reign_ns=timing.takeover_after_ns * 4 // 5 if self._node.link is not None else 0,
+            clock_run=lambda: f"{self._node.node}@{self._clock.since_ns}",
         )
 
     def _history(self, site: SiteConfig) -> HistoryReader:

@@ -133,7 +133,8 @@ class OpenLine:
         waiting = self._waiting(unit)
         if waiting is not None:
             raise LogUnavailable(waiting.detail, waiting.retry_after_ns)
-        job = logs.job(wanted, self._context.facts.get((device, name)), self._clock.utc_ns())
+        fact, now_ns = self._context.facts.get((device, name)), self._clock.utc_ns()
+        job = logs.job(wanted, fact, now_ns, self._context.clock_run())
         pages = read_pages(logs.read(job), unit, self._context, turn, name)
         try:
             async with contextlib.aclosing(pages):

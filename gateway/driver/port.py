@@ -226,6 +226,7 @@ class DriverContext:
     `learned` takes (device, key, value): a JSON-like value that is journalled and replicated.
     `alarm` takes (device, severity 0..1000 as OPC UA has it, text). `reign_ns` is how long a reign
     outlasts its last heartbeat: no field socket may hold unsent bytes longer (0: no bound).
+    `clock_run` names a run of this node's clock: as long as it is the same, nobody set that.
     """
 
     clock: Clock
@@ -238,6 +239,7 @@ class DriverContext:
     alarm: Callable[[str, int, str], None]
     may_send: Callable[[], bool]
     reign_ns: int = 0
+    clock_run: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True, slots=True)

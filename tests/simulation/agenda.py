@@ -62,6 +62,7 @@ class HostClock:
         self.error_ns = error_ns
         self._offset_ns = agenda.random.randrange(10**12)
         self._anchor = Anchor(self.wall_ns(), self.monotonic_ns())
+        self.since_ns = self._anchor.utc_ns
         self.marks: list[tuple[int, int]] = []
         self.mark()
 
@@ -83,6 +84,7 @@ class HostClock:
         """A new process anchors its UTC anew."""
         self.mark()
         self._anchor = Anchor(self.wall_ns(), self.monotonic_ns())
+        self.since_ns = self._anchor.utc_ns
         self.mark()
 
     def discipline(self) -> int:
@@ -90,6 +92,8 @@ class HostClock:
         self.mark()
         now_ns = self.monotonic_ns()
         self._anchor, step_ns = discipline(self._anchor, now_ns, self.wall_ns())
+        if step_ns:
+            self.since_ns = self._anchor.utc_ns
         self.mark()
         return step_ns
 

@@ -119,7 +119,8 @@ class LogLines:
     ) -> AsyncGenerator[LogPage, None]:
         process, logs, name = self._process, self._logs[device], FACT + wanted.log
         fact = process.store.kept.facts.get((device, name))
-        job = logs.job(wanted, fact, process.clock.utc_ns())
+        run = f"{process.node}@{process.clock.since_ns}"
+        job = logs.job(wanted, fact, process.clock.utc_ns(), run)
         job = replace(job, page_records=self._logged[device].kept.page)
         pages = read_pages(logs.read(job), self._units[device], self._context(), turn, name)
         async with contextlib.aclosing(pages):

@@ -160,11 +160,12 @@ def a_job(
     wanted: LogWanted,
     fact: Mapping[str, Any] | None = None,
     now_ns: int = NOW_NS,
+    clock_run: str = "",
 ) -> tuple[Logs, Job]:
     """What a method is given."""
     logs = Logs(spec)
     assert not logs.problem
-    return logs, logs.job(wanted, fact, now_ns)
+    return logs, logs.job(wanted, fact, now_ns, clock_run)
 
 
 def read_log(
@@ -172,9 +173,10 @@ def read_log(
     device: Device,
     wanted: LogWanted,
     fact: Mapping[str, Any] | None = None,
+    clock_run: str = "",
 ) -> list[LogPage]:
     """All pages of what is wanted."""
-    logs, job = a_job(spec, wanted, fact, device.now_ns)
+    logs, job = a_job(spec, wanted, fact, device.now_ns, clock_run)
     return drive(logs.read(job), device)
 
 

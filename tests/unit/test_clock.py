@@ -42,6 +42,16 @@ def test_time_never_runs_backwards_while_it_is_steered(errors: list[int]) -> Non
         anchor, _ = discipline(anchor, at_ns, now + error_ns)
 
 
+def test_a_clock_that_is_set_begins_anew() -> None:
+    wall = [10**18]
+    clock = SystemClock(lambda: wall[0])
+    assert clock.since_ns == 10**18
+    wall[0] += STEP_NS // 2
+    assert (clock.discipline(), clock.since_ns) == (0, 10**18)
+    wall[0] += 90 * NS_PER_S
+    assert clock.discipline() and clock.since_ns == wall[0]
+
+
 def test_the_system_clock_does_not_run_backwards() -> None:
     clock = SystemClock()
     times = [clock.utc_ns() for _ in range(100)]

@@ -46,6 +46,9 @@ def test_what_is_known_of_a_clock_grows_only_where_it_changed() -> None:
     assert known_clock([[5, 90]], 7, unsure, SECOND) == [Known(5, 90)]
     other = ClockReading(90 + 2 * SECOND, 3)
     assert known_clock([[5, 90]], 7, other, SECOND) == [Known(5, 90), Known(7, 90 + 2 * SECOND)]
+    once_more = known_clock([[5, 90, "a", "a"]], 7, same, SECOND, "b")
+    assert once_more == [Known(5, 90, "a", "b")], "by the clock of b it is what a had found"
+    assert known_clock(once_more, 8, None, SECOND, "c") == once_more
     many = [[n, 9 * n * SECOND] for n in range(KNOWN_MAX)]
     newest = [*(Known(*each) for each in many[1:]), Known(9, 0)]
     assert known_clock(many, 9, ClockReading(0, 1), SECOND) == newest
@@ -62,6 +65,16 @@ def test_a_clock_set_forward_between_two_readings_is_found(
     assert not unplaced
     assert steps == [Step(record, known[0].offset_ns - known[1].offset_ns)]
     assert sets(ahead, known[1:]) == Sets([], []), "without two readings it is a pause"
+
+
+def test_the_clocks_of_two_nodes_may_differ_and_place_nothing() -> None:
+    ahead = [-40] * 60 + [0] * 40
+    one, other = at(50, -40), at(0, 0)
+    for since, until, by in [("b", "b", "a"), ("a", "b", "a"), ("a", "a", "a later run of a")]:
+        known = [one._replace(since=since, until=until), other._replace(since=by, until=by)]
+        assert sets(ahead, known) == Sets([], [Unplaced(NOW_NS, 40 * SECOND)])
+    known = [one._replace(since="b", until="a"), other._replace(since="a", until="b")]
+    assert sets(ahead, known) == Sets([Step(60, -40 * SECOND)], []), "a knew both"
 
 
 def test_a_clock_that_was_set_back_and_forward_again() -> None:

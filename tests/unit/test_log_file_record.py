@@ -177,6 +177,19 @@ def test_a_newest_record_that_is_half_written_does_not_hide_the_older_ones(
     ]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_two_newest_records_that_cannot_be_read_make_a_file_empty(named: bool) -> None:
+    device = Files().build(10)
+    device.make(NOW_NS - SECOND)
+    device.make(NOW_NS)
+    device.places[:2] = [None, None]
+    said = {"newest": {"address": 500}} if named else {}
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    pages = read_log(spec(**said), device, wanted)
+    assert joined(pages, wanted)
+    assert (rows(pages), lacking(pages)) == ([], [(*wanted[1:3], EMPTY)])
+
+
 def test_a_log_of_its_own_lies_files_further() -> None:
     device = Files().build(10)
     device.make(NOW_NS - SECOND)

@@ -268,7 +268,7 @@ def test_another_layout_makes_the_columns_doubtful_for_good() -> None:
     (learned,) = plc.facts
     clock = learned.pop("clock")
     assert learned == {"meaning": [1, WORDS], "depth_records": 100, "since_ns": until_ns}
-    assert [[until_ns, 0]] == [[at_ns, round(ahead_ns, -8)] for at_ns, ahead_ns in clock]
+    assert [[until_ns, 0]] == [[at_ns, round(ahead_ns, -8)] for at_ns, ahead_ns, *_ in clock]
     # The next read, on either node, knows since when the columns hold.
     for at in range(3):
         plc.make(until_ns + at * SECOND)
@@ -470,10 +470,28 @@ def test_a_clock_that_was_set_forward_is_known_by_its_earlier_reading() -> None:
     assert event.text.startswith("its clock was set forward by ")
     # Both readings are kept for whoever reads next; that nothing changed since is nothing new.
     first, second = plc.facts[-1]["clock"]
-    assert [round(ahead_ns / SECOND) for _, ahead_ns in (first, second)] == [-90, 0]
+    assert [round(ahead_ns / SECOND) for _, ahead_ns, *_ in (first, second)] == [-90, 0]
     before = len(plc.facts)
     read_log(spec(), plc, last(50), plc.facts[-1])
     assert len(plc.facts) == before
+
+
+def test_what_two_clocks_of_nodes_differ_by_is_not_taken_for_a_clock_set_forward() -> None:
+    plc = plc_with(60)
+    for seconds in range(20, 0, -1):  # a pause, as long as the other node's clock is ahead
+        plc.make(NOW_NS + (60 - seconds) * SECOND)
+    plc.now_ns = NOW_NS + 60 * SECOND
+    wanted = LogWanted("ring", NOW_NS - 60 * SECOND, plc.now_ns)
+    right = rows(read_log(spec(), plc, wanted, clock_run="a"))
+    fact = plc.facts[-1]
+    _, ahead_ns, *runs = fact["clock"][0]
+    assert runs == ["a", "a"]
+    before = NOW_NS - 10 * SECOND
+    told = fact | {"clock": [[before, ahead_ns - 40 * SECOND, "b", "b"]]}
+    pages = read_log(spec(), plc, wanted, told, clock_run="a")
+    assert [time_ns for _, time_ns, _ in rows(pages)] == [time_ns for _, time_ns, _ in right]
+    clock = pages[0].clock
+    assert clock is not None and clock.uncertainty_ns >= 40 * SECOND
 
 
 def test_without_an_earlier_reading_a_clock_set_forward_looks_like_a_pause() -> None:

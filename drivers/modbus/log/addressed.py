@@ -108,7 +108,8 @@ def read(job: Job, source: Source) -> Reading:
     """Read what is wanted of an addressed log."""
     seen = yield from source.survey()
     pager = job.pager(seen.clock)
-    known = known_clock(job.fact.get("clock", ()), seen.at_ns, seen.clock, job.resolution_ns or 0)
+    told, coarse_ns = job.fact.get("clock", ()), job.resolution_ns or 0
+    known = known_clock(told, seen.at_ns, seen.clock, coarse_ns, job.clock_run)
     since_ns = yield from _recall(job, seen, known)
     yield from pager.lost(since_ns, RECONFIGURED)
     if pager.from_ns >= job.wanted.to_ns:

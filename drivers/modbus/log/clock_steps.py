@@ -34,6 +34,7 @@ def clock_sets(
     """When the clock was set between two records. `known` as `known_clock` gives it.
 
     A change of the clock that drift explains is none, nor one that the log is too coarse to show.
+    One between two runs of nodes' clocks has no place: it may be those that differ.
     """
     back = yield from steps_between(low, high, spacing_ns, zone, wall_of)
     sets = Sets(list(back), [])
@@ -50,7 +51,7 @@ def clock_sets(
                 forward_ns += step.by_ns
         if abs(forward_ns) <= 2 * spacing_ns:
             continue
-        if forward_ns > 0:
+        if forward_ns > 0 and one.until == other.since:
             least_ns = forward_ns - spacing_ns
             total_ns = sum(step.by_ns for step in back)
             search = jumps_between(low, high, spacing_ns, zone, wall_of, least_ns - total_ns)

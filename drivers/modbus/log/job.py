@@ -32,7 +32,7 @@ class Job:
 
     `section` is the device's `windback:` with site and profile united, `log` the one of its `logs:`
     (None where the method has one log without a name). `fact` is what `Learn` told last, {} before.
-    `now_ns` is this node's time when the read began.
+    `now_ns` is this node's time when the read began; `clock_run` is another once that was set.
     """
 
     section: Windback
@@ -45,6 +45,7 @@ class Job:
     fact: Mapping[str, Any]
     now_ns: int
     page_records: int = PAGE_RECORDS_MAX
+    clock_run: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:

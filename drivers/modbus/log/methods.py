@@ -74,7 +74,9 @@ class Logs:
             for name, log in self._named(section)
         )
 
-    def job(self, wanted: LogWanted, fact: Mapping[str, Any] | None, now_ns: int) -> Job:
+    def job(
+        self, wanted: LogWanted, fact: Mapping[str, Any] | None, now_ns: int, clock_run: str = ""
+    ) -> Job:
         """What a method is given. Raises LogUnavailable when there is no such log."""
         section = self.section
         names = {} if section is None else dict(self._named(section))
@@ -91,6 +93,7 @@ class Logs:
             self._holds.defaults.address_base,
             fact or {},
             now_ns,
+            clock_run=clock_run,
         )
 
     def read(self, job: Job) -> Reading:

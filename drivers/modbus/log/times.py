@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from drivers.modbus.log.places import big_endian, number, words_of
@@ -297,10 +297,16 @@ class Unplaced(NamedTuple):
 
 
 class Known(NamedTuple):
-    """How far a device's clock was ahead at an instant, by this node's clock; from a log's fact."""
+    """How far a device's clock was ahead at an instant, by a node's clock; from a log's fact.
+
+    `since` is the run of that clock that measured it, `until` the last one that found it so: two
+    nodes have two clocks, and one that was set, or a process that began anew, has another run.
+    """
 
     at_ns: int
     offset_ns: int
+    since: str = ""
+    until: str = ""
 
 
 KNOWN_MAX: Final = 4
@@ -309,15 +315,21 @@ DRIFT_PPM: Final = 200
 
 
 def known_clock(
-    told: Sequence[Sequence[int]], at_ns: int, clock: ClockReading | None, coarse_ns: int
+    told: Sequence[Sequence[Any]],
+    at_ns: int,
+    clock: ClockReading | None,
+    coarse_ns: int,
+    run: str = "",
 ) -> list[Known]:
     """What is known of a clock once it is read again: a reading that tells nothing new is left out.
 
     A change of less than `coarse_ns` is nothing new, nor what its uncertainty may hide.
     """
-    known = [Known(int(at), int(offset)) for at, offset in told]
+    known = [Known(*each) for each in told]
     if clock is not None:
         unsure_ns = max(2 * clock.uncertainty_ns, coarse_ns)
         if not known or abs(clock.offset_ns - known[-1].offset_ns) > unsure_ns:
-            known.append(Known(at_ns, clock.offset_ns))
+            known.append(Known(at_ns, clock.offset_ns, run, run))
+        else:
+            known[-1] = known[-1]._replace(until=run)
     return known[-KNOWN_MAX:]
