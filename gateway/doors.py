@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal.journal import Journal
-from gateway.journal.records import Batch, Body, Event, Record
+from gateway.journal.records import Audit, Batch, Body, Event, Record
 from gateway.model import NS_PER_S, Origin
 
 log = logging.getLogger("hotpair")
@@ -87,6 +87,12 @@ class Doors:
         """Tell people: in the log, and in the journal."""
         self.tell(source, severity, text)
         self._journalled(source, severity, text, kind)
+
+    def record(
+        self, action: str, target: str, who: str, outcome: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Put on record who did what; the journal itself tells if it takes nothing."""
+        self.append(Audit(action, target, self._clock.utc_ns(), who, outcome, dict(detail)))
 
     def _journalled(self, source: str, severity: int, text: str, kind: str = "") -> None:
         if self._journal is not None:

@@ -29,7 +29,7 @@ from gateway.doors import Doors
 from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Registers, Schema
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
-from gateway.journal.records import Audit, Batch, Fact, Maintenance, Record, SampleRow
+from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
 from gateway.journal.renamed import RenamedHistory, former_id
 from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
@@ -222,15 +222,8 @@ class Running:
             self._clock,
             lambda severity, text: self._doors.alarm("opcua", severity, text),
             pair,
-            self._on_record,
+            self._doors.record,
         )
-
-    def _on_record(
-        self, action: str, target: str, who: str, outcome: str, detail: Mapping[str, Any]
-    ) -> None:
-        """What the OPC UA server puts on record; the journal itself tells if it takes nothing."""
-        at_ns = self._clock.utc_ns()
-        self._doors.append(Audit(action, target, at_ns, who, outcome, dict(detail)))
 
     async def _restore(self) -> None:
         """Until the first poll, a point shows what history last knew, and says so."""
