@@ -339,6 +339,7 @@ class OpcUaServer:
             return
         self._set.closed = reason
         self._context.publisher.tell_server()
+        listener.close_listening()  # nobody comes in while the others are sent away
         self._context.sessions.close_all(ua.StatusCodes.BadServerHalted)
         self._context.publisher.clear()
         if self._sweeper is not None:

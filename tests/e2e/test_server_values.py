@@ -455,6 +455,37 @@ async def test_a_subscription_moves_to_another_session_of_its_user(plant: Plant)
             await old.call(ua.PublishRequest(), tokens[0])
 
 
+async def test_a_connection_lost_while_a_subscription_is_deleted_leaves_it_to_its_session(
+    plant: Plant,
+) -> None:
+    context = plant.server.context
+    async with await RawPeer.connect(plant.url) as peer:
+        await peer.hello()
+        await peer.open_channel()
+        token = await peer.session("otto")
+        request = ua.CreateSubscriptionRequest()
+        request.Parameters.RequestedPublishingInterval = 50.0
+        number = (await peer.call(request, token)).Parameters.SubscriptionId
+        items = ua.CreateMonitoredItemsRequest()
+        items.Parameters.SubscriptionId = number
+        items.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+        asked = ua.MonitoredItemCreateRequest(
+            ua.ReadValueId(ua.NodeId.from_string(LEVEL), ua.AttributeIds.Value),
+            ua.MonitoringMode.Reporting,
+        )
+        items.Parameters.ItemsToCreate = [asked] * 250
+        await peer.call(items, token)
+        (session,) = (one for one in context.sessions if number in one.subscriptions)
+        wanted = ua.DeleteSubscriptionsParameters([number])
+        deleting = context.monitoring.delete_subscriptions(context, session, wanted)
+        deleting.send(None)  # to where others have their turn; then the connection is gone
+        deleting.close()
+        assert number in session.subscriptions, "or nobody would ever end it"
+        before = context.publisher.subscription_count
+        context.sessions.close(session)
+        assert context.publisher.subscription_count == before - 1
+
+
 # ------------------------------------------------------------------------------------- writing
 
 
