@@ -37,7 +37,8 @@ from hil.demo_view import BAR_S, Seen, draw
 from hil.gateway import ProgramError, Reader
 from hil.judges import Judged, Row, Verdict, judge
 from hil.outstation.control import send
-from hil.pair import Pair, PairNode, Switch, lay_out
+from hil.pair import Pair, PairNode, lay_out
+from hil.recording import Switch
 from hil.runs import judged
 
 SITE: Final = Path(__file__).parent / "sites" / "demo"

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 from gateway.model import NS_PER_S, parse_duration
 from hil.gateway import ProgramError
 from hil.outstation.control import send
-from hil.pair import Pair, PairNode, Switch
+from hil.pair import Pair, PairNode
+from hil.recording import Switch
 from hil.settings import SiteError, load_yaml
 from hil.truth import Span
 

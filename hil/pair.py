@@ -15,16 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 from asyncua import Client, ua
 
-from gateway.model import NS_PER_MS, GapState, format_time
+from gateway.model import GapState, format_time
 from hil.gateway import Control, Program, ProgramError, ticks
 from hil.lab import Lab
 from hil.outstation.control import send
 from hil.plant import Plant
+from hil.recording import Switch
 from hil.settings import load_yaml
 from hil.site import load_site, localise
 
@@ -40,24 +41,6 @@ LEAVING_S: Final = 1.0
 FRESH_S: Final = 30.0
 
 Status = dict[str, Any]
-
-
-class Switch(NamedTuple):
-    """A node took over: from the fault to the first fresh polled value at a client of it."""
-
-    kind: str
-    left: str
-    taken: str
-    fault_ns: int
-    fresh_ns: int
-
-    @property
-    def took_ms(self) -> int:
-        """How long it took."""
-        return (self.fresh_ns - self.fault_ns) // NS_PER_MS
-
-    def __str__(self) -> str:
-        return f"{self.kind}: node {self.taken} serves fresh values after {self.took_ms} ms"
 
 
 class PairNode:
