@@ -3,18 +3,25 @@
 Pure. Columns indexed by point number. `current` is what the device last said, `kept` what history
 last said; deadband compares with *kept*, so that a slow drift is not lost one small step at a time.
 A stream must stand alone (rules.md 2): a restatement keeps every point of a scan class.
+
+A restatement is stamped when it is made, and a subscription may bring an earlier change after it:
+what came later is placed at it, since history is ordered by time and would take the old value for
+the newer one.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable, Sequence
+from typing import Final
 
 from gateway.driver import Observation, PointSpec
 from gateway.journal.records import SampleRow
-from gateway.model import Status, Value
+from gateway.model import NS_PER_S, Status, Value
 
-_WAITING = (None, Status.BAD_WAITING_FOR_INITIAL_DATA)
+_WAITING: Final = (None, Status.BAD_WAITING_FOR_INITIAL_DATA)
+LATE_MAX_NS: Final = 2 * NS_PER_S
+"""What lies further before a restatement is no late report: another clock stamped it."""
 
 
 class ChangeFilter:
@@ -25,6 +32,7 @@ class ChangeFilter:
         self._current: list[tuple[Value, int]] = [_WAITING] * len(points)
         self._kept: list[tuple[Value, int]] = [_WAITING] * len(points)
         self._kept_ns: list[int] = [0] * len(points)
+        self._restated_ns: list[int] = [0] * len(points)
         self._deadband = [p.deadband for p in points]
         self._members: dict[tuple[str, str], list[int]] = {}
         self._restless: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -46,14 +54,15 @@ class ChangeFilter:
             self._current[point.number] = before._current[number]
             self._kept[point.number] = before._kept[number]
             self._kept_ns[point.number] = before._kept_ns[number]
+            self._restated_ns[point.number] = before._restated_ns[number]
             if number in before._override:
                 self._override[point.number] = before._override[number]
 
-    def accept(self, observations: Iterable[Observation]) -> list[SampleRow]:
+    def accept(self, observations: Iterable[Observation], now_ns: int) -> list[SampleRow]:
         """Take in what a device said; the samples that history must keep, in the same order."""
         rows: list[SampleRow] = []
         current, kept, deadband = self._current, self._kept, self._deadband
-        kept_ns, override = self._kept_ns, self._override
+        kept_ns, restated_ns, override = self._kept_ns, self._restated_ns, self._override
         for number, time_ns, value, status in observations:
             state = (value, status)
             current[number] = state
@@ -71,6 +80,8 @@ class ChangeFilter:
                 and abs(value - old[0]) < band  # type: ignore[operator]
             ):
                 continue
+            if time_ns < restated_ns[number]:
+                time_ns = _not_before(restated_ns[number], time_ns, now_ns)
             kept[number] = state
             kept_ns[number] = time_ns
             rows.append((number, time_ns, value, status))
@@ -102,12 +113,12 @@ class ChangeFilter:
     def _keep_again(self, number: int, now_ns: int) -> SampleRow:
         state = self._override.get(number, self._current[number])
         self._kept[number] = state
-        self._kept_ns[number] = now_ns
+        self._kept_ns[number] = self._restated_ns[number] = now_ns
         return (number, now_ns, state[0], state[1])
 
     def fail(self, numbers: Iterable[int], status: int, now_ns: int) -> list[SampleRow]:
         """Points that can't be read: a sample without a value for each that did not say so yet."""
-        return self.accept(Observation(n, now_ns, None, status) for n in numbers)
+        return self.accept((Observation(n, now_ns, None, status) for n in numbers), now_ns)
 
     def override(self, number: int, value: Value, status: int, now_ns: int) -> list[SampleRow]:
         """Hold a point at a value and status whatever the device says."""
@@ -128,3 +139,8 @@ class ChangeFilter:
             if name == device and scan_class in (None, class_)
             for number in members
         ]
+
+
+def _not_before(restated_ns: int, time_ns: int, now_ns: int) -> int:
+    """Where an observation stands that is stamped before what came earlier."""
+    return restated_ns if restated_ns - time_ns <= LATE_MAX_NS else now_ns

@@ -149,7 +149,7 @@ class Outcomes:
             begins = self.coverage.scanned(key, scan.received_ns, done.holds_ns)
             begins = begins or done.skipped_from_ns is not None
         self._heard(state, scan.received_ns)
-        rows = self._filter.accept(scan.observations)
+        rows = self._filter.accept(scan.observations, scan.received_ns)
         self.keep(device, job.scan_class, begins, rows, scan.requested_ns, scan.received_ns)
 
     def delivered(self, device: DeviceSpec, delivery: Delivery) -> None:
@@ -173,7 +173,7 @@ class Outcomes:
             at_ns = now_ns if self.coverage.in_hole(key) else delivery.through_ns
             begins = self.coverage.scanned(key, at_ns, delivery.through_ns)
         self._heard(state, now_ns)
-        rows = self._filter.accept(delivery.observations)
+        rows = self._filter.accept(delivery.observations, now_ns)
         self.keep(device, SUBSCRIPTION_CLASS, begins, rows, delivery.through_ns, now_ns)
 
     def _heard(self, state: DeviceState, at_ns: int) -> None:
@@ -309,7 +309,7 @@ class Outcomes:
     def observed(self, device: str, seen: Iterable[Observation], origin: Origin) -> Commit:
         """Take in what a command learned about a device (a value read back after a write)."""
         now_ns = self._house.clock.utc_ns()
-        return self.say(self.devices[device], self._filter.accept(seen), origin, now_ns)
+        return self.say(self.devices[device], self._filter.accept(seen, now_ns), origin, now_ns)
 
     def disable_point(self, target: str, now_ns: int) -> None:
         """A point is out of service."""

@@ -21,52 +21,89 @@ def point(number: int, deadband: float = 0.0, max_interval_ns: int | None = None
     )
 
 
+NOW = 10**15
+
+
 def seen(number: int, time_ns: int, value: object, status: int = Status.GOOD) -> Observation:
     return Observation(number, time_ns, value, status)  # type: ignore[arg-type]
 
 
 def test_the_first_value_is_kept_and_an_equal_one_is_not() -> None:
     changes = ChangeFilter([point(0)])
-    assert changes.accept([seen(0, 1, 5.0)]) == [(0, 1, 5.0, 0)]
-    assert changes.accept([seen(0, 2, 5.0)]) == []
-    assert changes.accept([seen(0, 3, 5.5)]) == [(0, 3, 5.5, 0)]
+    assert changes.accept([seen(0, 1, 5.0)], NOW) == [(0, 1, 5.0, 0)]
+    assert changes.accept([seen(0, 2, 5.0)], NOW) == []
+    assert changes.accept([seen(0, 3, 5.5)], NOW) == [(0, 3, 5.5, 0)]
 
 
 def test_true_is_not_one() -> None:
     changes = ChangeFilter([point(0)])
-    changes.accept([seen(0, 1, 1)])
-    assert changes.accept([seen(0, 2, True)]) == [(0, 2, True, 0)]
+    changes.accept([seen(0, 1, 1)], NOW)
+    assert changes.accept([seen(0, 2, True)], NOW) == [(0, 2, True, 0)]
 
 
 def test_deadband_compares_with_the_kept_value_so_that_a_slow_ramp_is_not_lost() -> None:
     changes = ChangeFilter([point(0, deadband=1.0)])
-    kept = [row[2] for t in range(11) for row in changes.accept([seen(0, t, t * 0.5)])]
+    kept = [row[2] for t in range(11) for row in changes.accept([seen(0, t, t * 0.5)], NOW)]
     assert kept == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_change_of_status_is_kept_inside_the_deadband() -> None:
     changes = ChangeFilter([point(0, deadband=10.0)])
-    changes.accept([seen(0, 1, 5.0)])
-    assert changes.accept([seen(0, 2, 5.0, Status.UNCERTAIN)]) == [(0, 2, 5.0, Status.UNCERTAIN)]
-    assert changes.accept([seen(0, 3, None, Status.BAD)]) == [(0, 3, None, Status.BAD)]
-    assert changes.accept([seen(0, 4, 5.0)]) == [(0, 4, 5.0, Status.GOOD)]
+    changes.accept([seen(0, 1, 5.0)], NOW)
+    assert changes.accept([seen(0, 2, 5.0, Status.UNCERTAIN)], NOW) == [
+        (0, 2, 5.0, Status.UNCERTAIN)
+    ]
+    assert changes.accept([seen(0, 3, None, Status.BAD)], NOW) == [(0, 3, None, Status.BAD)]
+    assert changes.accept([seen(0, 4, 5.0)], NOW) == [(0, 4, 5.0, Status.GOOD)]
 
 
 def test_a_restatement_keeps_what_the_device_last_said_even_inside_the_deadband() -> None:
     changes = ChangeFilter([point(0, deadband=1.0), point(1)])
-    changes.accept([seen(0, 1, 5.0), seen(1, 1, 7.0)])
-    changes.accept([seen(0, 2, 5.5)])
+    changes.accept([seen(0, 1, 5.0), seen(1, 1, 7.0)], NOW)
+    changes.accept([seen(0, 2, 5.5)], NOW)
     assert changes.restate("plc", "fast", 9) == [(0, 9, 5.5, 0), (1, 9, 7.0, 0)]
     assert changes.restate("plc", "fast", 10, but={1}) == [(0, 10, 5.5, 0)]
     assert changes.restate("other", "fast", 9) == []
 
 
+def test_a_change_that_arrives_after_a_restatement_is_not_hidden_by_it() -> None:
+    changes = ChangeFilter([point(0), point(1)])
+    second = 10**9
+    changes.accept([seen(0, 0, 1), seen(1, 0, 1)], 0)
+    changes.restate("plc", "fast", 10 * second, but={1})
+    late = [seen(n, 10 * second - 5, value) for value in (2, 3) for n in (0, 1)]
+    assert changes.accept(late, 11 * second) == [
+        (0, 10 * second, 2, 0),
+        (1, 10 * second - 5, 2, 0),
+        (0, 10 * second, 3, 0),
+        (1, 10 * second - 5, 3, 0),
+    ]
+
+
+def test_what_another_clock_stamped_long_before_a_restatement_stands_where_it_came() -> None:
+    changes = ChangeFilter([point(0)])
+    second = 10**9
+    changes.accept([seen(0, 0, 1)], 0)
+    changes.restate("plc", "fast", 60 * second)
+    assert changes.accept([seen(0, 30 * second, 2)], 61 * second) == [(0, 61 * second, 2, 0)]
+    # our own clock was set back behind the restatement
+    assert changes.accept([seen(0, 31 * second, 3)], 32 * second) == [(0, 32 * second, 3, 0)]
+
+
+def test_a_later_revision_knows_of_the_restatement() -> None:
+    before, changes = ChangeFilter([point(0)]), ChangeFilter([point(0)])
+    before.accept([seen(0, 1, 1)], 1)
+    before.restate("plc", "fast", 9)
+    changes.inherit(before, {"plc"})
+    assert changes.accept([seen(0, 5, 2)], 12) == [(0, 9, 2, 0)]
+
+
 def test_a_point_that_rests_is_kept_again_after_its_longest_interval_and_only_then() -> None:
     changes = ChangeFilter([point(0, max_interval_ns=100), point(1)])
-    changes.accept([seen(0, 50, 5.0), seen(1, 50, 5.0)])
+    changes.accept([seen(0, 50, 5.0), seen(1, 50, 5.0)], NOW)
     assert changes.overdue("plc", "fast", 149) == []
     assert changes.overdue("plc", "fast", 150) == [(0, 150, 5.0, 0)]
-    changes.accept([seen(0, 200, 6.0)])
+    changes.accept([seen(0, 200, 6.0)], NOW)
     assert changes.overdue("plc", "fast", 250) == []
     assert changes.overdue("plc", "fast", 300) == [(0, 300, 6.0, 0)]
     assert changes.overdue("nobody", "fast", 300) == []
@@ -74,7 +111,7 @@ def test_a_point_that_rests_is_kept_again_after_its_longest_interval_and_only_th
 
 def test_a_lost_device_says_so_once_for_each_point() -> None:
     changes = ChangeFilter([point(0), point(1)])
-    changes.accept([seen(0, 1, 5.0)])
+    changes.accept([seen(0, 1, 5.0)], NOW)
     lost = Status.BAD_NO_COMMUNICATION
     assert changes.fail(changes.numbers("plc"), lost, 9) == [(0, 9, None, lost), (1, 9, None, lost)]
     assert changes.fail(changes.numbers("plc", "fast"), lost, 10) == []
@@ -83,10 +120,10 @@ def test_a_lost_device_says_so_once_for_each_point() -> None:
 
 def test_an_override_holds_whatever_the_device_says_until_it_is_released() -> None:
     changes = ChangeFilter([point(0)])
-    changes.accept([seen(0, 1, 5.0)])
+    changes.accept([seen(0, 1, 5.0)], NOW)
     held = changes.override(0, 9.0, Status.GOOD_LOCAL_OVERRIDE, 2)
     assert held == [(0, 2, 9.0, Status.GOOD_LOCAL_OVERRIDE)]
-    assert changes.accept([seen(0, 3, 6.0)]) == []
+    assert changes.accept([seen(0, 3, 6.0)], NOW) == []
     assert changes.restate("plc", "fast", 4)[0][2] == 9.0
     assert changes.release(0, 5) == [(0, 5, 6.0, 0)]
     assert changes.release(0, 6) == []

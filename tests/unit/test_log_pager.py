@@ -76,6 +76,25 @@ def test_where_two_reads_meet_the_number_tells_what_was_read_already() -> None:
         assert (seconds([page]), page.first_record) == (times[1:], 6)
 
 
+@pytest.mark.parametrize("first_ms, second_ms", [(300, 0), (0, 300), (-400, 400)])
+def test_a_step_that_two_reads_found_otherwise_loses_no_record_at_their_seam(
+    first_ms: int, second_ms: int
+) -> None:
+    """By how much a clock was set is known to a record's time only, each time to another."""
+    clock = ClockReading(0, SECOND // 100)
+    late = [entry(n, n + 7.15) for n in range(20)] + [entry(20, 20)]
+    given: list[int] = []
+    seam = None
+    for begin, end, off_ms in ((3, 8, first_ms), (8, 13, second_ms)):
+        found = pager(wanted(begin, end)._replace(next_record=seam), clock)
+        found.stamps.was_set([Step(20, 7 * SECOND + off_ms * SECOND // 1000)])
+        found.take(late)
+        (page,) = found.finish()
+        given += [number for _, _, number in rows([page])]
+        seam = page.next_record
+    assert given == list(range(given[0], given[-1] + 1))
+
+
 def test_where_the_numbers_may_have_begun_anew_or_are_far_from_the_seam_the_time_tells() -> None:
     clock = ClockReading(0, SECOND // 100)
     for number in (2, 9):

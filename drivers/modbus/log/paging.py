@@ -162,13 +162,14 @@ class Pager:
     def _is_before(self, held: _Held) -> bool:
         """Whether a record lies before what is wanted, by its time.
 
-        Where two reads meet its number tells: each of them measured the device's clock anew.
+        Where two reads meet its number tells: each of them measured the device's clock anew, and
+        found out anew by how much it was set.
         """
         seam, clock = self._wanted.next_record, self._clock
         near_ns = abs(held.time_ns - self._wanted.from_ns)
         if seam is None or held.number is None or clock is None or self._before != OVERWRITTEN:
             return held.time_ns < self.from_ns
-        if near_ns > 2 * clock.uncertainty_ns:
+        if near_ns > 2 * (clock.uncertainty_ns + self._doubt_ns):
             return held.time_ns < self.from_ns
         return held.number < seam
 
