@@ -104,11 +104,17 @@ class ChangeFilter:
         self, device: str, scan_class: str, now_ns: int, but: Container[int] = ()
     ) -> list[SampleRow]:
         """Every point of a class as it is now, `but` those just kept: a stream begins here."""
-        return [
-            self._keep_again(number, now_ns)
-            for number in self._members.get((device, scan_class), ())
-            if number not in but
-        ]
+        rows: list[SampleRow] = []
+        for number in self._members.get((device, scan_class), ()):
+            if number in but:
+                self._restated_ns[number] = self._kept_ns[number]
+            else:
+                rows.append(self._keep_again(number, now_ns))
+        return rows
+
+    def clock_set(self) -> None:
+        """Times of before mean nothing any more: nothing is placed by them."""
+        self._restated_ns = [0] * len(self._points)
 
     def _keep_again(self, number: int, now_ns: int) -> SampleRow:
         state = self._override.get(number, self._current[number])

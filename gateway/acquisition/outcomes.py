@@ -76,9 +76,13 @@ class Outcomes:
         ]
 
     def begin(self, since_ns: int, not_before_ns: int) -> None:
-        """A reign's claims begin; no scan received before `not_before_ns` ends a hole."""
+        """Claims begin, with a reign or a clock that was set, on this node's time as it is now.
+
+        No scan received before `not_before_ns` ends a hole.
+        """
         self.coverage = CoverageTracker(self.keys(), self.revision, since_ns)
         self.not_before_ns = not_before_ns
+        self._filter.clock_set()
         self.begin_streams()
 
     def succeed(self, before: Outcomes, kept: Collection[str]) -> None:

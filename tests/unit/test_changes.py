@@ -86,8 +86,21 @@ def test_what_another_clock_stamped_long_before_a_restatement_stands_where_it_ca
     changes.accept([seen(0, 0, 1)], 0)
     changes.restate("plc", "fast", 60 * second)
     assert changes.accept([seen(0, 30 * second, 2)], 61 * second) == [(0, 61 * second, 2, 0)]
-    # our own clock was set back behind the restatement
-    assert changes.accept([seen(0, 31 * second, 3)], 32 * second) == [(0, 32 * second, 3, 0)]
+
+
+def test_a_point_that_was_just_kept_begins_its_stream_there() -> None:
+    changes = ChangeFilter([point(0)])
+    changes.restate("plc", "fast", 100)
+    assert changes.accept([seen(0, 90, 1)], 110) == [(0, 100, 1, 0)]
+    assert changes.restate("plc", "fast", 110, but={0}) == []
+    assert changes.accept([seen(0, 105, 2)], 120) == [(0, 105, 2, 0)]
+
+
+def test_when_the_clock_was_set_back_nothing_is_placed_by_what_it_said_before() -> None:
+    changes = ChangeFilter([point(0)])
+    changes.restate("plc", "fast", 100)
+    changes.clock_set()
+    assert changes.accept([seen(0, 90, 1)], 91) == [(0, 90, 1, 0)]
 
 
 def test_a_later_revision_knows_of_the_restatement() -> None:
