@@ -141,7 +141,8 @@ def _polled(runs: Sequence[Run], y: int) -> str:
 
 def _note(run: Run, y: int) -> list[Html]:
     """Cause and state in the middle of a gap, on a plate: letters on a hatch aren't read."""
-    for text in (f"{run.note}, {run.kind}", run.kind):
+    # The hatch tells the state already, so the cause alone is the shorter wording.
+    for text in (f"{run.note}, {run.kind}", run.note):
         wide = text_px(text) + CHAR_PX
         if wide + CHAR_PX <= run.x1 - run.x0:
             x = (run.x0 + run.x1) / 2

@@ -12,11 +12,12 @@ from gateway.model import NS_PER_MS
 from hil.bench.takeovers import percentile
 from hil.recording import Look
 from hil.report.axis import LEFT, PLOT, Axis, exact, length
-from hil.report.chart import Band, peak_label, scale_label
+from hil.report.chart import Band, peak_label, row_label, scale_label
 from hil.report.marks import height_px, pixels
 from hil.report.markup import Html, joined, number, table, tag
 
 TALL_PX: Final = 54
+EQUAL_PX: Final = 10
 DECADES_MAX: Final = 3
 """Lines of the scale; more would stand on one another."""
 
@@ -49,9 +50,13 @@ def bands(axis: Axis, found: Sequence[Lag]) -> list[Band]:
     samples = [(lag.time_ns, float(lag.samples)) for lag in here]
     late = [(lag.time_ns, lag.ms) for lag in here]
     return [
-        _band(axis, "Lag of the Standby, in samples", samples, pause_ns, lambda v: f"{v:.0f}"),
+        _band(axis, "Lag of the Standby, in samples", samples, pause_ns, _count),
         _band(axis, "Lag of the Standby, in time", late, pause_ns, _ms),
     ]
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u2009")
 
 
 def _ms(value: float) -> str:
@@ -115,11 +120,24 @@ def _scale(most: float, shown: Callable[[float], str]) -> Iterator[Html]:
             yield scale_label(shown(value), y)
 
 
+def equal_band(axis: Axis, looks: Iterable[Look]) -> Band:
+    """The moments at which both journals were proven equal: nothing is lacking then."""
+    moments = sorted({look.equal_ns for look in looks if look.equal_ns})
+    here = [at_ns for at_ns in moments if axis.touches(at_ns, at_ns)]
+    if not here:
+        return Band("", 0, Html(""))
+    places = sorted({pixels(axis, at_ns, at_ns)[0] for at_ns in here})
+    path = "".join(f"M{x} 2v{EQUAL_PX}" for x in places)
+    parts = [row_label("proven equal", EQUAL_PX), tag("path", d=path, class_="equal")]
+    parts.append(peak_label(places[-1], f"last at {exact(here[-1], axis.zero_ns)}"))
+    return Band("Journals of both nodes", EQUAL_PX + 6, joined(parts))
+
+
 def summary(found: Sequence[Lag], zero_ns: int) -> Html:
     """The lag in figures."""
     rows = []
     measures: tuple[tuple[str, list[float], Callable[[float], str]], ...] = (
-        ("samples", [float(lag.samples) for lag in found], lambda v: f"{v:.0f}"),
+        ("samples", [float(lag.samples) for lag in found], _count),
         ("time", [lag.ms for lag in found], _ms),
     )
     for name, values, shown in measures:

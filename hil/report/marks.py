@@ -92,7 +92,7 @@ def beside(marks: Sequence[tuple[float, float]], wordings: Sequence[Sequence[str
     begins = [*(marks[index][0] for index in order[1:]), float(WIDTH)]
     placed = [Placed(0, "start", "")] * len(marks)
     free_px = float(LEFT)
-    for index, next_px in zip(order, begins, strict=True):
+    for index, next_px in zip(order, begins, strict=False):  # of no mark, nothing
         x0, x1 = marks[index]
         for text in wordings[index]:
             width_px = text_px(text) + 2 * BESIDE_PX

@@ -84,6 +84,10 @@ def _fact(name: str, value: str) -> Html:
     return tag("div", tag("dt", name), tag("dd", value))
 
 
+def _many(count: int) -> str:
+    return f"{count:,}".replace(",", "\u2009")
+
+
 def _facts(recording: Recording) -> list[tuple[str, str]]:
     from_ns, to_ns = recording.from_ns, recording.to_ns
     days = dict.fromkeys((date(from_ns), date(to_ns)))
@@ -97,9 +101,11 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
     if recording.switches:
         facts.append(("takeovers", takeovers.summary(recording.switches)))
     states = Counter(stretch.state for stretch in recording.stretches)
-    facts.append(("gaps", ", ".join(f"{n} {state}" for state, n in states.items()) or "none"))
+    facts.append(
+        ("gaps", ", ".join(f"{_many(n)} {state}" for state, n in states.items()) or "none")
+    )
     if recording.polls:
-        facts.append(("polls judged", f"{recording.polls:,}".replace(",", "\u2009")))
+        facts.append(("polls judged", _many(recording.polls)))
     if recording.seed is not None:
         facts.append(("seed", str(recording.seed)))
     facts.append(("version", recording.version))
@@ -127,6 +133,7 @@ def _run(recording: Recording, acts: Sequence[Act]) -> Html:
             roles.band(axis, found),
             takeovers.band(axis, recording.switches),
             *lag.bands(axis, measured),
+            lag.equal_band(axis, recording.looks),
             crowd.band(axis, gaps_of),
             coverage.band(axis, gaps_of),
         ]
@@ -246,7 +253,8 @@ def _acts(recording: Recording, acts: Sequence[Act], lines: Lines) -> Html:
     ]
     if len(acts) > ACTS_MAX:
         listed_.append(tag("p", f"{len(acts) - ACTS_MAX} more acts are in run.json."))
-    return _section("acts", heading, tag("p", intro, class_="quiet"), *listed_)
+    intro_ = tag("p", intro, class_="quiet")
+    return _section("acts", heading, intro_, tag("div", *listed_, id="acts-list"))
 
 
 def _act(number: int, act: Act, lines: Lines, zero_ns: int) -> Html:

@@ -19,7 +19,7 @@ TALL_PX: Final = 20
 PATIENCE_NS: Final = 5 * NS_PER_S
 """After so long (or four usual pauses) without a look nothing is claimed any more."""
 ROWS_MAX: Final = 400
-UNSEEN: Final = "unseen"
+LEGEND_MAX: Final = 12
 
 
 class Drawn(NamedTuple):
@@ -106,9 +106,14 @@ def band(axis: Axis, found: dict[str, list[Standing]]) -> Band:
 
 def legend(found: dict[str, list[Standing]]) -> Html:
     """What the bars of roles mean: only what is seen in this run."""
-    seen = {drawn_as(s.role): None for own in found.values() for s in own}
-    marks = [(f"r-{how.kind}", how.tall, how.shown) for how in sorted(seen, key=lambda h: h.rank)]
-    return swatches("Roles", marks)
+    seen = dict.fromkeys((drawn_as(s.role), s.shown) for own in found.values() for s in own)
+    order = sorted(seen, key=lambda pair: (pair[0].rank, pair[1]))[:LEGEND_MAX]
+    return swatches("Roles", [(_class(how, shown), how.tall, shown) for how, shown in order])
+
+
+def _class(how: Drawn, shown: str) -> str:
+    """A node that tells more than its role (paused, merging) has a dashed outline."""
+    return f"r-{how.kind}" if shown == how.shown else f"r-{how.kind} more"
 
 
 def _row(axis: Axis, node: str, own: Sequence[Standing], y: int) -> Html:
@@ -119,7 +124,7 @@ def _row(axis: Axis, node: str, own: Sequence[Standing], y: int) -> Html:
         tall = TALL_PX * how.tall
         title = f"node {node}: {run.note}\n{_span(run.from_ns, run.to_ns, axis.zero_ns)}"
         top = y + TALL_PX - tall
-        kind = f"role r-{how.kind}"
+        kind = _class(how, run.note)
         parts.append(bar(run.x0, run.x1, top, tall, title, class_=kind, data_role=how.kind))
         if text_px(run.note) + CHAR_PX <= run.x1 - run.x0:
             # Above the low bars, inside the tall one.

@@ -55,6 +55,8 @@ dl.facts dd{margin:0;font-variant-numeric:tabular-nums}
 overflow-wrap:anywhere}
 .said{margin-left:4px}
 summary{cursor:pointer}
+input{font:inherit;color:inherit;background:var(--panel);border:1px solid var(--line);
+border-radius:4px;padding:4px 10px;margin:6px 0 12px;width:320px;max-width:100%}
 details.act{border-top:1px solid var(--line);padding:4px 0}
 details.act>summary{display:grid;grid-template-columns:14px 104px 84px 1fr 120px;gap:8px;
 list-style:none;font-variant-numeric:tabular-nums}
@@ -107,6 +109,8 @@ svg text.quiet{fill:var(--quiet)}
 .r-syncing{fill:url(#h-syncing);stroke:var(--syncing)}
 .r-starting{fill:url(#h-starting)}
 .r-silent{fill:url(#h-silent)}
+.more{stroke:var(--ink);stroke-width:1.4;stroke-dasharray:4 2}
+.equal{stroke:var(--passed);stroke-width:1.6}
 .r-other{fill:url(#h-other);stroke:var(--other)}
 .covered{fill:var(--covered)}
 .n-filled,.n-coarse,.n-filling{fill:var(--filled)}
@@ -144,6 +148,9 @@ h1{font-size:22px}
 h2{margin-top:22px;break-after:avoid}
 .scroll{overflow:visible}
 svg.chart{min-width:0;break-inside:avoid}
+p.quiet{break-after:avoid}
+table{font-size:10px}
+.legend{font-size:10px}
 tr,.promise li{break-inside:avoid}
 .promise::details-content{content-visibility:visible;block-size:auto}
 .skip{display:none}
@@ -224,6 +231,18 @@ for (const chart of document.querySelectorAll("svg.chart[data-from]")) {
     const act = event.target.closest("[data-act]");
     if (act) location.hash = "act-" + act.dataset.act;
   });
+}
+const acts = document.querySelectorAll("details.act");
+if (acts.length > 20) {
+  const box = document.createElement("input");
+  box.type = "search";
+  box.placeholder = "only acts or lines with \u2026";
+  box.setAttribute("aria-label", "show only acts that contain this text");
+  box.addEventListener("input", () => {
+    const wanted = box.value.toLowerCase();
+    for (const act of acts) act.hidden = !act.textContent.toLowerCase().includes(wanted);
+  });
+  document.getElementById("acts-list").before(box);
 }
 for (const mark of document.querySelectorAll("[data-act]")) mark.style.cursor = "pointer";
 """.replace("LEFT", str(LEFT))

@@ -57,7 +57,8 @@ def small(**changed: object) -> Recording:
             role, shown = role_at(node, s)
             lag = 900.0 if role == "syncing" else 12.0 + tick % 7 if role == "synced" else 0.0
             behind = round(lag * 0.2) if role in ("synced", "syncing") else 0
-            looks.append(Look(at(s), node, role, shown, behind, lag, 0, 4, 4))
+            equal_ns = at(s // 5 * 5) if role and not (10 <= s < 25 or 38 <= s < 45) else 0
+            looks.append(Look(at(s), node, role, shown, behind, lag, equal_ns, 4, 4))
     recording = Recording(
         scenario="The Main dies",
         promise="A dead Main is replaced within a second; nothing is lost but what is declared.",

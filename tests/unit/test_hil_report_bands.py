@@ -154,6 +154,15 @@ def test_roles_lie_at_their_time_and_the_main_is_the_tallest() -> None:
     assert "merging" in legend
 
 
+def test_a_node_that_tells_more_than_its_role_is_outlined_and_explained() -> None:
+    paused = [Look(at(n), "a", "main", "main, paused" if n > 9 else "main") for n in range(20)]
+    found = roles.standings(paused)
+    plain, outlined = drawn(roles.band(MINUTE, found)).having("data-role")
+    assert plain.given["class"] == "r-main"
+    assert outlined.given["class"] == "r-main more"
+    assert tree(roles.legend(found)).text == "Roles: Main Main, paused"
+
+
 def test_the_tables_of_roles_add_up() -> None:
     found = roles.standings([*looks("mm" + "." * 8), *looks("s" * 10, "b")])
     rows = [[cell.text for cell in row.children] for row in tree(roles.shares(found)).all("tr")]
@@ -200,7 +209,7 @@ def test_lag_holds_until_the_next_look_and_its_peak_is_told() -> None:
     assert found[299] == 3
     assert found[301] is None  # nobody looked any more
     samples, late = lag.bands(MINUTE, lag.lags(lagging(12, 2400, 15)))
-    assert "at most 4800" in texts(drawn(samples))
+    assert "at most 4\u2009800" in texts(drawn(samples))
     assert "at most 2.4 s" in texts(drawn(late))
     path = drawn(late).one("path").given["d"]
     assert path.count("M") == 1
@@ -213,6 +222,15 @@ def test_no_lag_is_no_peak_and_a_gap_is_no_zero() -> None:
     found = [*lagging(5, 5, 5), Look(at(50), "b", "synced", "", 1, 5.0)]
     path = drawn(lag.bands(MINUTE, lag.lags(found))[1]).one("path").given["d"]
     assert path.count("M") == 2
+
+
+def test_when_both_journals_were_proven_equal_is_told() -> None:
+    proven = [Look(at(n), "a", "main", "", 0, 0.0, at(n - n % 5)) for n in range(20)]
+    root = drawn(lag.equal_band(MINUTE, proven))
+    places = [float(part.split()[0]) for part in root.one("path").given["d"].split("M")[1:]]
+    assert places == pytest.approx([x_of(n) for n in (0, 5, 10, 15)], abs=1)
+    assert texts(root) == ["proven equal", "last at 18:02:15.000"]
+    assert lag.equal_band(MINUTE, lagging(1)).height == 0
 
 
 def test_lag_in_figures() -> None:
