@@ -20,6 +20,9 @@ SHEETS_FROM_NS: Final = 15 * 60 * NS_PER_S
 """A run longer than this is shown a second time, in parts."""
 SHEETS_MAX: Final = 12
 ACTS_MAX: Final = 2_000
+BUSY: Final = (
+    " The machine had more than twice the work that its processors can do: times prove nothing."
+)
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """The page loads nothing, whatever a scenario is called."""
 
@@ -73,7 +76,7 @@ def _head(recording: Recording) -> Html:
             "div",
             tag("p", f"Scenario: {recording.scenario}", class_="kicker"),
             tag("h1", tag("span", f"{mark}: ", class_="word"), promise),
-            tag("p", findings.counted(recording.findings)),
+            tag("p", findings.counted(recording.findings), BUSY if recording.busy else ""),
             class_=f"verdict {outcome.value}",
         ),
         tag("dl", *(_fact(*fact) for fact in _facts(recording)), class_="facts"),

@@ -137,6 +137,7 @@ svg text.quiet{fill:var(--quiet)}
 .lag{fill:var(--lag);fill-opacity:.28;stroke:var(--lag);stroke-width:1;stroke-linejoin:round}
 .stem{stroke:var(--pin);stroke-width:1.4}
 .pin{fill:var(--pin)}
+.pin.late{fill:var(--page);stroke:var(--failed);stroke-width:2.4}
 .cross{stroke:var(--failed);stroke-width:2.4;fill:none}
 .cursor{stroke:var(--ink);stroke-width:.8;pointer-events:none}
 .cursor-text{pointer-events:none;paint-order:stroke;stroke:var(--page);stroke-width:5px}

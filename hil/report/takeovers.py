@@ -25,8 +25,16 @@ STRIP_PX: Final = 220
 
 
 def took(switch: Switch) -> str:
-    """The time of a takeover in words."""
-    return f"{switch.took_ms} ms" if switch.fresh_ns else "no fresh value"
+    """The time of a takeover in words, and what was promised where that is less."""
+    if not switch.fresh_ns:
+        return "no fresh value"
+    promised = f", {switch.limit_ms} promised" if late(switch) else ""
+    return f"{switch.took_ms} ms{promised}"
+
+
+def late(switch: Switch) -> bool:
+    """Whether it took longer than promised."""
+    return bool(switch.fresh_ns) and 0 < switch.limit_ms < switch.took_ms
 
 
 def summary(switches: Sequence[Switch]) -> str:
@@ -88,7 +96,8 @@ def _pin(axis: Axis, switch: Switch, y: float) -> Html:
     title = f"{switch.kind}: node {switch.left} to node {switch.taken}, {took(switch)}"
     stem = tag("line", x1=x, x2=x, y1=TALL_PX, y2=y, class_="stem")
     if switch.fresh_ns:
-        head = tag("circle", cx=x, cy=y, r=4, class_="pin")
+        # A late one is hollow and red, and its words say so.
+        head = tag("circle", cx=x, cy=y, r=4, class_="pin late" if late(switch) else "pin")
     else:
         cross = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
         head = tag("path", d=cross, class_="cross")

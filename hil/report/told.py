@@ -19,6 +19,13 @@ LEAST: Final = 12
 MOST: Final = 200
 """Lines of one act."""
 TEXT_MAX: Final = 400
+GRAVE_TEXT_MAX: Final = 4_000
+"""An error may have a traceback below it."""
+LOG: Final = "log"
+BOTH: Final = "both"
+"""Events are in both journals, whichever node they are of."""
+SAME_NS: Final = NS_PER_S // 5
+"""An event and the line of the log that says the same lie no farther apart."""
 ERROR: Final = 700
 WARNING: Final = 400
 """Severities from which on a line is marked, as the gateway's own log has it."""
@@ -35,7 +42,7 @@ class Lines:
     """All that was told, in order of time; `stretches` of it will be shown on the page."""
 
     def __init__(self, told: Iterable[Told], stretches: int) -> None:
-        self._told = sorted(told, key=lambda line: line.time_ns)
+        self._told = sorted(_once(told), key=lambda line: line.time_ns)
         self._times = [line.time_ns for line in self._told]
         self.most = min(max(LINES_MAX // max(stretches, 1), LEAST), MOST)
 
@@ -46,6 +53,26 @@ class Lines:
         gravest = sorted(found, key=lambda line: -_grade(line.severity))[: self.most]
         kept = sorted(gravest, key=lambda line: line.time_ns)
         return Around(tuple(kept), len(found) - len(kept))
+
+
+def _once(told: Iterable[Told]) -> list[Told]:
+    """The lines without those events that a node's log has as well, as `source: text`."""
+    lines = list(told)
+    logged: dict[str, list[int]] = {}
+    for line in lines:
+        if line.source == LOG:
+            # Before it stands the name of the logger.
+            _, _, text = line.text.partition(": ")
+            logged.setdefault(text, []).append(line.time_ns)
+    return [
+        line
+        for line in lines
+        if line.source == LOG
+        or not any(
+            abs(at_ns - line.time_ns) <= SAME_NS
+            for at_ns in logged.get(f"{line.source or 'node'}: {line.text}", ())
+        )
+    ]
 
 
 def _grade(severity: int) -> int:
@@ -65,12 +92,13 @@ def listed(around: Around, from_ns: int, zero_ns: int) -> Html:
 
 
 def _line(line: Told, from_ns: int, zero_ns: int) -> Html:
-    text = line.text if len(line.text) <= TEXT_MAX else line.text[:TEXT_MAX] + "\u2026"
+    most = TEXT_MAX if line.severity < ERROR else GRAVE_TEXT_MAX
+    text = line.text if len(line.text) <= most else line.text[:most] + "\u2026"
     mark, kind = ("!", "warning") if line.severity >= WARNING else ("", None)
     if line.severity >= ERROR:
         mark, kind = "!!", "error"
-    cells = (exact(line.time_ns, zero_ns), since(line.time_ns, from_ns), line.node, mark)
-    source = "" if line.source in ("log", "") else f"{line.source}: "
+    cells = (exact(line.time_ns, zero_ns), since(line.time_ns, from_ns), line.node or BOTH, mark)
+    source = "" if line.source in (LOG, "") else f"{line.source}: "
     return tag("tr", *(tag("td", cell) for cell in cells), tag("td", source + text), class_=kind)
 
 

@@ -258,6 +258,16 @@ def test_a_takeover_is_a_pin_with_its_time_and_a_cross_where_nothing_came() -> N
     assert {"612 ms", "no fresh value"} <= set(texts(root))
 
 
+def test_a_takeover_that_took_longer_than_promised_says_so() -> None:
+    kept, late, never = (
+        Switch("kill", "a", "b", at(n * 20), at(n * 20 + took) if took else 0, 2000)
+        for n, took in enumerate((1.9, 2.1, 0))
+    )
+    root = drawn(takeovers.band(MINUTE, [kept, late, never]))
+    assert {"1900 ms", "2100 ms, 2000 promised", "no fresh value"} <= set(texts(root))
+    assert [e.given["class"] for e in root.all("circle")] == ["pin", "pin late"]
+
+
 def test_the_longer_it_took_the_higher_the_pin() -> None:
     root = drawn(takeovers.band(MINUTE, switches(200, 600, 30_000)))
     tops = [float(e.one("circle").given["cy"]) for e in root.having("data-takeover")]
@@ -470,6 +480,27 @@ def test_a_long_line_is_cut_and_silence_is_told() -> None:
     assert len(tree(told.listed(around, at(1), T0)).all("td")[-1].text) == told.TEXT_MAX + 1
     nothing = told.Lines([], 0).around(at(1), at(1))
     assert "Neither node told anything" in told.listed(nothing, at(1), T0)
+
+
+def test_an_event_that_a_log_has_too_is_shown_once() -> None:
+    said = [
+        Told(at(1), "b", "log", 500, "gateway.node: pair: node a is dead"),
+        Told(at(1.1), "", "pair", 500, "node a is dead"),
+        Told(at(3), "", "pair", 500, "node a is dead"),
+        Told(at(4), "", "", 500, "the journal is full"),
+        Told(at(4), "a", "log", 500, "gateway.node: node: the journal is full"),
+    ]
+    around = told.Lines(said, 1).around(at(1), at(4))
+    assert [(line.node, line.time_ns) for line in around.lines] == [
+        ("b", at(1)), ("", at(3)), ("a", at(4)),
+    ]  # fmt: skip
+    assert "both" in tree(told.listed(around, at(1), T0)).text
+
+
+def test_a_traceback_is_whole() -> None:
+    trace = "Traceback (most recent call last)\n" + "  File\n" * 200
+    around = told.Lines([Told(at(1), "a", "log", 700, trace)], 1).around(at(1), at(1))
+    assert tree(told.listed(around, at(1), T0)).all("td")[-1].text == trace
 
 
 def test_a_moment_belongs_to_the_last_act_around_it() -> None:

@@ -61,6 +61,11 @@ def test_only_when_all_have_passed_it_says_so() -> None:
     assert "nothing is proven" in nothing.one("section", id="promises").text
 
 
+def test_a_machine_that_was_too_busy_is_named_beside_the_verdict() -> None:
+    assert "times prove nothing" not in page(small())
+    assert "times prove nothing" in tree(page(small(busy=True))).one("header").text
+
+
 def test_what_failed_comes_first_and_is_open() -> None:
     found = tree(page(small())).one("section", id="promises").having("data-judge")
     assert [e.given["data-judge"] for e in found] == [
