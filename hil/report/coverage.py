@@ -1,4 +1,4 @@
-"""What the history has of each device: a bar where it was polled, and what the gaps became."""
+"""What the history has of each device: a bar where it has no gap, and what the gaps became."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ STATES: Final[dict[str, Drawn]] = {
     GapState.OPEN.value: Drawn("gap, open", 4, 1.0),
     GapState.LOST.value: Drawn("gap, lost", 5, 1.0),
 }
-
-
 LACKING: Final = frozenset({GapState.OPEN.value, GapState.LOST.value})
+"""Of these history has nothing."""
 
 
 class Row(NamedTuple):
@@ -122,9 +121,9 @@ def _row(axis: Axis, row: Row, y: int) -> Html:
         span = f"{exact(run.from_ns, axis.zero_ns)} to {exact(run.to_ns, axis.zero_ns)}"
         title = f"{called(row)}: {run.kind}, {run.note}\n{span}, {length(run.to_ns - run.from_ns)}"
         foot, tall = y + BAR_PX, BAR_PX * STATES[run.kind].tall
-        kind = f"gap g-{run.kind}"
+        kind = f"g-{run.kind}"
         if run.x1 - run.x0 < NARROW_PX:
-            kind = f"gap n-{run.kind}"
+            kind = f"n-{run.kind}"
             if run.kind in LACKING:
                 foot, tall = foot + JUT_PX, tall + 2 * JUT_PX
         parts.append(bar(run.x0, run.x1, foot - tall, tall, title, class_=kind, data_gap=run.kind))
@@ -156,7 +155,7 @@ def _note(run: Run, y: int) -> list[Html]:
 def legend(stretches: Iterable[Stretch]) -> Html:
     """What the bars of the history mean: only what is seen in this run."""
     seen = {state_of(stretch) for stretch in stretches}
-    marks = [("covered", 1.0, "polled")]
+    marks = [("covered", 1.0, "no gap")]
     marks += [(f"g-{s}", how.tall, how.shown) for s, how in STATES.items() if s in seen]
     return swatches("History", marks)
 

@@ -73,6 +73,6 @@ def table(
     return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def folded(summary: str, *inner: str, open_: bool = False, **attributes: str | None) -> Html:
+def folded(summary: str, *inner: str) -> Html:
     """What is shown on demand."""
-    return tag("details", tag("summary", summary), *inner, open=open_, **attributes)
+    return tag("details", tag("summary", summary), *inner)

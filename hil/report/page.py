@@ -236,7 +236,7 @@ def _reigns(recording: Recording) -> Html:
 
 def _gaps(recording: Recording) -> Html:
     if not recording.stretches:
-        return _section("gaps", "Gaps", tag("p", "No device has a gap."))
+        return _section("gaps", "Gaps", tag("p", "No gap is recorded."))
     listed_ = gaps.listed(recording.stretches, recording.from_ns)
     if len(recording.stretches) > takeovers.OPEN_MAX:
         listed_ = joined(

@@ -433,6 +433,11 @@ def test_gaps_that_began_together_are_one_line() -> None:
     ]  # fmt: skip
 
 
+def test_gaps_of_one_event_begin_within_a_second_of_its_first() -> None:
+    begun = [Stretch(f"plc{n}", "f", "link", "lost", at(n * 0.6), at(9)) for n in range(4)]
+    assert [len(g.stretches) for g in gaps.grouped(begun)] == [2, 2]
+
+
 def test_a_line_of_gaps_names_a_few_devices_and_points() -> None:
     crowd_ = [Stretch(f"plc{n}", "f", "link", "lost", at(1), at(2)) for n in range(9)]
     assert gaps.of_what(crowd_).endswith("plc5 (f); and 3 more devices")

@@ -188,7 +188,7 @@ def test_names_and_lines_cannot_break_out_of_the_page() -> None:
 def test_a_run_in_which_nothing_happened_is_a_page_too() -> None:
     root = tree(page(Recording("Quiet", "", "demo", None, "0.1.0", T0, T0)))
     assert root.one("h1").text == "? Unknown: Quiet"
-    for text in ("No node had to take over.", "No device has a gap.", "Nothing was done"):
+    for text in ("No node had to take over.", "No gap is recorded.", "Nothing was done"):
         assert text in root.one("main").text
     assert "seed" not in root.one("header").text
 
