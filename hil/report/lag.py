@@ -18,6 +18,8 @@ from hil.report.markup import Html, joined, number, table, tag
 
 TALL_PX: Final = 54
 EQUAL_PX: Final = 10
+NONE_PX: Final = 2
+"""Of a lag that there never was, a heading is enough."""
 DECADES_MAX: Final = 3
 """Lines of the scale; more would stand on one another."""
 
@@ -82,13 +84,14 @@ def _band(
     shown: Callable[[float], str],
 ) -> Band:  # fmt: skip
     most = max(10.0, *(value for _, value in measured))
+    if all(value < 1.0 for _, value in measured):
+        return Band(f"{title}: none", NONE_PX, Html(""))
     found = peaks(axis, measured, pause_ns)
     path = "".join(_steps([v if v is None else height_px(v, 1.0, most, TALL_PX) for v in found]))
     parts = [*_scale(most, shown), tag("path", d=path, class_="lag")]
     peak = max(range(PLOT), key=lambda x: found[x] or 0.0)
     highest = found[peak] or 0.0
-    if highest >= 1.0:
-        parts.append(peak_label(LEFT + peak, f"at most {shown(highest)}"))
+    parts.append(peak_label(LEFT + peak, f"at most {shown(highest)}"))
     return Band(title, TALL_PX + 10, joined(parts))
 
 

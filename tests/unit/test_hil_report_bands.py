@@ -216,9 +216,11 @@ def test_lag_holds_until_the_next_look_and_its_peak_is_told() -> None:
     assert path.startswith(f"M{LEFT} {lag.TALL_PX}V")
 
 
-def test_no_lag_is_no_peak_and_a_gap_is_no_zero() -> None:
-    late = lag.bands(MINUTE, lag.lags(lagging(0, 0)))[1]
-    assert not [text for text in texts(drawn(late)) if "at most" in text]
+def test_no_lag_is_a_heading_and_a_pause_is_no_zero() -> None:
+    samples, late = lag.bands(MINUTE, lag.lags(lagging(0, 0.2)))
+    assert samples.title == "Lag of the Standby, in samples: none"
+    assert late.title == "Lag of the Standby, in time: none"
+    assert not drawn(late).children
     found = [*lagging(5, 5, 5), Look(at(50), "b", "synced", "", 1, 5.0)]
     path = drawn(lag.bands(MINUTE, lag.lags(found))[1]).one("path").given["d"]
     assert path.count("M") == 2
