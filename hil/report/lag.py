@@ -18,6 +18,7 @@ from hil.report.markup import Html, joined, number, table, tag
 
 TALL_PX: Final = 54
 EQUAL_PX: Final = 10
+LINE_PX: Final = 12
 NONE_PX: Final = 2
 """Of a lag that there never was, a heading is enough."""
 DECADES_MAX: Final = 3
@@ -119,7 +120,7 @@ def _scale(most: float, shown: Callable[[float], str]) -> Iterator[Html]:
         value = 10.0**power
         y = TALL_PX - height_px(value, 1.0, most, TALL_PX)
         yield tag("line", x1=LEFT, x2=LEFT + PLOT, y1=y, y2=y, class_="grid")
-        if y <= TALL_PX - 10:
+        if y <= TALL_PX - LINE_PX:
             yield scale_label(shown(value), y)
 
 
