@@ -91,6 +91,10 @@ class Pager:
         """Times are known that much less well: of each step only its length to a record's time."""
         self._doubt_ns = max(self._doubt_ns, ns)
 
+    def _unsure_ns(self, number: int | None) -> int:
+        """How badly is known by how much the clock was set after a record: to a record's time."""
+        return sum(self._resolution_ns or abs(by) for by in self.stamps.later(number))
+
     def began(self, why: str) -> None:
         """Say why there is nothing before the log's oldest record, if it wasn't overwritten."""
         self._before = why
@@ -136,7 +140,7 @@ class Pager:
         late_ns = self.stamps.late_ns(number)
         time_ns = raw_ns - self.stamps.offset_ns - late_ns
         if late_ns:
-            self._doubt(sum(self._resolution_ns or abs(by) for by in self.stamps.later(number)))
+            self._doubt(self._unsure_ns(number))
         elif self._was_late:
             self._events.append(_was_set(time_ns, self._was_late))
         elif self._raw_ns is not None and raw_ns < self._raw_ns:
@@ -169,7 +173,7 @@ class Pager:
         near_ns = abs(held.time_ns - self._wanted.from_ns)
         if seam is None or held.number is None or clock is None or self._before != OVERWRITTEN:
             return held.time_ns < self.from_ns
-        if near_ns > 2 * (clock.uncertainty_ns + self._doubt_ns):
+        if near_ns > 2 * (clock.uncertainty_ns + self._unsure_ns(held.number)):
             return held.time_ns < self.from_ns
         return held.number < seam
 
