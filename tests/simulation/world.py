@@ -176,11 +176,15 @@ class World:
         return {"pump", "tank"} <= set(recent[-40:])
 
     def _wind_back(self) -> None:
-        """What was missed until the world was well again is judged within a bounded time."""
+        """What was missed until the world was well again is judged within a bounded time.
+
+        A Main claims nothing of the time that the other's clock is ahead: that is waited for, too.
+        """
         agenda, main = self.agenda, self.main()
         assert main is not None
         self.settled_ns = main.clock.utc_ns()
-        deadline_ns = agenda.now_ns + WOUND_NS
+        utc = [process.clock.utc_ns() for process in self.processes()]
+        deadline_ns = agenda.now_ns + WOUND_NS + max(utc) - min(utc)
         agenda.run(agenda.now_ns + CLAIMED_NS, self.watch)
         while (open_gaps := self._open_gaps(main)) or not self._has_claimed(main):
             main = self.main() or main  # there may be a failback
