@@ -8,10 +8,7 @@ arrive; a serial one is drained until the line is quiet.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
-import struct
 import termios
 import traceback
 from collections.abc import Awaitable, Callable
@@ -34,6 +31,7 @@ from drivers.modbus.pdu import (
 )
 from drivers.modbus.serial import character_ns, drive_rs485, frame_gap_ns
 from drivers.modbus.settings import ModbusLine, Rtu
+from drivers.modbus.sockets import discard, tune
 from drivers.modbus.tls import client_context, remedy
 from gateway.clock import Clock
 from gateway.errors import InvalidReply, LinkError, ReplyTimeout
@@ -46,7 +44,6 @@ DRAIN_QUIET_NS: Final = 20 * NS_PER_MS
 DRAIN_MAX_NS: Final = 2 * NS_PER_S
 SILENT_MAX: Final = 10
 """After so many time-outs in a row a serial port is reopened: an adapter may have hung."""
-_ABORT: Final = struct.pack("ii", 1, 0)
 
 Sink = Callable[[bool, bytes, str], None]
 """Takes (sent, frame, text)."""
@@ -179,7 +176,11 @@ class Session:
         except asyncio.CancelledError:
             self.close()
             raise
-        self._tune(timeout_ns)
+        try:
+            tune(client.ctx.transport, min(timeout_ns, self._reign_ns or timeout_ns))
+        except OSError as error:
+            self.close()
+            return f"the connection was closed as soon as it stood ({error})"
         return None
 
     def _creator(self, timeout_ns: int) -> Callable[[], Awaitable[Any]]:
@@ -228,15 +229,6 @@ class Session:
         self._client = client
         return create  # type: ignore[no-any-return]
 
-    def _tune(self, timeout_ns: int) -> None:
-        """Let the kernel give a dead peer up as early as we do (rules.md 5)."""
-        sock = self._client.ctx.transport.get_extra_info("socket")
-        if sock is not None and sock.type == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            # Nor may unsent bytes outlast a reign.
-            bound_ms = max(1, min(timeout_ns, self._reign_ns or timeout_ns) // NS_PER_MS)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, bound_ms)
-
     async def _listen(self) -> None:
         """Wait for silence on a serial line. Raises OtherMaster when frames are heard."""
         self._heard = 0
@@ -258,10 +250,7 @@ class Session:
         """Throw the connection away: unsent bytes die, and the device's socket is free at once."""
         client = self._client
         if client is not None and client.ctx.transport is not None:
-            sock = client.ctx.transport.get_extra_info("socket")
-            if sock is not None and sock.type == socket.SOCK_STREAM:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            discard(client.ctx.transport)
             client.ctx.transport.abort()
             if not self._answered:
                 # Two hosts: one that takes connections but never answers isn't the good one.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from itertools import pairwise
 
@@ -168,6 +170,29 @@ async def test_a_refused_connection_is_a_link_fault_and_is_good_within_a_second_
             began = time.monotonic()
             assert await until_good(line, "plc") == {0: 7}
             assert time.monotonic() - began < 1
+
+
+def reset_all(listener: socket.socket, count: int) -> None:
+    """Accept connections and reset each a moment later, each time another one."""
+    for number in range(count):
+        accepted, _ = listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(number % 20 * 2e-5)  # paces: the reset meets every step of the client's opening
+        accepted.close()
+
+
+async def test_a_connection_that_is_reset_as_soon_as_it_stands_is_a_link_fault() -> None:
+    """As a device does whose connections are all taken, and one that is just losing its power."""
+    house, count = House(), 20
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        resets = asyncio.create_task(asyncio.to_thread(reset_all, listener, count))
+        port = listener.getsockname()[1]
+        async with opened(house, tcp(port), device("plc", registers(0), timeout="200ms")) as line:
+            while not resets.done():
+                scan = await line.scan("plc", "normal")
+                assert scan.fault is not None and scan.fault.cause is Cause.LINK
+        await resets
 
 
 async def test_an_idle_connection_that_was_closed_is_opened_again_without_a_fault() -> None:
