@@ -1,22 +1,35 @@
-"""Serving an ASGI application on a Unix socket inside the node's own loop."""
+"""Serving an ASGI application inside the node's own loop: on a Unix socket, and over TCP.
+
+Over TCP anybody may knock: connections are bounded together and by address, and who does not send
+a whole request in time is hung up on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.errors import ControlError
+from gateway.web.guard import Asgi
 
 SOCKET_PATH_MAX: Final = 107
 """Linux: sizeof(sockaddr_un.sun_path) - 1 (unix(7))."""
+CONNECTIONS_MAX: Final = 256
+CONNECTIONS_PER_ADDRESS_MAX: Final = 64
+HEAD_S: Final = 10.0
+"""How long a client may take to send the head of a request."""
+IDLE_S: Final = 65
+"""How long a connection is kept between requests; longer than what proxies keep theirs for."""
+HEAD_MAX_BYTES: Final = 32 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -30,7 +43,7 @@ class _Server(uvicorn.Server):
 class UnixListener:
     """An application on a Unix socket that only the owner and the group may open."""
 
-    def __init__(self, app: FastAPI, path: Path) -> None:
+    def __init__(self, app: Asgi, path: Path) -> None:
         if len(str(path)) > SOCKET_PATH_MAX:
             raise ControlError(
                 f"the path of the local socket is longer than {SOCKET_PATH_MAX} bytes: {path}",
@@ -58,3 +71,91 @@ class UnixListener:
             self._server.force_exit = True
             await self._task
         self._path.unlink(missing_ok=True)
+
+
+class _Connection(H11Protocol):
+    """A connection that is given up when a request does not come, and when there are too many."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        host = self.client[0] if self.client else ""
+        own = sum(1 for other in self.connections if _host(other) == host)
+        if len(self.connections) > CONNECTIONS_MAX or own > CONNECTIONS_PER_ADDRESS_MAX:
+            self.transport.abort()
+        else:
+            self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_idle() and self._waiting is None and self.timeout_keep_alive_task is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        super().connection_lost(exc)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if self._is_idle() and self.timeout_keep_alive_task is None:
+            self.transport.close()
+
+
+def _host(connection: Any) -> str:
+    client = getattr(connection, "client", None)
+    return client[0] if client else ""
+
+
+class TcpListener:
+    """An application on a TCP address, with TLS where a context is given."""
+
+    def __init__(self, app: Asgi, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self._host, self._port = host, port
+        config = uvicorn.Config(
+            app,
+            http=_Connection,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX + 1,
+            timeout_keep_alive=IDLE_S,
+            h11_max_incomplete_event_size=HEAD_MAX_BYTES,
+            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._task is not None and not self._task.done()
+
+    async def start(self) -> None:
+        """Bind and serve. Raises OSError when the address can't be had."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._host, self._port))
+        except OSError:
+            listener.close()
+            raise
+        self._task = asyncio.create_task(self._server.serve([listener]), name="web")
+
+    async def stop(self) -> None:
+        """Close at once; requests and streams under way are cut."""
+        if self._task is not None:
+            self._server.should_exit = True
+            self._server.force_exit = True
+            await self._task
