@@ -17,6 +17,8 @@ from gateway.model import HistoryRow, Origin, Value, is_bad
 BUCKETS_MAX: Final = 5_000
 Key = tuple[int, int]
 """(time in ns UTC, seq): of samples at one time the one with the higher seq is the later."""
+_IN_ORDER: Final = 2**62
+"""For rows that come in reading order: of those at one time the later row is."""
 
 
 class Bucket:
@@ -72,8 +74,8 @@ class Bucket:
 
 
 def worse(one: int, other: int) -> int:
-    """Of two StatusCodes the more severe (OPC 10000-4 section 7.39), or else the first."""
-    return other if other >> 30 > one >> 30 else one
+    """Of two StatusCodes the more severe (OPC 10000-4 section 7.39): one or the other, always."""
+    return max(one, other)
 
 
 class Buckets:
@@ -130,7 +132,7 @@ class Buckets:
             if not self.from_ns <= row.time_ns < self.to_ns:
                 continue
             bucket = self._bucket((row.time_ns - self.from_ns) // self.step_ns)
-            key = (row.time_ns, row.position.seq)
+            key = (row.time_ns, _IN_ORDER)
             bucket.value(row.value, row.status)
             bucket.ends((key, row.value), (key, row.value, row.status))
             if row.origin is Origin.GAP:

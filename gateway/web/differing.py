@@ -42,11 +42,10 @@ def changes_users(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
 
 def _users(files: Mapping[str, str]) -> Any:
     root = root_of(files)
-    node, problems = parse(files[root], root)
-    if node is None or problems:
+    node, _ = parse(files[root], root)
+    if node is None:
         return None
-    site = node.plain()
-    users = site.get("users") if isinstance(site, dict) else None
+    users = node.plain().get("users")
     entries = users.values() if isinstance(users, dict) else ()
     named = [entry.get("certificate") for entry in entries if isinstance(entry, dict)]
     return users or {}, {name: files.get(str(name), "") for name in named if name}
