@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import os
 import re
-from collections.abc import Iterable, Sequence
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +19,12 @@ from gateway.driver import PointSpec
 from gateway.errors import ControlError, HotpairError
 from gateway.journal.buckets import Buckets
 from gateway.journal.records import Audit
-from gateway.model import NS_PER_S, format_time
+from gateway.model import NS_PER_S, format_time, parse_time
 from gateway.node import NodeView
 from gateway.server import trust
 from gateway.server.trust_folder import Entry, TrustFolder
 from gateway.web.health import Stand
+from gateway.web.metrics import Measured
 
 WILD: Final = frozenset("*?[")
 WILD_MAX: Final = 20
@@ -79,6 +83,28 @@ class RestView(NodeView):
     async def thin(self, point: str, from_ns: int, to_ns: int, buckets: Buckets) -> None:
         """Take a stretch of a point's history into buckets."""
         await self._running.history.thin(point, from_ns, to_ns, buckets)
+
+    async def measured(self, sessions: int, streams: Mapping[str, int]) -> Measured:
+        """Everything that /metrics shows."""
+        await self.gaps_counted()
+        status, collector = self.status(), self._collector
+        meters = {name: collector.line_of(name).diagnostics(name) for name in collector.devices}
+        disk = await asyncio.to_thread(shutil.disk_usage, self._node.data_dir)
+        ends = {each["purpose"]: parse_time(each["expires"]) for each in await self.certificates()}
+        return Measured(
+            status=status,
+            gaps=self._open_gaps.by_cause,
+            round_trips={name: (m.rtt_counts, m.rtt_sum_ns) for name, m in meters.items()},
+            windback=self.windback(),
+            opcua=self._running.server.counters(),
+            expires_ns=ends,
+            disk=(disk.free, disk.total),
+            memory_bytes=await asyncio.to_thread(_resident_bytes),
+            cpu_s=time.process_time(),
+            started_ns=self._started_ns,
+            sessions=sessions,
+            streams=streams,
+        )
 
     # ------------------------------------------------------------------------------- people
 
@@ -180,6 +206,11 @@ def selected(patterns: Sequence[str], points: Iterable[PointSpec]) -> list[int]:
         for point in points
         if "*" in wild or point.id in exact or any(fit(point.id) for fit in fits)
     ]
+
+
+def _resident_bytes() -> int:
+    """Resident memory of this process (proc_pid_statm(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read(path: Path) -> x509.Certificate | None:

@@ -32,6 +32,7 @@ from gateway.web.certificate import WebCertificate, named, own
 from gateway.web.feeds import Audience, EventListener, LiveListener
 from gateway.web.gate import Gate
 from gateway.web.listener import TcpListener
+from gateway.web.metrics import metrics_text
 from gateway.web.rest import Rest, build
 from gateway.web.tokens import FACT, Token
 
@@ -184,7 +185,8 @@ class Serving:
                 self._known = None
 
     async def _metrics(self) -> str:
-        return ""
+        streams = {"live": len(self._live), "events": len(self._events)}
+        return metrics_text(await self._view.measured(self._gate.sessions, streams))
 
     # ------------------------------------------------------------------------------- upkeep
 

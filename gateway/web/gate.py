@@ -41,6 +41,11 @@ class Gate:
         self._sessions = Sessions()
         self.cookie = cookie
 
+    @property
+    def sessions(self) -> int:
+        """How many are logged in."""
+        return len(self._sessions)
+
     def caller(self, cookie: str, authorization: str) -> Caller | None:
         """Who sends these headers; a token goes before a cookie."""
         if authorization[: len(_BEARER)].lower() == _BEARER:

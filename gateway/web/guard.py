@@ -76,7 +76,7 @@ class Guard:
             most = self._look(scope, headers)
             limit_s = READ_S if scope["method"] in SAFE else ACT_S
             async with asyncio.timeout(limit_s) as answer.limit:
-                await self._app(scope, _Bounded(receive, most), answer)
+                await self._app(scope, _Bounded(receive, most, answer), answer)
         except _Refused as refused:
             await answer.refuse(refused)
         except TimeoutError:
@@ -111,14 +111,17 @@ class _Refused(Exception):
 class _Bounded:
     """A body that ends the request once it is too large."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._left, self._most = receive, most, most
+    def __init__(self, receive: Receive, most: int, answer: _Answer) -> None:
+        self._receive, self._left, self._most, self._answer = receive, most, most, answer
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise _Refused(413, f"the body has more than {self._most} bytes", "Send less at once")
+            detail = f"the body has more than {self._most} bytes"
+            # Who reads the body may make something else of the exception.
+            self._answer.refused = _Refused(413, detail, "Send less at once")
+            raise self._answer.refused
         return message
 
 
@@ -130,8 +133,12 @@ class _Answer:
         self._headers = headers
         self._begun = False
         self.limit: asyncio.Timeout
+        self.refused: _Refused | None = None
 
     async def __call__(self, message: Message) -> None:
+        if self.refused is not None:
+            await self.refuse(self.refused)
+            return
         if message["type"] == "http.response.start":
             self._begun = True
             self.limit.reschedule(None)
@@ -145,6 +152,7 @@ class _Answer:
         """Say why; nothing where an answer was begun: the connection ends then."""
         if self._begun:
             return
+        self._begun = True
         body = json.dumps({"detail": refused.detail, "remedy": refused.remedy}).encode()
         headers = [
             (b"content-type", b"application/json"),

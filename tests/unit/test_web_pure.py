@@ -29,7 +29,14 @@ from gateway.web import differing
 from gateway.web.differing import changes_users, differences
 from gateway.web.health import KINDS, Stand, complaint
 from gateway.web.rights import LEAST, OF_MAINTENANCE, Act, Caller
-from gateway.web.sessions import IDLE_NS, LONGEST_NS, SESSIONS_MAX, SESSIONS_PER_USER_MAX, Sessions
+from gateway.web.sessions import (
+    IDLE_NS,
+    LONGEST_NS,
+    SESSIONS_MAX,
+    SESSIONS_PER_USER_MAX,
+    Sessions,
+    digest,
+)
 from gateway.web.tokens import DAY_NS, FACT, TOKENS_MAX, Token, caller_of, new_token, tokens_of
 from gateway.web.trends import finite, joined, reigns_in, shown, trend
 
@@ -130,17 +137,11 @@ def test_a_token_is_found_again_among_the_facts_of_the_journal() -> None:
 
 
 def test_a_token_is_good_until_it_expires() -> None:
-    token = new_token("g", "operator", 1, _digest("s3cret"), "anna", 0, {})
+    token = new_token("g", "operator", 1, digest("s3cret"), "anna", 0, {})
     known = {token.digest: token}
     assert caller_of("s3cret", known, 0) == Caller("g", Role.OPERATOR)
     assert caller_of("s3cret", known, DAY_NS) is None
     assert caller_of("other", known, 0) is None
-
-
-def _digest(secret: str) -> str:
-    from gateway.web.sessions import digest
-
-    return digest(secret)
 
 
 @pytest.mark.parametrize(
