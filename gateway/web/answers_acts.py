@@ -30,7 +30,7 @@ class MaintenanceRequest(BaseModel):
     action: Literal["disable", "enable", "substitute", "release"]
     target: str = Field(max_length=160)
     value: Scalar = None
-    why: str = Field(min_length=1, max_length=500)
+    why: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 class LogRequest(BaseModel):

@@ -29,13 +29,17 @@ SCHEMES: Final = [
 ]
 """For OpenAPI only: who asks was found out before any route was looked for (guard.py)."""
 
-From = Annotated[
-    str,
-    Query(alias="from", max_length=64, description="ISO 8601, UTC without an offset, or ns"),
-]
-To = Annotated[
-    str, Query(alias="to", max_length=64, description="ISO 8601, UTC without an offset, or ns")
-]
+_NS_OR_ISO: Final = (
+    r"^(-?[0-9]{1,19}|"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]{5,15}([Zz]|[+-][0-9:]{5})?)?)$"
+)
+_INSTANT: Final[dict[str, Any]] = {
+    "max_length": 64,
+    "pattern": _NS_OR_ISO,
+    "description": "ISO 8601, UTC without an offset, or integer ns since 1970",
+}
+From = Annotated[str, Query(alias="from", **_INSTANT)]
+To = Annotated[str, Query(alias="to", **_INSTANT)]
 
 
 def caller(request: Request) -> Caller:

@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.model import NS_PER_S
 from gateway.web.listener import CONNECTIONS_PER_ADDRESS_MAX
 
 from .web_rig import API, PAGE, PASSWORD, WebPlant, stream, web_plant
@@ -31,7 +30,11 @@ async def test_a_day_at_the_page(tmp_path: Path) -> None:
         audit = {(e["action"], e["who"]) for e in await plant.json("audit")}
         assert ("write", "otto") in audit and ("disable meter1", "erna") not in audit
         assert ("token grafana", "anna") in audit
-        assert await plant.node.stop() == 0
+        async with plant.as_user("olga") as client, stream(client, f"{API}/live") as live:
+            assert (await live.next())[0] == "snapshot"
+            began = time.monotonic()
+            assert await plant.node.stop() == 0
+            assert time.monotonic() - began < 5, "an open stream holds nothing up"
         assert "Traceback" not in (tmp_path / "node.log").read_text()
 
 
@@ -215,18 +218,3 @@ async def test_a_taken_port_is_an_alarm_and_the_plant_is_polled(tmp_path: Path) 
                 assert "secure" not in answer.headers["set-cookie"].lower()
         finally:
             await plant.stop()
-
-
-async def test_the_certificate_stays_until_a_name_is_missing(tmp_path: Path) -> None:
-    async with web_plant(tmp_path) as plant:
-        first = plant.certificate.read_bytes()
-        assert plant.certificate.with_suffix(".key").stat().st_mode & 0o77 == 0
-        for names, same in (("", True), ("advertise: [gw-a.plant]", False)):
-            await plant.node.stop()
-            text = plant.node_file.read_text().replace("tls: {}", f"tls: {{}}, {names}")
-            plant.node_file.write_text(text.replace("{}, }", "{}}"))
-            plant.node = plant.new_node()
-            await plant.node.start()
-            assert (plant.certificate.read_bytes() == first) is same
-        async with plant.client() as client:
-            assert (await client.get("/health/ready")).elapsed.total_seconds() * NS_PER_S > 0
