@@ -40,6 +40,7 @@ from gateway.standby import Peering, look_at_field
 from gateway.standing import NodeStanding
 from gateway.web.api import build as build_api
 from gateway.web.listener import UnixListener
+from gateway.web.local_tokens import local_tokens
 from gateway.web.revisions import revisions as revision_routes
 
 __all__ = ["App", "schemas"]
@@ -152,7 +153,8 @@ class App:
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
-        api = build_api(view, orders, revision_routes(revisions))
+        routers = (revision_routes(revisions), local_tokens(view, orders))
+        api = build_api(view, orders, *routers)
         listener = UnixListener(api, node.data_dir / SOCKET_NAME)
         stack.push_async_callback(listener.stop)
         await listener.start()

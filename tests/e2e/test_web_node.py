@@ -112,12 +112,20 @@ async def _trend(plant: WebPlant) -> None:
 
 
 async def _tokens(plant: WebPlant) -> None:
+    status, secret, _ = await plant.hotpair("token", "make", "scada", "--role", "operator")
+    assert status == 0
+    async with plant.client(Authorization=f"Bearer {secret.strip()}") as program:
+        assert (await program.get(f"{API}/me")).json()["role"] == "operator"
     async with plant.as_user("anna") as anna:
         made = (await anna.post(f"{API}/tokens", json={"name": "grafana"})).json()
         listed = (await anna.get(f"{API}/tokens")).json()
-        assert [(t["name"], t["role"], t["made_by"]) for t in listed] == [
-            ("grafana", "observer", "anna")
+        assert [(t["name"], t["role"]) for t in listed] == [
+            ("scada", "operator"),
+            ("grafana", "observer"),
         ]
+        assert [t["name"] for t in await plant.json("token", "list")] == ["scada", "grafana"]
+        assert (await plant.hotpair("token", "revoke", "scada"))[0] == 0
+        assert (await plant.hotpair("token", "revoke", "scada"))[0] == 1
         secret = made["token"]
         assert secret not in (plant.folder / "node.log").read_text()
         async with plant.client(Authorization=f"Bearer {secret}") as program:
@@ -168,10 +176,11 @@ async def _revisions(plant: WebPlant) -> None:
 async def test_strangers_and_slow_ones_are_hung_up_on(tmp_path: Path) -> None:
     async with web_plant(tmp_path) as plant:
         context = ssl.create_default_context(cafile=str(plant.certificate))
-        quiet = [
-            await asyncio.open_connection("127.0.0.1", plant.port, ssl=context)
+        opened = (
+            asyncio.open_connection("127.0.0.1", plant.port, ssl=context)
             for _ in range(CONNECTIONS_PER_ADDRESS_MAX)
-        ]
+        )
+        quiet = await asyncio.gather(*opened)
         with pytest.raises((httpx.TransportError, OSError)):
             async with plant.client() as client:
                 await client.get("/health/live")
