@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -74,6 +75,8 @@ class Serving:
         self._events: Audience[EventListener] = Audience()
         self._listener: TcpListener | None = None
         self._certificate: WebCertificate | None = None
+        self._context: ssl.SSLContext | None = None
+        self._stamp: tuple[int, ...] = ()
         self._told_ns: int | None = None
         self._upkeep: asyncio.Task[None] | None = None
         running.changed = self._changed
@@ -112,7 +115,8 @@ class Serving:
             if self._web.tls is not None:
                 self._certificate = await asyncio.to_thread(self._identity)
                 self._view.web_certificate = self._certificate.certificate
-                context = self._certificate.context()
+                self._stamp = _stamp(self._certificate)
+                context = self._context = self._certificate.context()
             host, port = self._web.listen
             listener = TcpListener(build(self._parts()), host, port, context)
             await listener.start()
@@ -197,10 +201,26 @@ class Serving:
             if self._listener is None or not self._listener.is_open:
                 await self._open()
             elif self._certificate is not None:
+                await asyncio.to_thread(self._renew)
                 end_ns = int(self._certificate.read.not_valid_after_utc.timestamp()) * NS_PER_S
                 if end_ns - self._clock.utc_ns() < EXPIRY_NS:
                     until = self._certificate.read.not_valid_after_utc
                     self._complain(f"the page's certificate ends {until:%Y-%m-%d %H:%M} UTC")
+
+    def _renew(self) -> None:
+        """Take another certificate that lies where the named one was; for new connections only."""
+        known, context = self._certificate, self._context
+        assert known is not None and context is not None
+        try:
+            if (stamp := _stamp(known)) != self._stamp:
+                found = named(known.certificate, known.key)
+                context.load_cert_chain(found.certificate, found.key)
+                self._certificate, self._stamp = found, stamp
+                log.info(
+                    "the page has another certificate, until %s", found.read.not_valid_after_utc
+                )
+        except (OSError, ValueError) as error:
+            log.warning("the page keeps its certificate: %s", error)
 
     def _complain(self, text: str) -> None:
         """Tell people, and again each day."""
@@ -211,3 +231,8 @@ class Serving:
 
     def _alarm(self, severity: int, text: str) -> None:
         self._doors.alarm("web", severity, text)
+
+
+def _stamp(certificate: WebCertificate) -> tuple[int, ...]:
+    """Changes when one of the files does. Raises OSError."""
+    return tuple(path.stat().st_mtime_ns for path in (certificate.certificate, certificate.key))

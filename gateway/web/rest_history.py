@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import APIRouter, HTTPException, Query
 
 from gateway.journal.buckets import BUCKETS_MAX, Buckets
-from gateway.model import Gap, GapState
+from gateway.model import Gap, GapState, HistoryRow
 from gateway.web import answers, answers_history
 from gateway.web.api import HISTORY_PAGE_MAX, ROLES_MAX, checked, row_as_json, time_of
 from gateway.web.rest_look import split
-from gateway.web.routing import From, Reader, To
+from gateway.web.routing import From, Reader, To, as_json, in_slices
 from gateway.web.source import Source
 from gateway.web.trends import WOUND, joined, reigns_in, shown, trend
 
@@ -43,12 +46,9 @@ def history(source: Source) -> APIRouter:
             raise HTTPException(422, "cursor: send one that an answer gave") from error
         if not page.rows and after is None:
             checked(source, point)
-        rows = [{**row_as_json(row), "value": shown(row.value)} for row in page.rows]
-        return {
-            "point": point,
-            "rows": rows,
-            "cursor": ",".join(map(str, page.cursor)) if page.cursor else None,
-        }
+        rows = await in_slices(page.rows, _rows)
+        rest = ",".join(map(str, page.cursor)) if page.cursor else None
+        return as_json({"point": point, "rows": rows, "cursor": rest})
 
     @router.get("/trend", response_model=answers_history.Trends)
     async def trends(
@@ -65,7 +65,7 @@ def history(source: Source) -> APIRouter:
             raise HTTPException(422, f"points: name 1 to {TREND_POINTS_MAX}")
         if from_ns >= to_ns:
             raise HTTPException(422, "to: it must be after `from`")
-        return await _trends(source, ids, from_ns, to_ns, buckets)
+        return as_json(await _trends(source, ids, from_ns, to_ns, buckets))
 
     @router.get("/gaps", response_model=list[answers_history.Gap])
     async def gaps(
@@ -89,22 +89,29 @@ def history(source: Source) -> APIRouter:
     return router
 
 
+def _rows(rows: Sequence[HistoryRow]) -> list[dict[str, Any]]:
+    return [{**row_as_json(row), "value": shown(row.value)} for row in rows]
+
+
 async def _trends(
     source: Source, ids: list[str], from_ns: int, to_ns: int, number: int
 ) -> dict[str, Any]:
-    drawn: list[dict[str, Any]] = []
+    drawn: list[msgspec.Raw] = []
+    classes: dict[str, set[str]] = {}
     for point in ids:
         buckets = Buckets(from_ns, to_ns, number)
         await source.thin(point, from_ns, to_ns, buckets)
         before = await source.history.at_or_before(point, from_ns - 1)
         if not buckets.found and before is None:
             checked(source, point)  # a point that was deleted keeps its history
-        drawn.append(trend(point, source.spec(point), before, buckets))
+        line = trend(point, source.spec(point), before, buckets)
+        classes.setdefault(line["device"], set()).add(line["scan"])
+        drawn.append(msgspec.Raw(msgspec.json.encode(line)))
+        await asyncio.sleep(0)
     found: list[Gap] = []
-    for device in dict.fromkeys(str(line["device"]) for line in drawn):
-        classes = {line["scan"] for line in drawn if line["device"] == device} - {""}
+    for device, own in classes.items():
         known = await source.history.gaps(device, from_ns, to_ns)
-        found += [gap for gap in known if not classes or gap.scan_class in classes]
+        found += [gap for gap in known if gap.scan_class in own or "" in own]
     step_ns = Buckets(from_ns, to_ns, number).step_ns
     together = joined(found, step_ns)
     roles = await source.roles(ROLES_MAX)

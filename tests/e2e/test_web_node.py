@@ -6,11 +6,13 @@ import asyncio
 import socket
 import ssl
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.web.certificate import make
 from gateway.web.listener import CONNECTIONS_PER_ADDRESS_MAX
 
 from .web_rig import API, PAGE, PASSWORD, WebPlant, stream, web_plant
@@ -27,6 +29,7 @@ async def test_a_day_at_the_page(tmp_path: Path) -> None:
         await _tokens(plant)
         await _metrics(plant)
         await _revisions(plant)
+        await _renewed(plant)
         audit = {(e["action"], e["who"]) for e in await plant.json("audit")}
         assert ("write", "otto") in audit and ("disable meter1", "erna") not in audit
         assert ("token grafana", "anna") in audit
@@ -140,6 +143,21 @@ async def _tokens(plant: WebPlant) -> None:
         async with plant.client(Authorization=f"Bearer {secret}") as program:
             assert (await program.get(f"{API}/me")).status_code == 401
     await plant.all_good()
+
+
+async def _renewed(plant: WebPlant) -> None:
+    """Somebody put another certificate in place of the one that runs."""
+    key, certificate = make("another", ["127.0.0.1"], datetime.now(UTC))
+    plant.certificate.with_suffix(".key").write_bytes(key)
+    plant.certificate.write_bytes(certificate)
+    async with asyncio.timeout(30):
+        while True:
+            async with plant.client() as client:
+                try:
+                    assert (await client.get("/health/live")).status_code == 200
+                    return
+                except httpx.TransportError:
+                    await asyncio.sleep(0.2)  # paces: files are looked at each 5 s
 
 
 async def _metrics(plant: WebPlant) -> None:

@@ -24,6 +24,7 @@ from gateway.web.feeds import (
 )
 from gateway.web.guard import BODY_MAX, STRANGERS_BODY_MAX, Guard
 from gateway.web.rest import PUBLIC
+from gateway.web.routing import SLICE, in_slices
 from gateway.web.sessions import IDLE_NS
 from gateway.web.tokens import DAY_NS
 
@@ -455,6 +456,44 @@ async def test_live_values_come_as_a_snapshot_then_as_changes_until_the_right_is
     assert name == "snapshot" and snapshot["points"][0]["point"] == LEVEL.id
     assert rest[-1][0] in ("change", "bye")
     assert not len(world.live), "who left is forgotten"
+
+
+async def test_a_revision_that_comes_while_values_are_made_is_a_snapshot_again() -> None:
+    world = WebWorld()
+    values, made = world.node.values, 0
+
+    def changing(numbers: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == 1:
+            raise IndexError("the revision before had more points")
+        world.tokens.clear()
+        return values(numbers)
+
+    world.node.values = changing  # type: ignore[method-assign]
+    async with world.as_program("observer") as client:
+        path = f"{API}/live?points={LEVEL.id}&every_ms=100"
+        (name, first), (again, second), bye = await read_events(client, path, 3)
+    assert (name, again, bye[0]) == ("snapshot", "snapshot", "bye")
+    assert first["points"] == [] and second["points"][0]["point"] == LEVEL.id
+
+
+async def test_a_long_list_is_made_in_slices_between_which_others_have_their_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    made = await in_slices(range(3 * SLICE), lambda part: [{"n": n} for n in part])
+    task.cancel()
+    found = json.loads(bytes(made))
+    assert [item["n"] for item in found] == list(range(3 * SLICE))
+    assert turns >= 3
+    assert bytes(await in_slices([], list)) == b"[]"
 
 
 async def test_events_come_as_they_are_journalled() -> None:
