@@ -37,7 +37,7 @@ class LiveListener:
     def __init__(self, owner: str, numbers: Callable[[], Iterable[int]]) -> None:
         self.owner = owner
         self._numbers = numbers
-        self._wanted = set(numbers())
+        self._wanted: set[int] | None = None
         self._waiting: set[int] = set()
         self._skipped = 0
         self.anew = True
@@ -47,9 +47,10 @@ class LiveListener:
     def hear(self, points: Sequence[int] | None) -> None:
         """Points changed; None: numbers mean other points from now on."""
         if points is None:
-            self._wanted = set(self._numbers())
+            self._wanted, self.anew = None, True
             self._waiting.clear()
-            self.anew = True
+        elif self._wanted is None:
+            return  # all of them will be told anew
         else:
             hit = self._wanted.intersection(points)
             if not hit:
@@ -59,7 +60,12 @@ class LiveListener:
         self.news.set()
 
     def take(self) -> Changes:
-        """What changed since this was asked last; `anew`: everything that is wanted."""
+        """What changed since this was asked last; `anew`: everything that is wanted.
+
+        Which numbers those are is looked up here, not in the turn in which a revision is swapped.
+        """
+        if self._wanted is None:
+            self._wanted = set(self._numbers())
         found = Changes(sorted(self._wanted if self.anew else self._waiting), self._skipped)
         self._waiting.clear()
         self._skipped, self.anew = 0, False

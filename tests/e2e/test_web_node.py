@@ -218,7 +218,7 @@ async def test_strangers_and_slow_ones_are_hung_up_on(tmp_path: Path) -> None:
 
 
 async def test_a_taken_port_is_an_alarm_and_the_plant_is_polled(tmp_path: Path) -> None:
-    plant = WebPlant(tmp_path, "metrics: open")
+    plant = WebPlant(tmp_path, "metrics: open, insecure: true")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", plant.port))
         taken.listen()
@@ -227,6 +227,7 @@ async def test_a_taken_port_is_an_alarm_and_the_plant_is_polled(tmp_path: Path) 
             await plant.all_good()
             told = await plant.json("events")
             assert any("Address already in use" in event["text"] for event in told)
+            assert any("is open without encryption" in event["text"] for event in told)
             taken.close()
             async with (
                 asyncio.timeout(15),

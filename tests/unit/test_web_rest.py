@@ -106,6 +106,7 @@ async def test_a_page_of_another_site_changes_nothing_with_the_cookie_of_this_on
     write = {"point": LEVEL.id, "value": 1}
     async with world.as_user("anna") as client:
         del client.headers["X-Hotpair"]
+        client.cookies.set("of another program", "{[(\\;=,", domain="node.local")
         assert (await client.post(f"{API}/write", json=write)).status_code == 403
         login = {"user": "anna", "password": PASSWORD}
         assert (await client.post(f"{API}/login", json=login)).status_code == 403
@@ -528,6 +529,7 @@ def test_a_listener_is_told_what_newer_values_replaced() -> None:
     listener.hear([2])
     numbers[:] = [7]
     listener.hear(None)
+    listener.hear([1, 7])
     assert listener.anew and listener.take() == ([7], 0), "numbers mean other points now"
 
 
