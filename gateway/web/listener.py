@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from gateway.errors import ControlError
 from gateway.web.guard import Asgi
 
+log = logging.getLogger("hotpair")
+
 SOCKET_PATH_MAX: Final = 107
 """Linux: sizeof(sockaddr_un.sun_path) - 1 (unix(7))."""
 CONNECTIONS_MAX: Final = 256
+BACKLOG: Final = 64
+HANDSHAKE_S: Final = 10.0
+ACCEPT_AGAIN_S: Final = 1.0
 CONNECTIONS_PER_ADDRESS_MAX: Final = 64
 HEAD_S: Final = 10.0
 """How long a client may take to send the head of a request."""
@@ -74,18 +81,17 @@ class UnixListener:
 
 
 class _Connection(H11Protocol):
-    """A connection that is given up when a request does not come, and when there are too many."""
+    """A connection that is given up when a request does not come; `gone` is set at its end."""
 
     _waiting: asyncio.TimerHandle | None = None
 
+    def __init__(self, gone: asyncio.Event, config: uvicorn.Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        self._gone = gone
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        host = self.client[0] if self.client else ""
-        own = sum(1 for other in self.connections if _host(other) == host)
-        if len(self.connections) > CONNECTIONS_MAX or own > CONNECTIONS_PER_ADDRESS_MAX:
-            self.transport.abort()
-        else:
-            self._wait()
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -93,6 +99,7 @@ class _Connection(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
         if self._waiting is not None:
             self._waiting.cancel()
         super().connection_lost(exc)
@@ -109,17 +116,16 @@ class _Connection(H11Protocol):
             self.transport.close()
 
 
-def _host(connection: Any) -> str:
-    client = getattr(connection, "client", None)
-    return client[0] if client else ""
-
-
 class TcpListener:
-    """An application on a TCP address, with TLS where a context is given."""
+    """An application on a TCP address, with TLS where a context is given.
+
+    Connections are counted from the moment they are accepted, those that never finish a handshake
+    among them: strangers must not take the file descriptors that the field needs.
+    """
 
     def __init__(self, app: Asgi, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        self._host, self._port = host, port
-        config = uvicorn.Config(
+        self._host, self._port, self._tls = host, port, tls
+        self._config = uvicorn.Config(
             app,
             http=_Connection,
             ws="none",
@@ -128,18 +134,18 @@ class TcpListener:
             lifespan="off",
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX + 1,
             timeout_keep_alive=IDLE_S,
             h11_max_incomplete_event_size=HEAD_MAX_BYTES,
-            ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
         )
-        self._server = _Server(config)
-        self._task: asyncio.Task[None] | None = None
+        self._server = _Server(self._config)
+        self._socket: socket.socket
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connections: dict[asyncio.Task[None], str] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether it listens."""
-        return self._task is not None and not self._task.done()
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError when the address can't be had."""
@@ -148,14 +154,64 @@ class TcpListener:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self._host, self._port))
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
         except OSError:
             listener.close()
             raise
-        self._task = asyncio.create_task(self._server.serve([listener]), name="web")
+        self._socket = listener
+        self._tasks = [
+            asyncio.create_task(self._server.serve([]), name="web"),
+            asyncio.create_task(self._accept(listener), name="web listener"),
+        ]
 
     async def stop(self) -> None:
         """Close at once; requests and streams under way are cut."""
-        if self._task is not None:
-            self._server.should_exit = True
-            self._server.force_exit = True
-            await self._task
+        if not self._tasks:
+            return
+        serving, accepting = self._tasks
+        accepting.cancel()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(accepting, *self._connections, return_exceptions=True)
+        self._socket.close()
+        self._server.should_exit = self._server.force_exit = True
+        await serving
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, address = await loop.sock_accept(listener)
+            except OSError as error:
+                log.warning("the page accepts nobody for a moment: %s", error)
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+                continue
+            own = sum(1 for host in self._connections.values() if host == address[0])
+            if len(self._connections) >= CONNECTIONS_MAX or own >= CONNECTIONS_PER_ADDRESS_MAX:
+                client.close()
+                continue
+            task = asyncio.create_task(self._connect(client), name="web connection")
+            self._connections[task] = address[0]
+            task.add_done_callback(self._connections.pop)
+
+    async def _connect(self, client: socket.socket) -> None:
+        """One connection, from its handshake to its end."""
+        gone = asyncio.Event()
+
+        def make() -> _Connection:
+            return _Connection(gone, self._config, self._server.server_state)
+
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                make,
+                client,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
+            )
+        except OSError:  # it speaks no TLS, trusts us not, or went away
+            return
+        try:
+            await gone.wait()
+        finally:
+            transport.abort()
