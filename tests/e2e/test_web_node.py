@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import pytest
 
 from gateway.web.certificate import make
-from gateway.web.listener import CONNECTIONS_PER_ADDRESS_MAX
 
 from .web_rig import API, PAGE, PASSWORD, WebPlant, stream, web_plant
 
@@ -189,32 +186,6 @@ async def _revisions(plant: WebPlant) -> None:
             answer = await anna.post(f"{API}/revisions/apply", json={"files": gone})
             assert answer.json()["in_force"], answer.text
         assert (await olga.get(f"{API}/me")).json()["role"] == "operator", "it holds at once"
-
-
-async def test_strangers_and_slow_ones_are_hung_up_on(tmp_path: Path) -> None:
-    async with web_plant(tmp_path) as plant:
-        context = ssl.create_default_context(cafile=str(plant.certificate))
-        opened = (
-            asyncio.open_connection("127.0.0.1", plant.port, ssl=context)
-            for _ in range(CONNECTIONS_PER_ADDRESS_MAX)
-        )
-        quiet = await asyncio.gather(*opened)
-        with pytest.raises((httpx.TransportError, OSError)):
-            async with plant.client() as client:
-                await client.get("/health/live")
-        reader, writer = quiet[0]
-        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
-        async with asyncio.timeout(15):
-            assert await reader.read() == b"", "its head is not complete after 10 s"
-        async with asyncio.timeout(5):
-            assert await quiet[-1][0].read() == b""
-        async with plant.client() as client:
-            assert (await client.get("/health/live")).status_code == 200
-        for _, writer in quiet:
-            writer.close()
-        with socket.create_connection(("127.0.0.1", plant.port)) as plain:
-            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            assert not plain.recv(100).startswith(b"HTTP"), "no plain HTTP beside TLS"
 
 
 async def test_a_taken_port_is_an_alarm_and_the_plant_is_polled(tmp_path: Path) -> None:
