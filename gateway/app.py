@@ -26,19 +26,21 @@ from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
 from gateway.model import NS_PER_S, Position
-from gateway.node import NodeView
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
 from gateway.pair.roles import PeerView
 from gateway.reign import Deeds
+from gateway.rest_view import RestView
 from gateway.revisions import Revisions
 from gateway.role_machine import machine_of
 from gateway.running import Running, schemas
+from gateway.serving import Serving
 from gateway.standby import Peering, look_at_field
 from gateway.standing import NodeStanding
 from gateway.web.api import build as build_api
 from gateway.web.listener import UnixListener
+from gateway.web.local_tokens import local_tokens
 from gateway.web.revisions import revisions as revision_routes
 
 __all__ = ["App", "schemas"]
@@ -134,7 +136,7 @@ class App:
             self._may_consume,
             self._safe,
         )
-        view = NodeView(node, running, journal, revisions, clock)
+        view = RestView(node, running, journal, revisions, clock)
         standing = self._standing = NodeStanding(node.node, clock, site.pair, node.link is not None)
         await running.build(view.diagnostics, self._may_write, self._reached, standing)
         stack.push_async_callback(running.server.stop)
@@ -151,10 +153,12 @@ class App:
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
-        api = build_api(view, orders, revision_routes(revisions))
+        routers = (revision_routes(revisions), local_tokens(view, orders))
+        api = build_api(view, orders, *routers)
         listener = UnixListener(api, node.data_dir / SOCKET_NAME)
         stack.push_async_callback(listener.stop)
         await listener.start()
+        await self._serve(stack, view, orders, revisions, tell)
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
@@ -172,7 +176,7 @@ class App:
         keeper: Keeper,
         revisions: Revisions,
         orders: Orders,
-        view: NodeView,
+        view: RestView,
     ) -> None:
         """Listen for the peer and dial it; from now on both nodes pull what the other writes."""
         peering = self._peering = Peering(
@@ -195,6 +199,23 @@ class App:
         peering.told = self._standing.told
         stack.push_async_callback(peering.stop)
         await peering.start(self._standing.listen)
+
+    async def _serve(
+        self,
+        stack: AsyncExitStack,
+        view: RestView,
+        orders: Orders,
+        revisions: Revisions,
+        tell: Callable[[str], None],
+    ) -> None:
+        """Open the page's door, where one is configured."""
+        node, doors, clock = self._node, self._doors, self._clock
+        if node.web is None:
+            return
+        parts = (self._running, self._journal, view, orders, revisions, doors, clock, tell)
+        serving = Serving(node, node.web, *parts)
+        stack.push_async_callback(serving.stop)
+        await serving.start()
 
     async def _open_journal(self) -> Journal:
         node = self._node

@@ -24,6 +24,7 @@ from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
 from gateway.running import Running
+from gateway.web.tokens import Token, tokens_of
 
 RAW_COUNT_MAX = 2_000
 
@@ -187,6 +188,10 @@ class NodeView:
             "label": point.enum.get(value) if point.enum and isinstance(value, int) else None,
         }
 
+    def known_tokens(self) -> dict[str, Token]:
+        """The tokens of programs, by digest."""
+        return tokens_of(self._journal.facts)
+
     def diagnostics(self) -> dict[str, dict[str, Any]]:
         """The counters that the OPC UA server shows, by device; `` is the node."""
         holes = {name: self._holes(name) for name in self._collector.devices}
@@ -249,15 +254,7 @@ class NodeView:
     async def events(self, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
         """The events of a stretch of time, oldest first."""
         found: Sequence[Event] = await self._journal.events(from_ns, to_ns)
-        return [
-            {
-                "time": format_time(event.at_ns),
-                "source": event.source,
-                "severity": event.severity,
-                "text": event.text,
-            }
-            for event in found
-        ]
+        return [event_as_json(event) for event in found]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """The newest entries of the audit, oldest first."""
@@ -364,6 +361,16 @@ class NodeView:
         if await asyncio.to_thread(target.exists):
             raise ControlError(f"{path} exists already", "Choose a new folder")
         await self._journal.backup(target)
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """An event for people."""
+    return {
+        "time": format_time(event.at_ns),
+        "source": event.source,
+        "severity": event.severity,
+        "text": event.text,
+    }
 
 
 def _plain(value: Any) -> Any:

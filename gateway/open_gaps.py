@@ -45,6 +45,8 @@ class OpenGaps:
         self._begins_ns = begins_ns
         self._clock = clock
         self._counted: Mapping[str, Open] = {}
+        self.by_cause: Mapping[tuple[str, str, str], Open] = {}
+        """All gaps that were counted last, by device, cause and state."""
         self._good_until_ns: int | None = None
         self._counting: asyncio.Task[None] | None = None
 
@@ -64,12 +66,17 @@ class OpenGaps:
     async def _count(self) -> None:
         began_ns = self._clock.monotonic_ns()
         found: dict[str, Open] = {}
+        by_cause: dict[tuple[str, str, str], Open] = {}
         try:
             for name in list(self._devices()):
                 gaps = await self._gaps(name, self._begins_ns(), self._clock.utc_ns())
                 lengths = [gap.to_ns - gap.from_ns for gap in gaps if gap.state is GapState.OPEN]
                 found[name] = Open(len(lengths), sum(lengths))
-            self._counted = found
+                for gap in gaps:
+                    key = (name, gap.cause.value, gap.state.value)
+                    number, length_ns = by_cause.get(key, Open())
+                    by_cause[key] = Open(number + 1, length_ns + gap.to_ns - gap.from_ns)
+            self._counted, self.by_cause = found, by_cause
         except (HotpairError, ValueError) as error:  # ValueError: the journal is closed
             log.warning("open gaps could not be counted: %s", error)
         now_ns = self._clock.monotonic_ns()

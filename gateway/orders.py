@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.acquisition.maintenance import coerce
 from gateway.driver import LogSpec, Rehearsal, WriteOutcome
 from gateway.errors import ControlError, HotpairError
-from gateway.journal.records import Audit
+from gateway.journal.records import Audit, Fact
 from gateway.model import Value, format_time
 from gateway.node import NodeView
 from gateway.pair import events as ev
@@ -21,6 +21,7 @@ from gateway.pair.keeper import Keeper
 from gateway.pair.roles import PeerView
 from gateway.pair.words import Role
 from gateway.running import Running
+from gateway.web.tokens import FACT, new_token
 from gateway.windback.planner import check_asked
 from gateway.windback.verify import verify
 
@@ -48,6 +49,8 @@ class Orders:
             "maintenance": lambda body: self._maintain(**body),
             "windback": lambda body: self._windback(**body),
             "verify": lambda body: self._verify(**body),
+            "token": lambda body: self._token(**body),
+            "revoke": lambda body: self._revoke(**body),
         }
 
     @property
@@ -106,6 +109,15 @@ class Orders:
             "verify", {"who": who, "device": device, "log": log, **span}
         )
         return found
+
+    async def token(self, who: str, name: str, role: str, days: int, digest: str) -> str:
+        """Have the Main keep a token, so that it is good on both nodes."""
+        body = {"who": who, "name": name, "role": role, "days": days, "digest": digest}
+        return str(await self._carried("token", body))
+
+    async def revoke(self, who: str, name: str) -> str:
+        """Have the Main let a token in no more, on both nodes."""
+        return str(await self._carried("revoke", {"who": who, "name": name}))
 
     def refusal(self) -> str:
         """Why no changeover is possible now, as far as this node knows, or nothing."""
@@ -185,6 +197,22 @@ class Orders:
 
     async def _maintain(self, action: str, target: str, value: Value, who: str, why: str) -> None:
         await self._view.maintain(action, target, value, who, why)
+
+    async def _token(self, who: str, name: str, role: str, days: int, digest: str) -> str:
+        now_ns, known = self._running.house.clock.utc_ns(), self._view.known_tokens()
+        token = new_token(name, role, days, digest, who, now_ns, known)
+        await self._running.house.commit(Fact("", FACT + name, token.fact, now_ns))
+        text = f"made for {role}, until {format_time(token.expires_ns)}"
+        await self._audit(f"token {name}", who, text)
+        return text
+
+    async def _revoke(self, who: str, name: str) -> str:
+        if all(token.name != name for token in self._view.known_tokens().values()):
+            raise ControlError(f"there is no token {name!r}", "`hotpair token list` lists them")
+        now_ns = self._running.house.clock.utc_ns()
+        await self._running.house.commit(Fact("", FACT + name, None, now_ns))
+        await self._audit(f"token {name}", who, "revoked")
+        return f"token {name} is revoked"
 
     def _keeps_log(self, device: str, log: str = "") -> LogSpec:
         """A device's log by name, or its first. Raises ControlError."""

@@ -30,8 +30,8 @@ from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Reg
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
-from gateway.journal.renamed import RenamedHistory, former_id
-from gateway.model import HistoryReader, Origin, Position, Status, Term, Value, is_good
+from gateway.journal.renamed import RenamedHistory, TrendReader, former_id
+from gateway.model import Origin, Position, Status, Term, Value, is_good
 from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
 from gateway.server.redundancy import Pair
@@ -66,7 +66,7 @@ class Running:
     live: LiveTable
     server: OpcUaServer
     windback: Runner
-    history: HistoryReader
+    history: TrendReader
     points: dict[str, PointSpec]
 
     def __init__(
@@ -98,6 +98,8 @@ class Running:
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
         self._translations: dict[tuple[int, Term], list[int | None]] = {}
         self._known = installed_drivers()
+        self.changed: Callable[[Sequence[int] | None], None] = lambda _: None
+        """Hears which points changed, once clients may see it; None: another revision runs."""
         self.house = House(clock, doors.append, doors.commit, doors.room, doors.alarm, may_send)
 
     # ----------------------------------------------------------------------------- building
@@ -184,7 +186,7 @@ class Running:
             clock_run=lambda: f"{self._node.node}@{self._clock.since_ns}",
         )
 
-    def _history(self, site: SiteConfig) -> HistoryReader:
+    def _history(self, site: SiteConfig) -> TrendReader:
         """History by the names of a revision."""
         names = renames(site)
         return RenamedHistory(self._journal, names) if names else self._journal
@@ -255,6 +257,7 @@ class Running:
         self._prepare()
         if self.field.polling:
             self.windback.begin()
+        self.changed(None)
         gc.freeze()
         self._doors.alarm("", 300, f"revision {number} runs")
 
@@ -281,7 +284,9 @@ class Running:
             for point, status in enumerate(live.statuses)
             if is_good(status)
         ]
-        self.server.publish(live.apply(rows))
+        dirty = live.apply(rows)
+        self.server.publish(dirty)
+        self.changed(dirty)
 
     def renew_maintenance(self) -> None:
         """Take over what people put out of service through the other node."""
@@ -320,6 +325,7 @@ class Running:
                 self.renew_maintenance()
         if dirty:
             self.server.publish(dirty)
+            self.changed(dirty)
         if main:
             self.server.events.committed(records, lambda record: record.position.term in own)
 

@@ -19,6 +19,7 @@ from gateway.config.link import check_tls
 from gateway.config.node import NodeConfig, NodeFile, node_config
 from gateway.config.site import SCAN_CLASSES, SiteConfig, SiteFile
 from gateway.config.users import read_users
+from gateway.config.web import check_web_tls
 from gateway.config.windback import check_windback
 from gateway.config.yaml import Node
 from gateway.driver import SUBSCRIPTION_CLASS, DeviceSpec, LineSpec, PointSpec, Schema
@@ -64,6 +65,8 @@ def build_node(
         return None, None
     if model.link is not None and model.link.tls is not None:
         check_tls(model.link.tls, node, name, reading)
+    if model.web is not None and model.web.tls is not None:
+        check_web_tls(model.web.tls, node, name, reading)
     site = Place(name, node.line_of(("site",)), "site")
     ports = node.child("ports")
     port_line = {key: at.line for key, at in ports.mapping.items()} if ports else {}

@@ -170,10 +170,46 @@ class OpcUaNode(Settings):
         return self
 
 
+class WebTls(Settings):
+    """Files of the web's certificate; without names one is made at the first start."""
+
+    cert: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _come_together(self) -> WebTls:
+        if (self.cert is None) is not (self.key is None):
+            raise ValueError("name both `cert` and `key`, or neither: then they are made")
+        return self
+
+
 class WebNode(Settings):
-    """This node's page, REST and health."""
+    """This node's page, REST, health and metrics."""
 
     listen: Endpoint = HostPort("127.0.0.1", 8080)
+    advertise: tuple[str, ...] = Field(
+        (), max_length=16, description="names and addresses under which people find this node"
+    )
+    tls: WebTls | None = Field(
+        None, description="{}: with a certificate that is made; or {cert: web.crt, key: web.key}"
+    )
+    insecure: bool = Field(
+        False, description="no encryption beyond this machine: passwords can be overheard"
+    )
+    metrics: Literal["login", "open"] = Field(
+        "login", description="open: /metrics and nothing else can be read without a log-in"
+    )
+
+    @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> WebNode:
+        if self.insecure and self.tls is not None:
+            raise ValueError("`insecure` and `tls` contradict each other: remove one of them")
+        if self.tls is None and not self.insecure and not self.listen.is_loopback:
+            raise ValueError(
+                "a listener beyond this machine needs TLS: write `tls: {}`, and a certificate is "
+                "made at the first start; `insecure: true` lets passwords be overheard"
+            )
+        return self
 
 
 class NodeFile(Settings):
@@ -232,6 +268,10 @@ def node_config(file: Path, model: NodeFile) -> NodeConfig:
         port = _port(folder, link.serial.port)
         serial = link.serial.model_copy(update={"port": port})
         link = link.model_copy(update={"serial": serial})
+    web = model.web
+    if web is not None and web.tls is not None and web.tls.cert and web.tls.key:
+        found = WebTls(cert=folder / web.tls.cert, key=folder / web.tls.key)
+        web = web.model_copy(update={"tls": found})
     return NodeConfig(
         node=model.node,
         data_dir=folder / model.data_dir,
@@ -243,5 +283,5 @@ def node_config(file: Path, model: NodeFile) -> NodeConfig:
         link=link,
         priority=model.pair.priority,
         opcua=model.opcua,
-        web=model.web,
+        web=web,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from gateway.driver.spec import (
     PointSettings,
     PointSpec,
 )
-from gateway.model import Cause, DataType, Value
+from gateway.model import NS_PER_MS, Cause, DataType, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,10 @@ class Frame(NamedTuple):
 
 
 RTT_KEPT = 256
+RTT_BOUNDS_NS = tuple(
+    ms * NS_PER_MS for ms in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+)
+"""Upper bounds of the counts of round trips, for percentiles over any time and many devices."""
 
 
 @dataclass(slots=True)
@@ -116,10 +121,14 @@ class Diagnostics:
     last_error_ns: int = 0
     last_good_ns: int = 0
     notes: dict[str, str] = field(default_factory=dict)
+    rtt_counts: list[int] = field(default_factory=lambda: [0] * (len(RTT_BOUNDS_NS) + 1))
+    rtt_sum_ns: int = 0
     _rtt_ns: list[int] = field(default_factory=list)
 
     def round_trip(self, rtt_ns: int) -> None:
-        """Remember one round trip; the oldest of the last 256 is forgotten."""
+        """Count one round trip and remember it; the oldest of the last 256 is forgotten."""
+        self.rtt_counts[bisect_left(RTT_BOUNDS_NS, rtt_ns)] += 1
+        self.rtt_sum_ns += rtt_ns
         if len(self._rtt_ns) < RTT_KEPT:
             self._rtt_ns.append(rtt_ns)
         else:

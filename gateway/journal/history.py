@@ -270,6 +270,22 @@ def last_values(
     return found
 
 
+def segments(
+    files: Files, view: View, file: FileView, point: str, from_ns: int, to_ns: int
+) -> list[int]:
+    """The numbers of the segments of a point in a file that overlap [from, to)."""
+    return [block.segment_id for block in _segments(files, view, file, point, from_ns, to_ns)]
+
+
+def loaded(files: Files, file: FileView, segment_id: int) -> Segment | None:
+    """A segment; None when it is damaged, which is reported."""
+    try:
+        return files.segment(file, segment_id)
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        files.broken(file, str(error))
+        return None
+
+
 def _queue(view: View, from_ns: int, to_ns: int, reverse: bool) -> _Queue:
     """What may hold samples of [from, to), ordered by where its samples begin (or end)."""
     queue: _Queue = []
@@ -349,10 +365,8 @@ def _load(
         assert block.term is not None
         return rows(block.columns, block.term, block.origin, from_ns, to_ns, most, reverse)
     assert block.file is not None
-    try:
-        segment = files.segment(block.file, block.segment_id)
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        files.broken(block.file, str(error))
+    segment = loaded(files, block.file, block.segment_id)
+    if segment is None:
         return []
     return rows(segment.columns, segment.term, segment.origin, from_ns, to_ns, most, reverse)
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from gateway.clock import Clock
 from gateway.errors import JournalError
 from gateway.journal import history, ledger, raw
+from gateway.journal.buckets import Buckets
 from gateway.journal.coverage import Lost, Ruled, lagging, withdrawn
 from gateway.journal.coverage import gaps as gaps_of
 from gateway.journal.fills import Written, states
@@ -28,6 +29,7 @@ from gateway.journal.records import (
     Role,
 )
 from gateway.journal.state import kept_records, kept_summary, newest_kept
+from gateway.journal.thinning import Thinning
 from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Position, Term
 
 _HORIZON_NS: Final = 5 * NS_PER_S
@@ -155,6 +157,13 @@ class JournalReading:
         return await self._ask(
             lambda: partial(raw.after, self._reader, self._view(point), point, time_ns)
         )
+
+    async def thin(self, point: str, from_ns: int, to_ns: int, buckets: Buckets) -> None:
+        """Take what a raw read of [from, to) gives into buckets, in slices between other reads."""
+        thinning = Thinning(self._reader, self._view(point), point, from_ns, to_ns, buckets)
+        while not await self._reader.run(lambda _: thinning.go_on()):
+            pass
+        await self._writer.damage.met()  # then `gaps` tell what is missing
 
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The stretches of [from, to) that coverage does not cover, by scan class, in order.

@@ -7,8 +7,10 @@ its history is the old name's up to the first sample of its own, and its own fro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from gateway.driver import PointSpec
+from gateway.journal.buckets import Buckets
 from gateway.model import Gap, HistoryPage, HistoryReader, HistoryRow
 
 _NEVER_NS = 2**63 - 1
@@ -36,10 +38,17 @@ async def last_values(
     return {**found, **{former[old]: row for old, row in older.items()}}
 
 
-class RenamedHistory:
-    """A HistoryReader over another; `names` maps a point to the one whose history it continues."""
+class TrendReader(HistoryReader, Protocol):
+    """A HistoryReader that thins, too."""
 
-    def __init__(self, reader: HistoryReader, names: Mapping[str, str]) -> None:
+    async def thin(self, point: str, from_ns: int, to_ns: int, buckets: Buckets) -> None:
+        """Take what a raw read of [from, to) gives into buckets."""
+
+
+class RenamedHistory:
+    """A TrendReader over another; `names` maps a point to the one whose history it continues."""
+
+    def __init__(self, reader: TrendReader, names: Mapping[str, str]) -> None:
         self._reader = reader
         self._names = names
 
@@ -79,6 +88,15 @@ class RenamedHistory:
                     return HistoryPage(rows, (index + 1,))
             inner = None
         return HistoryPage(rows, None)
+
+    async def thin(self, point: str, from_ns: int, to_ns: int, buckets: Buckets) -> None:
+        """As the reader below: what the old name holds, then what the new one does."""
+        old = self._names.get(point)
+        if old is not None and from_ns < (switch_ns := await self._switch(point)):
+            await self._reader.thin(old, from_ns, min(to_ns, switch_ns), buckets)
+            from_ns = switch_ns
+        if from_ns < to_ns:
+            await self._reader.thin(point, from_ns, to_ns, buckets)
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
         """The last sample at or before an instant, or None."""

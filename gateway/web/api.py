@@ -33,6 +33,8 @@ TRACE_FRAMES_WAITING_MAX: Final = 1_000
 TRACE_SECONDS_MAX: Final = 3_600
 ROLES_MAX: Final = 1_000
 AUDIT_MAX: Final = 10_000
+TIME_MAX_NS: Final = 2**62
+"""Beyond the year 2100, and far from what 64 bits hold."""
 
 
 class Node(Protocol):
@@ -115,8 +117,11 @@ class PeerCommand(Command):
 def time_of(text: str, name: str) -> int:
     """An instant given as integer ns or ISO 8601. Raises HTTP 422."""
     try:
-        return int(text) if text.lstrip("-").isdigit() else parse_time(text)
-    except ValueError as error:
+        found = int(text) if text.lstrip("-").isdigit() else parse_time(text)
+        if not -TIME_MAX_NS <= found <= TIME_MAX_NS:
+            raise ValueError("it is out of range")
+        return found
+    except (ValueError, OverflowError) as error:
         remedy = f"{name}: write 2026-11-22T09:30:00Z or integer ns since 1970"
         raise HTTPException(422, remedy) from error
 

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.journal import raw
+from gateway.journal.buckets import Buckets
 from gateway.journal.columns import pack
 from gateway.journal.contested import Claims
 from gateway.journal.coverage import (
@@ -44,6 +45,7 @@ from gateway.journal.schema import (
     transaction,
 )
 from gateway.journal.tail import TailSet
+from gateway.journal.thinning import Thinning
 from gateway.model import NS_PER_S, Cause, HistoryRow, Origin, Status, Term, is_bad
 
 POINT, NAMES = "plc1/level", ("plc1/level",)
@@ -219,6 +221,27 @@ class Store:
             if cursor is None:
                 return rows
 
+    def thinned(self, from_ns: int, to_ns: int, number: int) -> list[Any]:
+        buckets = Buckets(from_ns, to_ns, number)
+        thinning = Thinning(self, self.view, POINT, from_ns, to_ns, buckets)
+        while not thinning.go_on():
+            pass
+        return shown(buckets)
+
+
+def drawn(rows: list[HistoryRow], from_ns: int, to_ns: int, number: int) -> list[Any]:
+    """What a trend must show, row by row."""
+    buckets = Buckets(from_ns, to_ns, number)
+    buckets.add(rows)
+    return shown(buckets)
+
+
+def shown(buckets: Buckets) -> list[Any]:
+    return [
+        (i, b.count, b.wound, b.gap, b.least, b.greatest, b.first, b.last, b.status, b.last_status)
+        for i, b in sorted(buckets.found.items())
+    ]
+
 
 def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[Ruled]) -> Any:
     """The reconstruction that knows everything."""
@@ -278,6 +301,7 @@ def test_pages_of_any_size_and_direction_are_one_view_that_says_what_held(
     cut = [row for row in view if from_ns <= row.time_ns < to_ns]
     assert store.pages(limit, False, from_ns, to_ns) == cut
     assert store.pages(limit, True, from_ns, to_ns) == cut[::-1]
+    assert store.thinned(from_ns, to_ns, limit) == drawn(cut, from_ns, to_ns, limit)
     times = [row.time_ns for row in view]
     for at_ns in range(before_ns, after_ns, STEP_NS // 2):
         index = bisect_right(times, at_ns)

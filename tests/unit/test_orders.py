@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.errors import ControlError, StoreFull
-from gateway.journal.records import Audit
+from gateway.journal.records import Audit, Fact
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.roles import PeerView
 from gateway.pair.words import Role
+from gateway.web.tokens import Token, tokens_of
 
 
 class Node:
@@ -22,6 +23,7 @@ class Node:
         self.commands: list[ev.Event] = []
         self.asked: list[tuple[str, Any]] = []
         self.audit: list[Audit] = []
+        self.facts: dict[tuple[str, str], Any] = {}
         self.alarms: list[str] = []
         self.maintained: list[str] = []
         self.refusal = ""
@@ -43,10 +45,16 @@ class Node:
             raise ControlError(self.refusal)
         return "done"
 
-    async def _commit(self, body: Audit) -> None:
+    async def _commit(self, body: Audit | Fact) -> None:
         if self.store_full:
             raise StoreFull("the store takes no records")
-        self.audit.append(body)
+        if isinstance(body, Fact):
+            self.facts[body.device, body.key] = body.value
+        else:
+            self.audit.append(body)
+
+    def known_tokens(self) -> dict[str, Token]:
+        return tokens_of(self.facts)
 
     async def maintain(self, action: str, target: str, value: Any, who: str, why: str) -> None:
         self.maintained.append(f"{action} {target}")
@@ -162,3 +170,19 @@ def test_what_was_asked_for_by_opc_ua_is_noted_with_its_outcome() -> None:
     node.house.append = noted.append
     orders(node).note("Failover", "anna", "refused: no peer")
     assert noted == [Audit("Failover", "a", 7, "anna", "refused: no peer")]
+
+
+async def test_a_token_is_kept_by_the_main_and_revoked_by_it() -> None:
+    main, standby = Node(Role.MAIN), Node(Role.SYNCED)
+    await orders(main).token("anna", "grafana", "observer", 30, "digest")
+    assert [token.name for token in main.known_tokens().values()] == ["grafana"]
+    with pytest.raises(ControlError, match="already"):
+        await orders(main).token("anna", "grafana", "admin", 30, "other")
+    assert await orders(main).revoke("anna", "grafana") == "token grafana is revoked"
+    assert main.known_tokens() == {}
+    with pytest.raises(ControlError, match="no token 'grafana'"):
+        await orders(main).revoke("anna", "grafana")
+    assert [(entry.action, entry.who) for entry in main.audit] == [("token grafana", "anna")] * 2
+    await orders(standby).token("anna", "scada", "operator", 1, "digest")
+    await orders(standby).revoke("anna", "scada")
+    assert [what for what, _ in standby.asked] == ["token", "revoke"] and not standby.facts
