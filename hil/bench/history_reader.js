@@ -47,8 +47,9 @@ run(async () => {
                 found.values += 1;
             }
             const { continuationPoint } = result;
+            // What was begun is ended first: a server keeps a bounded number of continuation points.
             if (continuationPoint && continuationPoint.length)
-                waiting.push({ nodeId, continuationPoint });
+                waiting.unshift({ nodeId, continuationPoint });
         });
     }
     const used = process.cpuUsage(cpu);
