@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 from gateway import __version__
-from gateway.model import NS_PER_MS, NS_PER_S, format_time, parse_duration
+from gateway.model import NS_PER_S, format_time
 from hil import verdicts
 from hil.acts import WORDS
 from hil.foreign import Foreign
 from hil.gateway import Program, ProgramError
 from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
-from hil.laying import go_to
+from hil.looking import look_of, shown
 from hil.outstation.control import send
-from hil.pair import Pair, PairNode, Status, first_fresh_ns
-from hil.recording import Act, Look, Recording, Switch
+from hil.pair import FRESH_S, Pair, PairNode, Status
+from hil.recording import Act, Recording, Switch
 from hil.scenario import Entry, Scenario
+from hil.takeover import limit_ms, wait_for_fresh
 from hil.usage import Usage
 from hil.verdicts import Gathered
 from hil.words import MAIN, NODES, STANDBY, Shape, Target, messages
@@ -38,9 +38,7 @@ REPORTS: Final = 60
 REPORT_MIN_S: Final = 5.0
 RESOLVE_S: Final = 5.0
 """How long a word may wait for there to be one Main."""
-FRESH_S: Final = 30.0
 LATE_S: Final = 5.0
-SECOND_MS: Final = 1_000
 PATIENCE_S: Final = 60.0
 """For the pair to be whole, for coverage, for equal journals, for gaps to be filled: each."""
 CLIENT_S: Final = 20.0
@@ -209,7 +207,9 @@ class Player:
             return None
         if cuts and (self._settings.get("witness") or not self._all_links(entry)):
             return None
-        return asyncio.create_task(self._fresh(shape.takeover, main, fault_ns))
+        return asyncio.create_task(
+            wait_for_fresh(self.pair, shape.takeover, main, fault_ns, self._limit_ms(other))
+        )
 
     def _all_links(self, entry: Entry) -> bool:
         """Whether a cut leaves no link; one that is named may be the only one."""
@@ -220,29 +220,12 @@ class Player:
         """How many links each node has."""
         return max(1, len(self._seen["a"].get("links", ())))
 
-    async def _fresh(self, kind: str, left: PairNode, fault_ns: int) -> Switch:
-        """When the other node served fresh values to a client; 0 when it did not in time."""
-        pair, taken = self.pair, self.pair.other(left)
-        limit_ms = self._limit_ms(taken)
-        wanted = (taken.endpoint, pair.namespace, pair.watched, fault_ns, FRESH_S)
-        try:
-            if pair.lab is None:
-                fresh_ns = await first_fresh_ns(*wanted)
-            else:
-                fresh_ns = await _on_machine(pair.lab.namespace("c"), wanted)
-        except ProgramError:
-            fresh_ns = 0
-        return Switch(kind, left.name, taken.name, fault_ns, fresh_ns, limit_ms)
-
     def _limit_ms(self, taken: PairNode) -> int:
-        """What is promised now: a second over the silence it waits for, and a witness's lease."""
-        after = parse_duration(self._settings.get("takeover_after", "1s")) // NS_PER_MS
-        patience = max(after, int(self._seen[taken.name].get("patience_ms", after)))
-        return patience + SECOND_MS + (2 * after + SECOND_MS if "witness" in self._settings else 0)
+        return limit_ms(self._settings, self._seen[taken.name])
 
     async def _took_over(self, watch: asyncio.Task[Switch | None], act: Act) -> None:
         """Note the takeover; what ended before a takeover was due need not have caused one."""
-        limit_s = self._limit_ms(self.pair.a) / 1_000
+        limit_s = max(self._limit_ms(node) for node in self.pair.nodes.values()) / 1_000
         lasted_s = (act.ended_ns - act.begun_ns) / NS_PER_S
         short = lasted_s < limit_s and act.word in ("freeze", "cut")
         try:
@@ -342,63 +325,3 @@ SPLITTING: Final = frozenset(word for word, entry in WORDS.items() if entry.shap
 async def _until(moment_s: float) -> None:
     """Wait for a moment of the loop's clock."""
     await asyncio.sleep(max(0.0, moment_s - asyncio.get_running_loop().time()))
-
-
-async def _on_machine(namespace: str, wanted: tuple[Any, ...]) -> int:
-    """`first_fresh_ns` as a client on a machine of the lab: in a thread that ends there."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[int] = loop.create_future()
-
-    def tell(found: int, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(found)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        found, failed = 0, None
-        try:
-            go_to(namespace)
-            found = asyncio.run(first_fresh_ns(*wanted))
-        except (ProgramError, OSError) as error:
-            failed = error
-        with suppress(RuntimeError):  # the run has ended meanwhile
-            loop.call_soon_threadsafe(tell, found, failed)
-
-    threading.Thread(target=work, name="client", daemon=True).start()
-    return await done
-
-
-def look_of(at_ns: int, node: str, status: Status) -> Look:
-    """What a node said of itself, as a recording keeps it."""
-    if not status:
-        return Look(at_ns, node)
-    pulls, devices = status["replication"]["receiving"], status["devices"]
-    return Look(
-        at_ns,
-        node,
-        status["role"],
-        status["role_shown"],
-        pulls["samples_behind"],
-        pulls["lag_ms"],
-        pulls["equal_at_ns"],
-        sum(device["state"] == "up" for device in devices.values()),
-        len(devices),
-    )
-
-
-def shown(seen: Mapping[str, Status]) -> str:
-    """Roles, what is down, how far the Standby is behind."""
-    roles = ", ".join(f"{n} {s['role_shown'] if s else 'silent'}" for n, s in seen.items())
-    mains = [status for status in seen.values() if status and status["role"] == "main"]
-    if not mains:
-        return f"{roles}; no Main"
-    devices = mains[0]["devices"].items()
-    down = [name for name, device in devices if device["state"] != "up"]
-    pull = mains[0]["replication"]["sending"]
-    return (
-        f"{roles}; down: {', '.join(down) or 'none'}; Standby {pull['samples_behind']} samples, "
-        f"{pull['lag_ms']:.0f} ms behind"
-    )

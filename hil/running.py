@@ -20,7 +20,8 @@ from hil.lab import Lab, LabError, possible
 from hil.laying import SCENARIOS, find_site, ground_of, links_of, prepare
 from hil.play import Player
 from hil.recording import RUN_FILE, Finding, Outcome, Recording
-from hil.scenario import Mistake, Scenario, ScenarioError, read_scenario
+from hil.scenario import Mistake, Scenario, ScenarioError
+from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
 from hil.verdicts import worst
 
@@ -66,7 +67,7 @@ def load(path: Path, lab: bool = False) -> Loaded:
 async def run_one(
     loaded: Loaded, folder: Path, offset: int, lab: bool, say: Callable[[str], None]
 ) -> Recording:
-    """Play a scenario in a folder that keeps everything. Raises ProgramError, SiteError, OSError."""
+    """Play a scenario; the folder keeps all. Raises ProgramError, LabError, SiteError, OSError."""
     scenario = loaded.scenario
     site = find_site(scenario.site, loaded.path.parent)
     with Lab(links_of(site)) if lab else nullcontext() as machines:
