@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway import __version__
 from gateway.model import NS_PER_S, format_time
-from hil import verdicts
+from hil import transcript, verdicts
 from hil.acts import WORDS
 from hil.foreign import Foreign
 from hil.gateway import Program, ProgramError
@@ -23,7 +23,7 @@ from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
 from hil.looking import look_of, shown
 from hil.outstation.control import send
 from hil.pair import FRESH_S, Pair, PairNode, Status
-from hil.recording import Act, Recording, Switch
+from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
 from hil.takeover import limit_ms, wait_for_fresh
 from hil.usage import Usage
@@ -41,7 +41,13 @@ RESOLVE_S: Final = 5.0
 LATE_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """For the pair to be whole, for coverage, for equal journals, for gaps to be filled: each."""
-CLIENT_S: Final = 20.0
+TRANSCRIPT_FILE: Final = "transcript.txt"
+
+
+def told(finding: Finding) -> str:
+    """A finding with its evidence, for people."""
+    shown = [f"             {text}" for text in finding.evidence]
+    return "\n".join((f"{finding.outcome.value.upper():8} {finding.judge}: {finding.said}", *shown))
 
 
 class Player:
@@ -59,14 +65,16 @@ class Player:
         }
         self.found = Gathered()
         self._say_to = say
+        self._kept: list[str] = []
         self._seen: dict[str, Status] = {name: {} for name in NODES}
         self._usage = {name: Usage() for name in NODES}
         self._foreign: Foreign | None = None
         self._settings = pair_settings(pair)
 
     def say(self, text: str) -> None:
-        """A line of progress."""
-        self._say_to(f"{format_time(time.time_ns())}  {text}")
+        """A line of progress, and of the transcript."""
+        self._kept.append(f"{format_time(time.time_ns())}  {text}")
+        self._say_to(self._kept[-1])
 
     async def play(self) -> Recording:
         """Everything from the start to the verdict; `run.json` is saved. Raises ProgramError."""
@@ -105,8 +113,20 @@ class Player:
             if status
         ]
         run.findings = verdicts.findings(run, self.found, self.scenario.expect)
+        run.findings.insert(2, transcript.whole_again(run, WORDS))
         run.save(pair.folder)
+        self._tell_all()
         return run
+
+    def _tell_all(self) -> None:
+        """The facts beside the findings; events only go to the file."""
+        for line in transcript.lines(self.run, self.found.logging, WORDS):
+            self.say(line)
+        for name, usage in self._usage.items():
+            self.say(f"memory: node {name} never used more than {usage.rss_max / 1e6:.0f} MB")
+        self._kept += [*transcript.events(self.run), *map(told, self.run.findings)]
+        text = "\n".join((*self._kept, self.run.outcome.value.upper()))
+        (self.pair.folder / TRANSCRIPT_FILE).write_text(text + "\n", encoding="utf-8")
 
     def _client(self) -> Program:
         """The rig's own client, on the clients' machine of the lab."""

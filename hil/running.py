@@ -13,13 +13,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from hil.acts import WORDS
 from hil.gateway import ProgramError
 from hil.junit import junit
 from hil.lab import Lab, LabError, possible
 from hil.laying import SCENARIOS, find_site, ground_of, links_of, prepare
-from hil.play import Player
-from hil.recording import RUN_FILE, Finding, Outcome, Recording
+from hil.play import Player, told
+from hil.recording import RUN_FILE, Outcome, Recording
 from hil.scenario import Mistake, Scenario, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
@@ -90,19 +92,19 @@ def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
     folder = keep or Path(tempfile.mkdtemp(prefix="hotpair-hil-"))
-    outcomes, told = [], []
+    outcomes, answers = [], []
     try:
         for one in loaded:
             outcome, said = _played(one, folder / one.path.stem, offset, lab, say, keep is not None)
             outcomes.append(outcome)
-            told.append(said)
+            answers.append(said)
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(answers))
     elif len(loaded) > 1:
         for one, outcome in zip(loaded, outcomes, strict=True):
             say(f"{outcome.value.upper():8} {one.scenario.name}")
@@ -136,7 +138,7 @@ def _free(loaded: Sequence[Loaded], keep: Path | None) -> None:
 
 
 def _played(
-    one: Loaded, folder: Path, offset: int, lab: bool, say: Callable[[str], None], kept: bool
+    one: Loaded, folder: Path, offset: int, lab: bool, say: Callable[[str], None], keeps: bool
 ) -> tuple[Outcome, Mapping[str, Any]]:
     """Play one and tell what came of it."""
     say(f"{one.scenario.name}: {one.scenario.promise}")
@@ -147,13 +149,14 @@ def _played(
         return Outcome.UNKNOWN, {"scenario": one.scenario.name, "outcome": "unknown",
                                  "why": str(error), "findings": []}  # fmt: skip
     for finding in found.findings:
-        tell(finding, say)
-    where = f"; kept in {folder} ({RUN_FILE}, {JUNIT_FILE}, logs, journals)" if kept else ""
+        kept = () if finding.outcome is Outcome.PASSED else finding.evidence[:EVIDENCE_SHOWN]
+        say(told(msgspec.structs.replace(finding, evidence=kept)))
+    where = f"; kept in {folder} ({RUN_FILE}, {JUNIT_FILE}, logs, journals)" if keeps else ""
     say(f"{found.outcome.value.upper()}: {one.scenario.name}{where}")
     said = {
         "scenario": found.scenario,
         "outcome": found.outcome.value,
-        "folder": str(folder) if kept else "",
+        "folder": str(folder) if keeps else "",
         "takeovers_ms": [switch.took_ms for switch in found.switches if switch.fresh_ns],
         "findings": [
             {"judge": f.judge, "outcome": f.outcome.value, "said": f.said,
@@ -171,14 +174,6 @@ async def _cancelled_by_sigterm(work: Any) -> Recording:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     found: Recording = await work
     return found
-
-
-def tell(finding: Finding, say: Callable[[str], None]) -> None:
-    """A finding for people."""
-    say(f"{finding.outcome.value.upper():8} {finding.judge}: {finding.said}")
-    if finding.outcome is not Outcome.PASSED:
-        for text in finding.evidence[:EVIDENCE_SHOWN]:
-            say(f"             {text}")
 
 
 def show(as_json: bool) -> int:
