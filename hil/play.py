@@ -227,8 +227,9 @@ class Player:
             return None
         if cuts and (self._settings.get("witness") or not self._all_links(entry)):
             return None
+        kind = f"{shape.takeover} one way" if cuts and node is not None else shape.takeover
         return asyncio.create_task(
-            wait_for_fresh(self.pair, shape.takeover, main, fault_ns, self._limit_ms(other))
+            wait_for_fresh(self.pair, kind, main, fault_ns, self._limit_ms(other))
         )
 
     def _all_links(self, entry: Entry) -> bool:
@@ -319,6 +320,7 @@ class Player:
         pair, run = self.pair, self.run
         await self._wait("one Main, the other synced", pair.until_paired(PATIENCE_S))
         run.to_ns = time.time_ns()
+        run.acts.sort(key=lambda act: act.begun_ns)
         run.splits = verdicts.splits(run.acts, SPLITTING, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
