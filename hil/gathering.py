@@ -26,7 +26,14 @@ from hil.judges import EXCUSED, Judged, Verdict, judge
 from hil.judges_client import Seen, lacking, not_sync, parse_seen
 from hil.judges_journal import odd
 from hil.judges_pair import unlike
-from hil.judges_windback import LogHeld, Unfilled, missed, parse_held
+from hil.judges_windback import (
+    LogHeld,
+    Unfilled,
+    missed,
+    parse_held,
+    recorded_by_plc,
+    without_power,
+)
 from hil.outstation.control import send
 from hil.outstation.polls import Poll, read_polls
 from hil.pair import NODES, Pair
@@ -268,7 +275,7 @@ def with_logs(pair: Pair) -> frozenset[str]:
 async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
     """What the devices' logs hold to this moment of stretches that stayed empty."""
     found.logging = with_logs(pair)
-    own = stations(pair) - pair.plant.rig.dead
+    own = found.logging - pair.plant.rig.dead
     gaps = next(iter(found.gaps.values()), None)
     if gaps is None:
         return
@@ -284,11 +291,22 @@ async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
         }
         points = frozenset(gap.points or names)
         empty.append(Unfilled(gap.device, points, gap.from_ns, gap.to_ns, None))
-        span = {"from": gap.from_ns, "to": gap.to_ns}
         try:
-            answer = await send(pair.rig_socket, {"recorded": gap.device, **span})
-            held[gap.device, gap.from_ns, gap.to_ns] = parse_held(answer)
+            held[gap.device, gap.from_ns, gap.to_ns] = await _held(pair, gap, points)
         except (OSError, ValueError, KeyError) as error:
             found.lacks["logs"] = f"{gap.device}: {error!r}"
             return
     found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)
+
+
+async def _held(pair: Pair, gap: Gap, points: frozenset[str]) -> list[LogHeld]:
+    """What a device's log holds of a gap now. Raises OSError, ValueError, KeyError."""
+    settings = pair.plant.rig.opcua_history.get(gap.device)
+    if settings is None:
+        span = {"from": gap.from_ns, "to": gap.to_ns}
+        return parse_held(await send(pair.rig_socket, {"recorded": gap.device, **span}))
+    told = await send(pair.rig_socket, {"journal": True})
+    journal, now_ns = [Happening(*item) for item in told["journal"]], time.time_ns()
+    off = without_power(journal, gap.device, now_ns)
+    span_of = Span(gap.from_ns, gap.to_ns, None)
+    return [recorded_by_plc(settings, points, off, now_ns, span_of)]
