@@ -170,19 +170,20 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
         own = seen.get(point.id, [])
         found.lacking += lacking(own, rows[one], mine, away, discarded)
         found.histories += 1
-    found.verdicts = {name: verdicts.total(own) for name, own in parts.items()}
+    found.verdicts = {n: verdicts.total(own) for n, own in parts.items() if n not in found.lacks}
 
 
 async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
-    rows = {}
-    for name in list(found.gaps):
+    to_ns, rows = time.time_ns(), {}
+
+    async def read(name: str) -> None:
         try:
-            rows[name] = await pair.nodes[name].control.history(
-                point.id, pair.born_ns, time.time_ns()
-            )
+            rows[name] = await pair.nodes[name].control.history(point.id, pair.born_ns, to_ns)
         except _GONE as error:
             found.lacks[name] = f"node {name} gave no history of {point.id}: {error!r}"
-    return rows
+
+    await asyncio.gather(*(read(name) for name in found.gaps))
+    return dict(sorted(rows.items()))
 
 
 def _judge_point(

@@ -189,7 +189,7 @@ def right(name: str, found: Gathered) -> Finding:
 
 def same_history(found: Gathered) -> Finding:
     """Rows and gaps of both nodes, as their clients are given them."""
-    if set(found.gaps) != set(NODES) or not found.histories:
+    if set(found.gaps) != set(NODES) or not found.histories or set(NODES) & set(found.lacks):
         return unknown(SAME, "; ".join(found.lacks.values()) or "no history was read")
     against = [(text, 0) for text in found.unlike]
     only = set(found.gaps["a"]) ^ set(found.gaps["b"])

@@ -193,6 +193,7 @@ def test_a_broken_promise_fails_its_judge_with_evidence(
             "no scan instant was judged",
         ),
         (SAME, lambda f: f.gaps.pop("a"), "no history was read"),
+        (SAME, lambda f: f.lacks.update(a="node a gave no history"), "node a gave no history"),
         (NOT_TWICE, lambda f: f.journals.pop("a"), "a journal could not be read"),
         (EQUAL, lambda f: f.journals.pop("a"), "a journal could not be read"),
         (EQUAL, lambda f: f.journals.update(a=Journal({}, {})), "a journal is empty"),
