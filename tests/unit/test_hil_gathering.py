@@ -15,6 +15,7 @@ from hil.journals import SEQ_BITS, read_journal
 from hil.laying import SITES, find_site, ground_of, links_of, prepare
 from hil.outstation.polls import Poll
 from hil.settings import SiteError, load_yaml
+from hil.takeover import limit_ms
 from hil.usage import Usage
 
 
@@ -103,3 +104,10 @@ def test_the_use_of_a_machine_is_counted_from_look_to_look() -> None:
     second = usage.look(os.getpid())
     assert second is not None and second[0] >= 0.0 and usage.rss_max >= second[1]
     assert usage.look(2**30) is None
+
+
+def test_a_takeover_may_take_a_second_over_the_silence_and_what_a_witness_needs() -> None:
+    assert limit_ms({}, {}) == 2_000
+    assert limit_ms({"takeover_after": "500ms"}, {"patience_ms": 500}) == 1_500
+    assert limit_ms({}, {"patience_ms": 4_000}) == 5_000, "more patient after arbitrations"
+    assert limit_ms({"witness": {"modbus": [{"device": "plc1", "address": 1}]}}, {}) == 5_000
