@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.model import NS_PER_S, format_time
+from hil.runs import Happening
+from hil.settings import PlcHistory
+from hil.truth import Span
 
 CLOCK_SLACK_NS: Final = NS_PER_S // 2
 """How near to the end of a stretch a record may lie and still be on its other side: clocks."""
@@ -62,6 +65,39 @@ class Missed(NamedTuple):
             f"{self.device} {self.log}, {format_time(self.from_ns)} to {format_time(self.to_ns)}: "
             f"{self.records} records of {', '.join(self.points)} {self.why}"
         )
+
+
+def recorded_by_plc(
+    settings: PlcHistory, points: frozenset[str], off: Sequence[Span], now_ns: int, span: Span
+) -> LogHeld:
+    """What an OPC UA PLC that records by itself holds of a stretch, as if it were once a second.
+
+    It records whenever it has power (`off` is when it had none), so far back as its depth goes; a
+    volatile history only since it came up last. One that does `odd` things is not asked for any.
+    """
+    from_ns = max(span.from_ns, now_ns - settings.depth_ns)
+    if settings.volatile and off:
+        from_ns = max(from_ns, off[-1].to_ns)
+    runs, at_ns = [], from_ns
+    for gone in sorted(off, key=lambda gone: gone.from_ns):
+        runs.append((at_ns, min(gone.from_ns, span.to_ns)))
+        at_ns = max(at_ns, gone.to_ns)
+    runs.append((at_ns, span.to_ns))
+    whole = tuple((a, b) for a, b in runs if a < b) if not settings.odd else ()
+    return LogHeld("history", points - settings.without, NS_PER_S, whole)
+
+
+def without_power(journal: Sequence[Happening], device: str, to_ns: int) -> list[Span]:
+    """When a device had no power, by the journal of the outstations; it may last at `to_ns`."""
+    found: list[Span] = []
+    since_ns: int | None = None
+    for item in journal:
+        if item.device == device and item.what == "power off" and since_ns is None:
+            since_ns = item.time_ns
+        elif item.device == device and item.what == "power on" and since_ns is not None:
+            found.append(Span(since_ns, item.time_ns, None))
+            since_ns = None
+    return found if since_ns is None else [*found, Span(since_ns, to_ns, None)]
 
 
 Held = Callable[[str, int, int, int], Sequence[LogHeld]]

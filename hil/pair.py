@@ -159,6 +159,7 @@ class Pair:
         self.nodes: Mapping[str, PairNode] = {"a": self.a, "b": self.b}
         self.born_ns = 0
         self.paired_ns = 0
+        self._cuts: list[tuple[str, int | None]] = []
         files = [part for node in self.nodes.values() for part in ("--node", str(node.file))]
         site = ("outstation", "--site", str(folder / "site.yaml"))
         doors = ("--control", str(self.rig_socket), "--log", str(self.polls_file))
@@ -332,6 +333,10 @@ class Pair:
 
     async def cut(self, sender: str = "", path: int | None = None) -> None:
         """Cut the links or one of them, or only what one node sends. Raises ProgramError."""
+        self._cuts.append((sender, path))
+        await self._sever(sender, path)
+
+    async def _sever(self, sender: str, path: int | None) -> None:
         if self.lab is None:
             await self._tell_proxy(cut=sender, path=path)
             return
@@ -339,8 +344,21 @@ class Pair:
             for node in (sender,) if sender else NODES:
                 self.lab.cut(node, f"link{number}")
 
+    async def mend(self, sender: str = "", path: int | None = None) -> None:
+        """Undo a `cut` of the same words; what another one cut stays cut. Raises ProgramError."""
+        self._cuts.remove((sender, path))
+        if self.lab is None:
+            await self._tell_proxy(mend=sender, path=path)
+        else:
+            for number in range(self.lab.links) if path is None else (path,):
+                for node in (sender,) if sender else NODES:
+                    self.lab.mend(node, f"link{number}")
+        for other in self._cuts:
+            await self._sever(*other)
+
     async def heal(self) -> None:
         """The links carry again."""
+        self._cuts.clear()
         if self.lab is None:
             await self._tell_proxy(heal=True)
         else:

@@ -4,7 +4,8 @@
 
 listens where each node's `link.peer` says and carries to where the other node listens. The control
 socket takes {"cut": "a"} (what node a sends no longer arrives), {"cut": ""} (nor what the other
-sends), either with {"path": 0} beside it for one path of several, {"heal": true},
+sends), either with {"path": 0} beside it for one path of several; {"mend": "a"} in the same words,
+{"heal": true} for all,
 {"drop": true} (every connection ends), {"delay": 0.2} (seconds, each way).
 
 Nobody is told of a cut: connections stay, what they carry waits. What is dialled meanwhile is
@@ -173,6 +174,16 @@ class Wires:
             if sender != wire.dialler:
                 wire.proxy.back.clear()
 
+    def mend(self, sender: str = "", path: int | None = None) -> None:
+        """Carry again what `cut` with the same words cut."""
+        for wire in self._wires:
+            if path not in (None, wire.path):
+                continue
+            if sender in ("", wire.dialler):
+                wire.proxy.there.set()
+            if sender != wire.dialler:
+                wire.proxy.back.set()
+
     def heal(self) -> None:
         """Everything is carried again."""
         for wire in self._wires:
@@ -187,6 +198,8 @@ class Wires:
         """Carry out one control message, and say what came of it."""
         if "cut" in message:
             self.cut(str(message["cut"]), message.get("path"))
+        elif "mend" in message:
+            self.mend(str(message["mend"]), message.get("path"))
         elif "heal" in message:
             self.heal()
         elif "drop" in message:
@@ -195,7 +208,7 @@ class Wires:
             for wire in self._wires:
                 wire.proxy.delay_s = max(0.0, float(message["delay"]))
         else:
-            return {"ok": False, "error": "say cut, heal, drop or delay"}
+            return {"ok": False, "error": "say cut, mend, heal, drop or delay"}
         return {"ok": True}
 
 

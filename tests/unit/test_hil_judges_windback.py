@@ -8,8 +8,17 @@ import pytest
 from log_world import Logged
 
 from gateway.model import NS_PER_S
-from hil.judges_windback import LogHeld, Unfilled, missed, parse_held
-from hil.truth import EPOCH_NS
+from hil.judges_windback import (
+    LogHeld,
+    Unfilled,
+    missed,
+    parse_held,
+    recorded_by_plc,
+    without_power,
+)
+from hil.runs import Happening
+from hil.settings import PlcHistory
+from hil.truth import EPOCH_NS, Span
 
 S = NS_PER_S
 T = EPOCH_NS
@@ -83,3 +92,42 @@ def test_the_rig_says_what_its_logs_held() -> None:
     assert missed([empty._replace(attempted_ns=T + 62 * S)], held, T + 70 * S) == []
     (again,) = missed([empty], held, T + 70 * S)
     assert again.records == 9, "it is asked what the log held then, not now"
+
+
+@pytest.mark.parametrize(
+    ("settings", "runs"),
+    [
+        (PlcHistory(), [(10, 12), (15, 20)]),
+        (PlcHistory(depth_ns=84 * S), [(16, 20)]),
+        (PlcHistory(volatile=True), [(15, 20)]),
+        (PlcHistory(odd=frozenset({"cut_off"})), []),
+    ],
+)
+def test_a_plc_holds_what_it_had_power_for(
+    settings: PlcHistory, runs: Sequence[tuple[int, int]]
+) -> None:
+    journal = [
+        Happening(T + at * S, device, what)
+        for at, device, what in (
+            (1, "plc", "power on"),
+            (12, "plc", "power off"),
+            (13, "plc", "power off"),
+            (14, "other", "power on"),
+            (15, "plc", "power on"),
+        )
+    ]
+    off = without_power(journal, "plc", T + 100 * S)
+    assert off == [Span(T + 12 * S, T + 15 * S, None)]
+    span = Span(T + 10 * S, T + 20 * S, None)
+    found = recorded_by_plc(settings, frozenset("ab"), off, T + 100 * S, span)
+    assert found.runs == tuple((T + a * S, T + b * S) for a, b in runs)
+    assert found.points == frozenset("ab")
+
+
+def test_a_plc_that_is_off_records_nothing_and_some_points_never() -> None:
+    off = without_power([Happening(T, "plc", "power off")], "plc", T + 9 * S)
+    assert off == [Span(T, T + 9 * S, None)]
+    settings = PlcHistory(without=frozenset("b"))
+    span = Span(T + 1 * S, T + 9 * S, None)
+    found = recorded_by_plc(settings, frozenset("ab"), off, T + 9 * S, span)
+    assert found.points == frozenset("a") and found.runs == ()

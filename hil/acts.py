@@ -1,0 +1,141 @@
+"""What a timeline does to nodes, links and the pair: each word an async context manager.
+
+Entering it does it, leaving it undoes it. A word is given the pair, the node that its target means
+at that moment (None: the links or the pair) and its options as `hil.words` read them; it raises
+ProgramError for what can't be done. Words of a family of their own lie in `acts_*.py` and are
+entered in `WORDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from hil.gateway import ProgramError
+from hil.pair import Pair, PairNode
+from hil.words import Shape, Target, whole
+
+Word = Callable[[Pair, PairNode | None, Mapping[str, Any]], AbstractAsyncContextManager[None]]
+
+
+class Entry(NamedTuple):
+    """A word and what may be written of it."""
+
+    word: Word
+    shape: Shape
+
+
+def the_node(node: PairNode | None) -> PairNode:
+    """The node that a word of nodes was given. Raises ProgramError."""
+    if node is None:
+        raise ProgramError("this word is done to a node")
+    return node
+
+
+def running(node: PairNode | None) -> PairNode:
+    """The same, once more sure that its program runs. Raises ProgramError."""
+    found = the_node(node)
+    if not found.program.running:
+        raise ProgramError(f"node {found.name} does not run")
+    return found
+
+
+async def start_again(node: PairNode) -> None:
+    """Start a node that was ended, unless somebody else did. Raises ProgramError."""
+    if not node.program.running:
+        await node.start()
+
+
+@asynccontextmanager
+async def kill(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """kill -9; it is started again."""
+    struck = running(node)
+    await struck.program.kill()
+    yield
+    await start_again(struck)
+
+
+@asynccontextmanager
+async def restart(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """SIGTERM, as a service manager stops it; it is started again."""
+    struck = running(node)
+    if (status := await struck.program.stop()) != 0:
+        raise ProgramError(f"node {struck.name} ended with status {status} at SIGTERM")
+    yield
+    await start_again(struck)
+
+
+@asynccontextmanager
+async def freeze(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """SIGSTOP: it does nothing more, and nobody is told; SIGCONT."""
+    struck = running(node)
+    struck.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if struck.program.running:
+            struck.signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def cut(pair: Pair, node: PairNode | None, options: Mapping[str, Any]) -> AsyncIterator[None]:
+    """What a node sends (None: what either sends) no longer arrives, on one `path` or on all."""
+    sender, path = node.name if node is not None else "", options.get("path")
+    await pair.cut(sender, path)
+    try:
+        yield
+    finally:
+        await pair.mend(sender, path)
+
+
+@asynccontextmanager
+async def changeover(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """`hotpair changeover` at the Main."""
+    await (await pair.main()).order("/changeover")
+    yield
+
+
+@asynccontextmanager
+async def blackout(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """Both nodes lose their power at once; both are started again."""
+    nodes = [one for one in pair.nodes.values() if one.program.running]
+    await asyncio.gather(*(one.program.kill() for one in nodes))
+    yield
+    await asyncio.gather(*(start_again(one) for one in nodes))
+
+
+_NODE: Final = frozenset({Target.NODE})
+_PAIR: Final = frozenset({Target.PAIR})
+_WIRES: Final = frozenset({Target.LINKS, Target.NODE})
+WORDS: Final[Mapping[str, Entry]] = {
+    "kill": Entry(kill, Shape("kill -9", _NODE, takeover="kill -9")),
+    "restart": Entry(restart, Shape("SIGTERM, and a start", _NODE, lasts_ns=0, takeover="SIGTERM")),
+    "freeze": Entry(freeze, Shape("it stands still", _NODE, takeover="SIGSTOP")),
+    "cut": Entry(
+        cut,
+        Shape(
+            "nothing arrives, nobody is told",
+            _WIRES,
+            {"path": whole},
+            takeover="links cut",
+            splits=True,
+        ),
+    ),
+    "changeover": Entry(
+        changeover, Shape("hand over by hand", _PAIR, lasts_ns=0, takeover="changeover")
+    ),
+    "blackout": Entry(blackout, Shape("both nodes are killed", _PAIR)),
+}
