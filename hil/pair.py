@@ -21,6 +21,7 @@ import httpx
 from asyncua import Client, ua
 
 from gateway.model import GapState, format_time
+from hil.disk import Disk
 from hil.gateway import Control, Program, ProgramError, ticks
 from hil.lab import Lab
 from hil.outstation.control import send
@@ -28,6 +29,7 @@ from hil.plant import Plant
 from hil.recording import Switch
 from hil.settings import load_yaml
 from hil.site import load_site, localise
+from hil.tamper import Tamper
 
 NODES: Final = ("a", "b")
 PAIRED_S: Final = 60.0
@@ -55,15 +57,17 @@ class PairNode:
         self.endpoint = f"opc.tcp://{said['opcua']['listen']}"
         self.bind: str = said["bind"]
         self.ports: list[Path] = [folder / path for path in said.get("ports", {}).values()]
-        self._log = folder / f"node-{name}.log"
+        self.log = folder / f"node-{name}.log"
+        self.tamper: Tamper | None = None
+        self.disk: Disk | None = None
         self.control = Control(self.data)
         self.program = self._new_program()
 
     def _new_program(self) -> Program:
         arguments = ["run", str(self.file)]
-        return Program(
-            f"node {self.name}", arguments, self._log, "is starting", before=self._before
-        )
+        forged = self.tamper.before if self.tamper is not None else ()
+        before = (*self._before, *forged)
+        return Program(f"node {self.name}", arguments, self.log, "is starting", before=before)
 
     async def start(self) -> None:
         """Start the program, anew if it ran before. Raises ProgramError."""
@@ -155,7 +159,7 @@ class Pair:
         self.polls_file = folder / "polls.jsonl"
         self.rig_socket = folder / "rig.sock"
         self.proxy_socket = folder / "proxy.sock"
-        self.a, self.b = (PairNode(folder, name, self._inside(name)) for name in NODES)
+        self.a, self.b = (PairNode(folder, name, self.inside(name)) for name in NODES)
         self.nodes: Mapping[str, PairNode] = {"a": self.a, "b": self.b}
         self.born_ns = 0
         self.paired_ns = 0
@@ -165,7 +169,7 @@ class Pair:
         doors = ("--control", str(self.rig_socket), "--log", str(self.polls_file))
         log = folder / "outstations.log"
         command = [*site, *files, *doors]
-        self.outstations = Program("outstations", command, log, "ready", before=self._inside("p"))
+        self.outstations = Program("outstations", command, log, "ready", before=self.inside("p"))
         self._proxy = Program(
             "proxy",
             ["--control", str(self.proxy_socket), *files],
@@ -174,7 +178,8 @@ class Pair:
             runs=("-m", "hil.proxy"),
         )
 
-    def _inside(self, machine: str) -> Sequence[str]:
+    def inside(self, machine: str) -> Sequence[str]:
+        """What to put before a command to run it on a machine of the lab, if there is one."""
         return self.lab.inside(machine) if self.lab is not None else ()
 
     @property
@@ -338,7 +343,7 @@ class Pair:
 
     async def _sever(self, sender: str, path: int | None) -> None:
         if self.lab is None:
-            await self._tell_proxy(cut=sender, path=path)
+            await self.tell_proxy(cut=sender, path=path)
             return
         for number in range(self.lab.links) if path is None else (path,):
             for node in (sender,) if sender else NODES:
@@ -348,7 +353,7 @@ class Pair:
         """Undo a `cut` of the same words; what another one cut stays cut. Raises ProgramError."""
         self._cuts.remove((sender, path))
         if self.lab is None:
-            await self._tell_proxy(mend=sender, path=path)
+            await self.tell_proxy(mend=sender, path=path)
         else:
             for number in range(self.lab.links) if path is None else (path,):
                 for node in (sender,) if sender else NODES:
@@ -360,11 +365,12 @@ class Pair:
         """The links carry again."""
         self._cuts.clear()
         if self.lab is None:
-            await self._tell_proxy(heal=True)
+            await self.tell_proxy(heal=True)
         else:
             self.lab.mend_links()
 
-    async def _tell_proxy(self, **message: Any) -> None:
+    async def tell_proxy(self, **message: Any) -> None:
+        """Tell the proxy on the links something; see hil.proxy. Raises ProgramError."""
         answer = await send(self.proxy_socket, message)
         if not answer.get("ok"):
             raise ProgramError(f"the proxy refused {message}: {answer.get('error')}")
