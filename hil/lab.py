@@ -20,6 +20,8 @@ from typing import Final
 MACHINES: Final = ("a", "b", "p", "c")
 FIELD: Final = {"a": "10.66.0.1", "b": "10.66.0.2", "p": "10.66.0.10", "c": "10.66.0.20"}
 """The address of each machine in the field network."""
+SECOND: Final = "10.66.0.11"
+"""Another address of the plant, for devices that are reached over two."""
 LINKS_MAX: Final = 8
 _NOTHING: Final = ("tbf", "rate", "8bit", "burst", "1", "latency", "1ms")
 """A queue that no frame fits through: kernels without netem have this one."""
@@ -78,6 +80,7 @@ class Lab:
             port = f"port-{machine}"
             self._cable(machine, "field", FIELD[machine], "s", port, None)
             _ip("-n", switch, "link", "set", "dev", port, "master", "switch")
+        _ip("-n", self.namespace("p"), "addr", "add", f"{SECOND}/24", "dev", "field")
         for number in range(self.links):
             ends = link_address("a", number), link_address("b", number)
             self._cable("a", f"link{number}", ends[0], "b", f"link{number}", ends[1])

@@ -65,7 +65,8 @@ class Act(msgspec.Struct, frozen=True):
 class Switch(msgspec.Struct, frozen=True):
     """A node took over: from what was done to the first fresh polled value at a client of it.
 
-    `fresh_ns` is 0 when no fresh value came within the judge's patience.
+    `fresh_ns` is 0 when no fresh value came within the judge's patience. `limit_ms` is what is
+    promised: a second over the silence that is waited for, and the witness's lease if there is one.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Switch(msgspec.Struct, frozen=True):
     taken: str
     fault_ns: int
     fresh_ns: int
+    limit_ms: int = 0
 
     @property
     def took_ms(self) -> int:
@@ -155,6 +157,8 @@ class Recording(msgspec.Struct):
     stretches: list[Stretch] = []
     told: list[Told] = []
     polls: int = 0
+    busy: bool = False
+    """The machine had more than twice the work that its processors can do: times prove nothing."""
     findings: list[Finding] = []
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from gateway.model import NS_PER_S, parse_duration
+from gateway.model import parse_duration
 from hil.outstation.faults import KINDS, OPCUA_KINDS
 
 ReadOption = Callable[[Any], Any]
@@ -188,8 +188,3 @@ def messages(
         return begin, {"log": _LASTING[what][0], "device": device} if what in _LASTING else None
     begin = {"fault": word, "device": device, **options}
     return begin, None if word in _MOMENTARY else {"clear": device}
-
-
-def seconds(ns: int) -> str:
-    """A stretch of time for people."""
-    return f"{ns / NS_PER_S:g} s"

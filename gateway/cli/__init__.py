@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from gateway import __version__
-from gateway.cli import changing, trust
+from gateway.cli import changing, hil, trust
 from gateway.cli.options import DEFAULT_NODE, Json, NodeFile
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(changing.app)
 app.add_typer(trust.app)
+app.add_typer(hil.app)
 
 NEGATIVE = {"ignore_unknown_options": True}
 """So that `-5` is a value, not an option."""

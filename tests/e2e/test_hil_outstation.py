@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hil.cli import parse_listen, profile_plant, run_profile, run_rig
-from hil.nemesis import drive, read_schedule
 from hil.outstation.control import send
 from hil.outstation.frames import Rtu, crc16
 from hil.outstation.polls import PollLog, read_polls
@@ -31,6 +30,7 @@ from hil.outstation.rig import OutstationRig
 from hil.outstation.server import PENDING_MAX
 from hil.plant import Plant, read_site
 from hil.settings import LogSettings, Rig, SiteError
+from hil.words import messages
 from profiles.load import load
 from tests.e2e.third_party.rig import need_program
 
@@ -556,38 +556,22 @@ def test_an_outstation_of_a_bare_profile_shows_its_log(profile: str, asked: str,
     assert unit.answer(bytes.fromhex(asked), time.time_ns()).hex() == told
 
 
-async def test_the_nemesis_carries_out_its_schedule(tmp_path: Path) -> None:
-    path = tmp_path / "control"
-    schedule = read_schedule(
-        "faults:\n"
-        "- {at: 20ms, device: plc, fault: exception, code: 4, for: 10s}\n"
-        "- {at: 0ms, device: pump, power: 'off', for: 40ms, log: lose}\n"
-    )
-    assert [stroke.message.get("log") for stroke in schedule] == ["lose", None, "lose"]
-    (stop,) = read_schedule("faults: [{at: 1s, device: plc, log: stop, for: 2s}]")
-    assert stop.message == {"device": "plc", "log": "stop", "seconds": 2}
-    told: list[str] = []
-
-    async def play(rig: OutstationRig) -> None:
-        await drive(schedule, path, lambda stroke, answer: told.append(str(stroke.message)))
-        with pytest.raises(SiteError, match="no outstation named ghost"):
-            await drive(read_schedule("faults: [{at: 0s, device: ghost, fault: busy}]"), path)
-
+async def test_what_a_timeline_does_to_devices_is_understood_by_the_outstations() -> None:
     rig = OutstationRig(tcp_plant())
-    await run_rig(rig, path, 0, play)
-    what = [(item.device, item.what) for item in rig.journal]
-    assert what == [
-        ("pump", "power off"),
-        ("plc", "fault exception"),
-        ("pump", "power on"),
+    tried = [("exception", {"code": 4}), ("power_off", {"log": "lose"}), ("refuse", {})]
+    await rig.start()
+    try:
+        for word, options in tried:
+            for message in messages(word, "plc", options):
+                assert message is not None
+                assert (await rig.command(message))["ok"], message
+        begin, _ = messages("busy", "ghost", {})
+        assert "no outstation named ghost" in (await rig.command(begin))["error"]
+    finally:
+        await rig.stop()
+    assert [item.what for item in rig.journal] == [
+        *("fault exception", "clear", "power off", "power on", "fault refuse", "clear")
     ]
-    assert len(told) == 3
-
-
-@pytest.mark.parametrize("text", ["- {device: a, fault: b}", "- {at: 1s, device: a}", "- {at: 1}"])
-def test_a_schedule_that_says_nothing_is_refused(text: str) -> None:
-    with pytest.raises(SiteError, match="fault 1"):
-        read_schedule(f"faults:\n{text}")
 
 
 async def test_one_outstation_runs_from_a_shipped_profile() -> None:

@@ -29,14 +29,15 @@ from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_MS, NS_PER_S, is_bad
 from gateway.pair.certificate import make_identity
 from hil.judges import same
-from hil.nemesis import read_blows, read_schedule
 from hil.outstation.rig import OutstationRig
 from hil.plant import Plant, PlantPoint
 from hil.proxy import routes_of
+from hil.running import find_scenario, load
 from hil.settings import LogSettings
 from hil.site import load_site, localise, serial_ports
 
 SITE = Path(__file__).parents[2] / "hil" / "sites" / "waterworks"
+SCENARIO = load(find_scenario("waterworks")).scenario
 DRIVERS = {"modbus": modbus.schema, "opcua": opcua.schema}
 CLOCKS_NS = 150 * NS_PER_MS
 """How far a corrected stamp may be wrong: half a round trip, and a busy machine."""
@@ -88,30 +89,24 @@ def test_the_rig_and_the_gateway_understand_the_same_site(folder: Path) -> None:
 
 def test_every_living_device_is_faulted_once_within_half_an_hour(folder: Path) -> None:
     plant = load_site(folder / "site.yaml")
-    strokes = read_schedule((folder / "faults.yaml").read_text())
-    faulted = [s.message["device"] for s in strokes if s.message.get("power") != "on"]
-    assert sorted(faulted) == sorted(set(plant.devices) - plant.rig.dead)
-    assert strokes[-1].at_ns < 25 * 60 * NS_PER_S
+    entries = [entry for entry in SCENARIO.timeline if entry.device]
+    assert sorted(e.target for e in entries) == sorted(set(plant.devices) - plant.rig.dead)
+    assert max(entry.until_ns for entry in entries) < 25 * 60 * NS_PER_S
     assert YAML(typ="safe").load(folder / "rig.yaml")["dead"] == ["valves1"]
+    assert SCENARIO.client == "node-opcua" and SCENARIO.lasts_ns == 1_800 * NS_PER_S
 
 
-def test_a_node_is_struck_only_while_no_device_is_faulted_and_the_pair_is_whole(
-    folder: Path,
-) -> None:
-    text = (folder / "faults.yaml").read_text()
-    strokes, blows = read_schedule(text), read_blows(text)
-    assert {blow.do for blow in blows} == {
-        *("kill", "changeover", "cut", "freeze", "restart", "blackout")
-    }
+def test_a_node_is_struck_only_while_no_device_is_faulted_and_the_pair_is_whole() -> None:
+    faults = [entry for entry in SCENARIO.timeline if entry.device]
+    blows = [entry for entry in SCENARIO.timeline if not entry.device]
+    words = {"kill", "changeover", "cut", "freeze", "restart", "blackout"}
+    assert {blow.word for blow in blows} == words
     for one, other in pairwise(blows):
-        assert other.at_ns - one.at_ns - one.for_ns >= 70 * NS_PER_S, "a node starts in that time"
-    for stroke in strokes:
-        lasts_ns = int(float(stroke.message.get("seconds", 30)) * NS_PER_S)
+        assert other.at_ns - one.until_ns >= 70 * NS_PER_S, "a node starts in that time"
+    for fault in faults:
         for blow in blows:
-            apart = (
-                blow.at_ns >= stroke.at_ns + lasts_ns or stroke.at_ns >= blow.at_ns + blow.for_ns
-            )
-            assert apart or stroke.message.get("power") == "on", (stroke, blow)
+            apart = blow.at_ns >= fault.until_ns or fault.at_ns >= blow.until_ns
+            assert apart, (str(fault), str(blow))
     assert blows[-1].at_ns < 27 * 60 * NS_PER_S
 
 

@@ -1,16 +1,13 @@
-"""What the demo draws, and what a schedule may say of a pair."""
+"""What the demo draws."""
 
 from __future__ import annotations
 
 from io import StringIO
 
-import pytest
 from rich.console import Console
 
 from gateway.model import NS_PER_S, Cause, Gap
 from hil.demo_view import BAR_CELLS, Seen, coverage_bar, draw, role_bar
-from hil.nemesis import Blow, read_blows
-from hil.settings import SiteError
 
 NOW = 1_795_000_000 * NS_PER_S
 
@@ -49,31 +46,3 @@ def test_a_view_of_nodes_that_both_are_silent_says_so() -> None:
     Console(width=120, file=page).print(draw(seen, NOW))
     assert seen.told == {}
     assert "no node answers" in page.getvalue()
-
-
-def test_a_schedule_names_what_happens_to_the_pair_in_order_of_time() -> None:
-    text = """
-pair:
-  - {at: 90s, do: cut, who: main, for: 10s}
-  - {at: 60s, do: changeover}
-"""
-    first, second = read_blows(text)
-    assert first == Blow(60 * NS_PER_S, "changeover")
-    assert str(second) == "cut main for 10 s"
-    assert read_blows("faults: []") == ()
-
-
-@pytest.mark.parametrize(
-    ("entry", "said"),
-    [
-        ("{at: 1s, do: tickle}", "`do` is one of blackout, changeover"),
-        ("{at: 1s, do: kill}", "`who` is one of"),
-        ("{at: 1s, do: changeover, who: main}", "`who` is one of"),
-        ("{do: changeover}", "'at'"),
-        ("{at: soon, do: changeover}", "pair fault 1"),
-        ("{at: 1s, do: changeover, how: fast}", "unknown keys"),
-    ],
-)
-def test_a_schedule_that_can_not_be_carried_out_is_refused(entry: str, said: str) -> None:
-    with pytest.raises(SiteError, match=said):
-        read_blows(f"pair: [{entry}]")

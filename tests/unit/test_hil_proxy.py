@@ -116,7 +116,9 @@ async def test_what_one_node_sends_is_cut_on_one_path_or_on_all() -> None:
         for caller in callers:
             caller.say(b"x")
         assert [await caller.silent() for caller in callers] == [True, False, True, False]
-        assert (await wires.command({"heal": True}))["ok"]
+        assert (await wires.command({"mend": "a", "path": 1}))["ok"], "was never cut"
+        assert await callers[0].silent()
+        assert (await wires.command({"mend": "a", "path": 0}))["ok"]
         assert [await callers[n].heard(1) for n in (0, 2)] == [b"x", b"x"]
         assert (await wires.command({"cut": ""}))["ok"]
         for caller in callers:

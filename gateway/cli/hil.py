@@ -1,0 +1,38 @@
+"""`hotpair hil`: scenarios played against an emulated site and a real pair, and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import Json
+
+app = typer.Typer()
+hil = typer.Typer(no_args_is_help=True)
+app.add_typer(hil, name="hil", help="Play scenarios of faults against a pair, and judge them.")
+
+
+@hil.command()
+def run(
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="file, or name")],
+    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
+    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="machines that are network namespaces; needs root")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Play scenarios; 0: passed, 1: failed, 2: bad input, 3: something could not be judged."""
+    from hil.running import run as play
+
+    raise typer.Exit(play(scenarios, keep, port_offset, lab, json))
+
+
+@hil.command("list")
+def show(json: Json = False) -> None:
+    """List the shipped scenarios and what each promises."""
+    from hil.running import show as tell
+
+    raise typer.Exit(tell(json))

@@ -1,0 +1,294 @@
+"""After a run: brings from nodes, outstations and files what the judges see.
+
+What can't be got is noted, and ends as `unknown`; nothing here ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from gateway.driver import SUBSCRIPTION_CLASS
+from gateway.model import NS_PER_MS, Gap, HistoryRow, Origin, parse_time
+from hil import verdicts
+from hil.gateway import ProgramError
+from hil.journals import read_journal
+from hil.judges import EXCUSED, Judged, Verdict, judge
+from hil.judges_client import Seen, lacking, not_sync, parse_seen
+from hil.judges_journal import odd
+from hil.judges_pair import unlike
+from hil.judges_windback import LogHeld, Unfilled, missed, parse_held
+from hil.outstation.control import send
+from hil.outstation.polls import Poll, read_polls
+from hil.pair import NODES, Pair
+from hil.recording import Recording, Reign, Stretch, Told
+from hil.runs import Happening, judged
+from hil.settings import load_yaml
+from hil.truth import Span
+from hil.verdicts import Gathered
+
+CLIENT_FILE: Final = "client.jsonl"
+EQUAL_TRIES: Final = 3
+EQUAL_S: Final = 30.0
+EVIDENCE_A_POINT: Final = 5
+TOLD_MAX: Final = 20_000
+WITNESS_REGISTERS: Final = 3
+LINE_MAX: Final = 400
+FLUSHED_S: Final = 1.2
+"""The log of polls is flushed each second."""
+_LOGGED: Final = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+) (?P<level>[A-Z]+) (?P<text>.*)", re.DOTALL
+)
+_SEVERITY: Final = {"DEBUG": 0, "INFO": 200, "WARNING": 500, "ERROR": 700, "CRITICAL": 900}
+_MODE: Final = re.compile(r"replication is (async|sync again) since")
+_GONE: Final = (httpx.HTTPError, OSError, ProgramError, TimeoutError)
+
+
+def pair_settings(pair: Pair) -> Mapping[str, Any]:
+    """What site.yaml says under `pair:`."""
+    found: Mapping[str, Any] = load_yaml((pair.folder / "site.yaml").read_text()).get("pair") or {}
+    return found
+
+
+async def gather(pair: Pair, run: Recording, found: Gathered) -> None:
+    """Fill a recording and what is judged beside it; both nodes are as healed as they became."""
+    await _told(pair, run, found)
+    for name, node in pair.nodes.items():
+        try:
+            found.gaps[name] = await node.control.gaps(run.from_ns, run.to_ns)
+        except _GONE as error:
+            found.lacks[name] = f"node {name} told no gaps: {error!r}"
+    run.stretches = [_stretch(gap) for gap in found.gaps.get("a", found.gaps.get("b", []))]
+    await _histories(pair, run, found)
+    await _polls(pair, run, found)
+    await _journals(pair, run, found)
+    await _logs(pair, run, found)
+
+
+def _stretch(gap: Gap) -> Stretch:
+    span = (gap.from_ns, gap.to_ns)
+    return Stretch(
+        gap.device, gap.scan_class, gap.cause.value, gap.state.value, *span, points=gap.points
+    )
+
+
+# ------------------------------------------------------------------------------ what was told
+
+
+async def _told(pair: Pair, run: Recording, found: Gathered) -> None:
+    """Reigns, events (both nodes have them: `node` is empty) and the lines of both logs."""
+    told: list[Told] = []
+    for name, node in pair.nodes.items():
+        try:
+            reigns = (await node.control.get("/roles", limit=1000))["reigns"]
+            events = await node.control.get(
+                "/events", **{"from": pair.born_ns, "to": time.time_ns()}
+            )
+        except _GONE as error:
+            found.lacks[name] = f"node {name} did not answer: {error!r}"
+            continue
+        run.reigns = [
+            Reign(r["term"], r["node"], r["from_ns"], r["to_ns"] or 0, r["why"], r["ended"] or "")
+            for r in reigns
+        ]
+        told = [
+            Told(parse_time(e["time"]), "", e["source"], e["severity"], e["text"]) for e in events
+        ]
+    for name in NODES:
+        lines = await asyncio.to_thread(log_lines, pair.folder / f"node-{name}.log", name)
+        found.broken += [(f"node {t.node}: {t.text}", t.time_ns) for t in lines if _broke(t)]
+        told += lines
+    run.told = sorted(told, key=lambda line: line.time_ns)[-TOLD_MAX:]
+
+
+def _broke(line: Told) -> bool:
+    return "Traceback (most recent call last)" in line.text
+
+
+def log_lines(path: Path, node: str) -> list[Told]:
+    """The lines of a node's log; what follows a line without a time of its own belongs to it."""
+    found: list[Told] = []
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        match = _LOGGED.match(line)
+        if match is not None:
+            at_ns = parse_time(f"{match['time']}Z")
+            found.append(
+                Told(at_ns, node, "log", _SEVERITY.get(match["level"], 500), match["text"])
+            )
+        elif found and len(found[-1].text) < LINE_MAX * 10:
+            last = found.pop()
+            found.append(msgspec.structs.replace(last, text=f"{last.text}\n{line[:LINE_MAX]}"))
+    return found
+
+
+# ------------------------------------------------------------------------------ histories
+
+
+async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
+    """Judge each point while its rows are here: whole histories are too much at once."""
+    try:
+        told = await send(pair.rig_socket, {"journal": True})
+    except (OSError, ValueError) as error:
+        for name in NODES:
+            found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
+        return
+    points = judged(pair.plant, [Happening(*item) for item in told["journal"]], run.to_ns)
+    seen = await asyncio.to_thread(read_client, pair.folder / CLIENT_FILE)
+    found.seen = sum(map(len, seen.values())) if seen else None
+    settings = pair_settings(pair)
+    modes = [(t.time_ns, "async" if m[1] == "async" else "sync")
+             for t in run.told if (m := _MODE.search(t.text)) is not None]  # fmt: skip
+    away = not_sync(modes, settings, pair.born_ns, time.time_ns())
+    found.sync = settings.get("replication") == "sync"
+    discards = settings.get("duty") == "discard"
+    discarded = [Span(a, b, None) for a, b in run.splits] if discards else []
+    parts: dict[str, list[Verdict]] = {name: [] for name in NODES if name in found.gaps}
+    for point in points:
+        rows = await _rows(pair, point, found)
+        if not rows:
+            return
+        _judge_point(point, rows, run, found, parts)
+        one = next(iter(rows))
+        mine = [gap for gap in found.gaps[one] if gap.device == point.device]
+        own = seen.get(point.id, [])
+        found.lacking += lacking(own, rows[one], mine, away, discarded)
+        found.histories += 1
+    found.verdicts = {name: verdicts.total(own) for name, own in parts.items()}
+
+
+async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
+    rows = {}
+    for name in list(found.gaps):
+        try:
+            rows[name] = await pair.nodes[name].control.history(
+                point.id, pair.born_ns, time.time_ns()
+            )
+        except _GONE as error:
+            found.lacks[name] = f"node {name} gave no history of {point.id}: {error!r}"
+    return rows
+
+
+def _judge_point(
+    point: Judged,
+    rows: Mapping[str, Sequence[HistoryRow]],
+    run: Recording,
+    found: Gathered,
+    parts: Mapping[str, list[Verdict]],
+) -> None:
+    until = {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
+    if len(until) == len(NODES):
+        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
+    first = next(iter(until.values()))
+    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
+    found.stored += sum(row.time_ns < stop_ns for row in first)
+    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+    for name, own in until.items():
+        mine = [gap for gap in found.gaps[name] if gap.device == point.device]
+        kept = verdicts.said(own, run.splits)
+        verdict = judge([point], {point.id: kept}, mine, run.from_ns, run.to_ns)
+        other = "b" if name == "a" else "a"
+        beside = [verdicts.beside(item, other, until.get(other, ()))
+                  for item in verdict.evidence[:EVIDENCE_A_POINT]]  # fmt: skip
+        found.missing.setdefault(name, []).extend(beside)
+        parts[name].append(verdict._replace(evidence=()))
+
+
+def read_client(path: Path) -> dict[str, list[Seen]]:
+    """What the rig's client saw, by point; a line that was being written at the end is left out."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return parse_seen(json.loads(line) for line in lines if line.endswith("]"))
+
+
+# ------------------------------------------------------------------------------ polls, journals
+
+
+async def _polls(pair: Pair, run: Recording, found: Gathered) -> None:
+    await asyncio.sleep(FLUSHED_S)
+    found.askers = {node.bind: name for name, node in pair.nodes.items()}
+    for name, node in pair.nodes.items():
+        found.askers |= {str(path): name for path in node.ports}
+    votes = witness_registers(pair_settings(pair))
+    if pair.polls_file.exists():
+        polls = await asyncio.to_thread(lambda: list(read_polls(pair.polls_file)))
+        found.polls = [p for p in polls if counts(p, run.to_ns, votes)]
+        run.polls = len(found.polls)
+
+
+def witness_registers(settings: Mapping[str, Any]) -> list[tuple[str, range]]:
+    """The registers that both nodes may read and write at any time, by device."""
+    said = (settings.get("witness") or {}).get("modbus") or []
+    return [(w["device"], range(w["address"], w["address"] + WITNESS_REGISTERS)) for w in said]
+
+
+def counts(poll: Poll, to_ns: int, votes: Sequence[tuple[str, range]]) -> bool:
+    """Whether a poll is one of a reign: of a HistoryRead the PLC doesn't know who sent it."""
+    if not poll.peer or poll.received_ns >= to_ns:
+        return False
+    return not any(poll.device == device and poll.address in own for device, own in votes)
+
+
+async def _journals(pair: Pair, run: Recording, found: Gathered) -> None:
+    """Both journals' files; what one only has may still be on its way, so it is looked at again."""
+    try:
+        for _ in range(EQUAL_TRIES):
+            for name, node in pair.nodes.items():
+                found.journals[name] = await asyncio.to_thread(read_journal, node.data)
+            if not odd(found.journals, run.to_ns):
+                return
+            await pair.until_equal(EQUAL_S)
+    except (sqlite3.Error, *_GONE) as error:
+        found.lacks["journals"] = f"{error!r}"
+
+
+# ------------------------------------------------------------------------------ logs of devices
+
+
+def stations(pair: Pair) -> frozenset[str]:
+    """The Modbus devices with a log of their own."""
+    return frozenset(n for n, d in pair.plant.devices.items() if d.windback is not None)
+
+
+def with_logs(pair: Pair) -> frozenset[str]:
+    """All devices whose gaps can be filled."""
+    return stations(pair) | set(pair.plant.rig.opcua_history)
+
+
+async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
+    """What the devices' logs hold to this moment of stretches that stayed empty."""
+    found.logging = with_logs(pair)
+    own = stations(pair) - pair.plant.rig.dead
+    gaps = next(iter(found.gaps.values()), None)
+    if gaps is None:
+        return
+    empty: list[Unfilled] = []
+    held: dict[tuple[str, int, int], list[LogHeld]] = {}
+    for gap in gaps:
+        if gap.state not in EXCUSED or gap.device not in own:
+            continue
+        names = {
+            p.name
+            for p in pair.plant.devices[gap.device].points
+            if gap.scan_class in (SUBSCRIPTION_CLASS, p.scan_class)
+        }
+        points = frozenset(gap.points or names)
+        empty.append(Unfilled(gap.device, points, gap.from_ns, gap.to_ns, None))
+        span = {"from": gap.from_ns, "to": gap.to_ns}
+        try:
+            answer = await send(pair.rig_socket, {"recorded": gap.device, **span})
+            held[gap.device, gap.from_ns, gap.to_ns] = parse_held(answer)
+        except (OSError, ValueError, KeyError) as error:
+            found.lacks["logs"] = f"{gap.device}: {error!r}"
+            return
+    found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)

@@ -1,0 +1,120 @@
+"""From a scenario to a working folder: its site, on free ports or on machines of the lab."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from hil.lab import FIELD, SECOND, Lab, link_address
+from hil.pair import NODES, Pair
+from hil.scenario import Ground
+from hil.settings import SiteError, load_yaml
+from hil.site import RIG_FILE, load_site, localise
+
+SITES: Final = Path(__file__).parent / "sites"
+SCENARIOS: Final = Path(__file__).parent / "scenarios"
+_OWN: Final = ("run", "data", "tls", "__pycache__")
+_NEWNET: Final = 0x40000000
+
+
+def find_site(name: str, base: Path) -> Path:
+    """The folder of a site: beside the scenario, or shipped. Raises SiteError."""
+    for folder in (base / name, SITES / name):
+        if (folder / "site.yaml").is_file():
+            missing = [f"node-{n}.yaml" for n in NODES if not (folder / f"node-{n}.yaml").is_file()]
+            if missing:
+                raise SiteError(f"{folder} has no {' and no '.join(missing)}")
+            return folder
+    shipped = sorted(path.name for path in SITES.iterdir() if (path / "site.yaml").is_file())
+    raise SiteError(f"no folder {base / name} with a site.yaml; shipped are {', '.join(shipped)}")
+
+
+def ground_of(name: str, base: Path) -> Ground:
+    """What a scenario must know of its site. Raises SiteError."""
+    folder = find_site(name, base)
+    try:
+        plant = load_site(folder / "site.yaml")
+        link = load_yaml((folder / "node-a.yaml").read_text(encoding="utf-8"))["link"]["listen"]
+    except (OSError, KeyError, TypeError) as error:
+        raise SiteError(f"{folder}: {error!r}") from error
+    return Ground(frozenset(plant.devices), len(link) if isinstance(link, list) else 1)
+
+
+def prepare(
+    site: Path,
+    folder: Path,
+    offset: int,
+    seed: int | None,
+    settings: Mapping[str, Any],
+    lab: Lab | None,
+) -> Pair:
+    """Copy a site into a folder and make it what a scenario asks for; the pair that will run.
+
+    Without a lab all ports are moved by `offset`; `settings` replace those under `pair:` in
+    site.yaml, `seed` that of rig.yaml. Raises SiteError, OSError.
+    """
+    shutil.copytree(site, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_OWN))
+    for name in ("site.yaml", *(f"node-{node}.yaml" for node in NODES)):
+        path = folder / name
+        text = path.read_text(encoding="utf-8")
+        path.write_text(localise(text, offset if lab is None else 0), encoding="utf-8")
+    if settings:
+        _edit(folder / "site.yaml", lambda data: data.setdefault("pair", {}).update(settings))
+    if seed is not None:
+        _edit(folder / RIG_FILE, lambda data: data.update(seed=seed))
+    if lab is not None:
+        text = (folder / "site.yaml").read_text(encoding="utf-8")
+        for old, new in (
+            ("localhost", FIELD["p"]),
+            ("127.0.0.1", FIELD["p"]),
+            ("127.0.0.2", SECOND),
+        ):
+            text = text.replace(old, new)
+        (folder / "site.yaml").write_text(text, encoding="utf-8")
+        for name in NODES:
+            _edit(folder / f"node-{name}.yaml", _on_machine)
+    return Pair(folder, lab)
+
+
+def links_of(site: Path) -> int:
+    """How many links the nodes of a site have."""
+    listen = load_yaml((site / "node-a.yaml").read_text(encoding="utf-8"))["link"]["listen"]
+    return len(listen) if isinstance(listen, list) else 1
+
+
+def _on_machine(data: Any) -> None:
+    """A node.yaml of loopback for one machine of the lab: the same ports, other addresses."""
+    name = str(data["node"])
+    other = "b" if name == "a" else "a"
+    data["bind"] = FIELD[name]
+    data["opcua"]["listen"] = f"{FIELD[name]}:{str(data['opcua']['listen']).rpartition(':')[2]}"
+    data["opcua"]["advertise"] = [FIELD[name]]
+    listen = data["link"]["listen"]
+    count = len(listen) if isinstance(listen, list) else 1
+    data["link"]["listen"] = [f"{link_address(name, at)}:7700" for at in range(count)]
+    data["link"]["peer"] = [f"{link_address(other, at)}:7700" for at in range(count)]
+
+
+def _edit(path: Path, change: Any) -> None:
+    yaml = YAML(typ="rt", pure=True)
+    data = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    data = {} if data is None else data
+    change(data)
+    out = StringIO()
+    yaml.dump(data, out)
+    path.write_text(out.getvalue(), encoding="utf-8")
+
+
+def go_to(namespace: str) -> None:
+    """Let this thread's sockets be those of a machine of the lab. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/run/netns", namespace).open() as file:
+        if libc.setns(file.fileno(), _NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)

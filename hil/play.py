@@ -1,0 +1,349 @@
+"""Plays a scenario: starts the pair, carries out the timeline, heals, has everything judged.
+
+One player for all: short scenarios, the half hour of the waterworks, campaigns. The folder keeps
+site, logs, journals, what the client saw, and `run.json` and `junit.xml` made of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final
+
+from gateway import __version__
+from gateway.model import NS_PER_S, format_time
+from hil import transcript, verdicts
+from hil.acts import WORDS
+from hil.foreign import Foreign
+from hil.gateway import Program, ProgramError
+from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
+from hil.looking import look_of, shown
+from hil.outstation.control import send
+from hil.pair import FRESH_S, Pair, PairNode, Status
+from hil.recording import Act, Finding, Recording, Switch
+from hil.scenario import Entry, Scenario
+from hil.takeover import limit_ms, wait_for_fresh
+from hil.usage import Usage
+from hil.verdicts import Gathered
+from hil.words import MAIN, NODES, STANDBY, Shape, Target, messages
+
+Say = Callable[[str], None]
+LOOKS: Final = 2_400
+"""About so many looks at a node are kept of a run."""
+LOOK_MIN_S: Final = 0.25
+REPORTS: Final = 60
+REPORT_MIN_S: Final = 5.0
+RESOLVE_S: Final = 5.0
+"""How long a word may wait for there to be one Main."""
+LATE_S: Final = 5.0
+PATIENCE_S: Final = 60.0
+"""For the pair to be whole, for coverage, for equal journals, for gaps to be filled: each."""
+TRANSCRIPT_FILE: Final = "transcript.txt"
+
+
+def told(finding: Finding) -> str:
+    """A finding with its evidence, for people."""
+    shown = [f"             {text}" for text in finding.evidence]
+    return "\n".join((f"{finding.outcome.value.upper():8} {finding.judge}: {finding.said}", *shown))
+
+
+class Player:
+    """One run of one scenario on a pair that is laid out."""
+
+    def __init__(self, scenario: Scenario, pair: Pair, say: Say) -> None:
+        self.scenario = scenario
+        self.pair = pair
+        self.run = Recording(
+            scenario.name, scenario.promise, pair.plant.site, scenario.seed, __version__, 0, 0
+        )
+        self.run.devices = {
+            name: sorted({point.scan_class for point in device.points})
+            for name, device in pair.plant.devices.items()
+        }
+        self.found = Gathered()
+        self._say_to = say
+        self._kept: list[str] = []
+        self._seen: dict[str, Status] = {name: {} for name in NODES}
+        self._usage = {name: Usage() for name in NODES}
+        self._foreign: Foreign | None = None
+        self._settings = pair_settings(pair)
+
+    def say(self, text: str) -> None:
+        """A line of progress, and of the transcript."""
+        self._kept.append(f"{format_time(time.time_ns())}  {text}")
+        self._say_to(self._kept[-1])
+
+    async def play(self) -> Recording:
+        """Everything from the start to the verdict; `run.json` is saved. Raises ProgramError."""
+        pair, run = self.pair, self.run
+        self.say(f"site {run.site}: {len(pair.plant.devices)} devices, a pair, "
+                 f"{self.scenario.lasts_ns / NS_PER_S:g} s")  # fmt: skip
+        statuses: Mapping[str, int] = {}
+        client = self._client()
+        try:
+            await pair.start()
+            self.say(f"node {(await pair.main()).name} is Main, the other is Standby and synced")
+            self.say(await client.start())
+            if self.scenario.client:
+                self._foreign = Foreign(pair, self.say)
+                await self._foreign.start()
+            run.from_ns = time.time_ns()
+            async with self._watched():
+                await self._timeline()
+                await self._heal()
+                await client.stop()
+                await self._settle()
+            await gather(pair, run, self.found)
+            if self._foreign is not None:
+                self.found.read_back = await self._foreign.read_back(run.to_ns, self.found.stored)
+        finally:
+            if self._foreign is not None:
+                await self._foreign.stop()
+            await client.stop()
+            began_s = time.monotonic()
+            statuses = await pair.stop()
+            ended = ", ".join(f"node {n} with status {s}" for n, s in statuses.items())
+            self.say(f"stopped: {ended or 'no node'} in {time.monotonic() - began_s:.2f} s")
+        self.found.broken += [
+            (f"node {name} ended with status {status} at SIGTERM", time.time_ns())
+            for name, status in statuses.items()
+            if status
+        ]
+        run.findings = verdicts.findings(run, self.found, self.scenario.expect)
+        run.findings.insert(2, transcript.whole_again(run, WORDS))
+        run.save(pair.folder)
+        self._tell_all()
+        return run
+
+    def _tell_all(self) -> None:
+        """The facts beside the findings; events only go to the file."""
+        for line in transcript.lines(self.run, self.found.logging, WORDS):
+            self.say(line)
+        for name, usage in self._usage.items():
+            self.say(f"memory: node {name} never used more than {usage.rss_max / 1e6:.0f} MB")
+        self._kept += [*transcript.events(self.run), *map(told, self.run.findings)]
+        text = "\n".join((*self._kept, self.run.outcome.value.upper()))
+        (self.pair.folder / TRANSCRIPT_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def _client(self) -> Program:
+        """The rig's own client, on the clients' machine of the lab."""
+        pair = self.pair
+        points = pair.folder / "points.txt"
+        names = [point.id for point in pair.plant.points() if point.access.readable]
+        points.write_text("\n".join(names) + "\n", encoding="utf-8")
+        ends = [node.endpoint for node in pair.nodes.values()]
+        out = str(pair.folder / CLIENT_FILE)
+        arguments = ["--points", str(points), "--out", out, "--namespace", pair.namespace, *ends]
+        inside = pair.lab.inside("c") if pair.lab is not None else ()
+        log = pair.folder / "client.log"
+        runs = ("-m", "hil.follower")
+        return Program("client", arguments, log, "subscribed", runs, inside)
+
+    # ------------------------------------------------------------------------------ the timeline
+
+    async def _timeline(self) -> None:
+        """All entries, side by side, and then the rest of the time."""
+        begun_s = asyncio.get_running_loop().time()
+        entries = [self._entry(entry, begun_s) for entry in self.scenario.timeline]
+        await asyncio.gather(_until(begun_s + self.scenario.lasts_ns / NS_PER_S), *entries)
+
+    async def _entry(self, entry: Entry, begun_s: float) -> None:
+        """One entry; what can't be done is noted, and ends nothing."""
+        await _until(begun_s + entry.at_ns / NS_PER_S)
+        begun_ns, hit, failed = time.time_ns(), entry.target, ""
+        watch: asyncio.Task[Switch | None] | None = None
+        shape = None if entry.device else WORDS[entry.word].shape
+        self.say(f"{entry}")
+        try:
+            node = None if entry.device else await self._node(entry.target)
+            hit = node.name if node is not None else entry.target
+            begun_ns = time.time_ns()
+            if shape is not None:
+                watch = await self._watch(entry, shape, node, begun_ns)
+            async with self._word(entry, node):
+                await _until(begun_s + entry.until_ns / NS_PER_S)
+        except (ProgramError, OSError, ValueError, TimeoutError) as error:
+            failed = str(error) or repr(error)
+        plain = {k: v for k, v in entry.options.items() if isinstance(v, str | int | float | bool)}
+        act = Act(entry.word, entry.target, hit, begun_ns, time.time_ns(), plain, failed)
+        self.run.acts.append(act)
+        self.say(f"{act}: " + (f"FAILED: {failed}" if failed else "done"))
+        if watch is not None:
+            await self._took_over(watch, act)
+
+    async def _node(self, target: str) -> PairNode | None:
+        """The node that a target means now; None for links and the pair. Raises ProgramError."""
+        if target in NODES:
+            return self.pair.nodes[target]
+        if target not in (MAIN, STANDBY):
+            return None
+        end_s = time.monotonic() + RESOLVE_S
+        while True:
+            try:
+                main = await self.pair.main()
+                return main if target == MAIN else self.pair.other(main)
+            except ProgramError:
+                if time.monotonic() > end_s:
+                    raise
+                await asyncio.sleep(LOOK_MIN_S)
+
+    def _word(self, entry: Entry, node: PairNode | None) -> AbstractAsyncContextManager[None]:
+        if not entry.device:
+            return WORDS[entry.word].word(self.pair, node, entry.options)
+        return self._of_device(entry)
+
+    @asynccontextmanager
+    async def _of_device(self, entry: Entry) -> AsyncIterator[None]:
+        """A device's word, over the control socket of the outstations. Raises ProgramError."""
+        begin, end = messages(entry.word, entry.target, entry.options)
+        await self._tell(begin)
+        yield
+        if end is not None:
+            await self._tell(end)
+
+    async def _tell(self, message: Mapping[str, Any]) -> None:
+        answer = await send(self.pair.rig_socket, message)
+        if not answer.get("ok"):
+            raise ProgramError(f"the outstations refused {dict(message)}: {answer.get('error')}")
+
+    # ------------------------------------------------------------------------------ takeovers
+
+    async def _watch(
+        self, entry: Entry, shape: Shape, node: PairNode | None, fault_ns: int
+    ) -> asyncio.Task[Switch | None] | None:
+        """Begin to wait for a takeover, where this word must cause one."""
+        if not shape.takeover:
+            return None
+        mains = [name for name, seen in self._seen.items() if seen.get("role") == "main"]
+        if len(mains) != 1:
+            return None
+        main = self.pair.nodes[mains[0]]
+        other = self.pair.other(main)
+        cuts = Target.LINKS in shape.targets
+        if node not in (None, main) or self._seen[other.name].get("role") != "synced":
+            return None
+        if cuts and (self._settings.get("witness") or not self._all_links(entry)):
+            return None
+        kind = f"{shape.takeover} one way" if cuts and node is not None else shape.takeover
+        return asyncio.create_task(
+            wait_for_fresh(self.pair, kind, main, fault_ns, self._limit_ms(other))
+        )
+
+    def _all_links(self, entry: Entry) -> bool:
+        """Whether a cut leaves no link; one that is named may be the only one."""
+        return "path" not in entry.options or self.links == 1
+
+    @property
+    def links(self) -> int:
+        """How many links each node has."""
+        return max(1, len(self._seen["a"].get("links", ())))
+
+    def _limit_ms(self, taken: PairNode) -> int:
+        return limit_ms(self._settings, self._seen[taken.name])
+
+    async def _took_over(self, watch: asyncio.Task[Switch | None], act: Act) -> None:
+        """Note the takeover; what ended before a takeover was due need not have caused one."""
+        limit_s = max(self._limit_ms(node) for node in self.pair.nodes.values()) / 1_000
+        lasted_s = (act.ended_ns - act.begun_ns) / NS_PER_S
+        short = lasted_s < limit_s and act.word in ("freeze", "cut")
+        try:
+            within_s = LATE_S if short or act.failed else FRESH_S + LATE_S
+            async with asyncio.timeout(within_s):
+                switch = await watch
+        except TimeoutError:
+            return
+        if switch is not None and (switch.fresh_ns or not (short or act.failed)):
+            self.run.switches.append(switch)
+            self.say(str(switch) if switch.fresh_ns else f"{switch.kind}: NO fresh value came")
+
+    # ------------------------------------------------------------------------------ watching
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Look at both nodes, and tell how it goes, meanwhile."""
+        tasks = [asyncio.create_task(self._look(node)) for node in self.pair.nodes.values()]
+        tasks.append(asyncio.create_task(self._report()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, node: PairNode) -> None:
+        pace_s = max(LOOK_MIN_S, self.scenario.lasts_ns / NS_PER_S / LOOKS)
+        busy = 2.0 * (os.cpu_count() or 1)
+        while True:
+            at_ns = time.time_ns()
+            with suppress(Exception):  # whatever a node that is being killed says
+                self._seen[node.name] = await node.status()
+                self.run.looks.append(look_of(at_ns, node.name, self._seen[node.name]))
+            self.run.busy = self.run.busy or os.getloadavg()[0] > busy
+            await asyncio.sleep(pace_s)
+
+    async def _report(self) -> None:
+        pace_s = min(30.0, max(REPORT_MIN_S, self.scenario.lasts_ns / NS_PER_S / REPORTS))
+        self._machine()
+        while True:
+            await asyncio.sleep(pace_s)
+            client = f"; {await self._foreign.report()}" if self._foreign is not None else ""
+            self.say(f"{shown(self._seen)}; {self._machine()}{client}")
+
+    def _machine(self) -> str:
+        words = []
+        for name, node in self.pair.nodes.items():
+            used = self._usage[name].look(node.program.pid) if node.program.running else None
+            words.append(
+                f"{name} down" if used is None
+                else f"{name} {used[0]:.0f} % CPU {used[1] / 1e6:.0f} MB"
+            )  # fmt: skip
+        return ", ".join(words)
+
+    # ------------------------------------------------------------------------------ afterwards
+
+    async def _heal(self) -> None:
+        """What still is wrong is made right: links, nodes that ended, devices."""
+        pair = self.pair
+        self.say("the timeline is over; everything is healed")
+        await self._wait("the links are healed", pair.heal())
+        for name, node in pair.nodes.items():
+            if not node.program.running:
+                ended = f"node {name} had ended by itself: {node.program.last_words()[-1_000:]}"
+                self.found.broken.append((ended, time.time_ns()))
+                await self._wait(f"node {name} is started again", node.start())
+
+    async def _settle(self) -> None:
+        """Wait until all is as it must be; what does not come about in time is a finding."""
+        pair, run = self.pair, self.run
+        await self._wait("one Main, the other synced", pair.until_paired(PATIENCE_S))
+        run.to_ns = time.time_ns()
+        run.acts.sort(key=lambda act: act.begun_ns)
+        run.splits = verdicts.splits(run.acts, SPLITTING, run.looks, run.to_ns)
+        covered = pair.until_complete(run.to_ns, PATIENCE_S)
+        await self._wait("both nodes know all through the end", covered)
+        logging = with_logs(pair)
+        filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
+        await self._wait("windback has tried all gaps", filled)
+        await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
+        with suppress(ProgramError):
+            self.found.main = (await pair.main()).name
+
+    async def _wait(self, what: str, coming: Any) -> None:
+        try:
+            await coming
+            self.say(what)
+        except (ProgramError, OSError, ValueError) as error:
+            text = f"{what}: did not come about: {error}"
+            self.say(text.splitlines()[0])
+            self.found.waits.append((text[:2_000], time.time_ns()))
+
+
+SPLITTING: Final = frozenset(word for word, entry in WORDS.items() if entry.shape.splits)
+
+
+async def _until(moment_s: float) -> None:
+    """Wait for a moment of the loop's clock."""
+    await asyncio.sleep(max(0.0, moment_s - asyncio.get_running_loop().time()))

@@ -1,0 +1,405 @@
+"""The verdicts on a run: each passes, fails with its evidence, and is unknown without a ground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree import ElementTree as Xml
+
+import msgspec
+import pytest
+
+from gateway.model import NS_PER_S, Cause, Gap, HistoryRow, Origin, Position, Term
+from hil.expect import EXPECTATIONS, Expectation, judge_expectation
+from hil.judges import Evidence, Verdict
+from hil.judges_client import Lacking, Seen
+from hil.judges_journal import Journal
+from hil.judges_windback import Missed
+from hil.junit import junit
+from hil.looking import look_of, shown
+from hil.outstation.polls import Poll
+from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Stretch, Switch, Told
+from hil.transcript import equal_since, events, lines, whole_again
+from hil.verdicts import (
+    CLIENTS,
+    CLOSED,
+    EQUAL,
+    IN_TIME,
+    NOT_TWICE,
+    ONE_MAIN,
+    ONE_POLLER,
+    PLAYED,
+    RIGHT,
+    SAME,
+    WHOLE,
+    Gathered,
+    beside,
+    findings,
+    paired_since,
+    said,
+    splits,
+    total,
+    worst,
+)
+
+S = NS_PER_S
+GAP = Gap("plc1", "fast", 5 * S, 7 * S, Cause.NODE_DOWN)
+BAD = 0x80310000
+
+
+def look(at_s: float, a: str, b: str) -> list[Look]:
+    at_ns = int(at_s * S)
+    return [Look(at_ns, "a", a, a), Look(at_ns + 1, "b", b, b, equal_ns=at_ns)]
+
+
+def poll(at_s: float, node: str) -> Poll:
+    at_ns = int(at_s * S)
+    return Poll(at_ns, at_ns + 1, "plc1", 1, 3, "holding", 0, 2, f"{node}:1", "ok")
+
+
+def row(at_ns: int, value: float = 1.0, status: int = 0) -> HistoryRow:
+    return HistoryRow(at_ns, value, status, at_ns, Origin.POLL, Position(Term(1, "a", 7), 3))
+
+
+def a_run() -> Recording:
+    """A Main killed at 5 s, replaced at 5.4 s, whole again at 12 s."""
+    run = Recording("One", "It holds.", "demo", 7, "0.1.0", 0, 20 * S)
+    run.devices = {"plc1": ["fast"], "plc2": ["fast"]}
+    run.acts = [Act("kill", "main", "a", 5 * S, 10 * S), Act("nan", "plc1", "plc1", 6 * S, 7 * S)]
+    run.looks = [
+        *look(1, "main", "synced"),
+        *look(6, "", "main"),
+        *look(12, "synced", "main"),
+        *look(19, "synced", "main"),
+    ]
+    run.switches = [Switch("kill -9", "a", "b", 5 * S, 5 * S + 400_000_000, 2_000)]
+    run.reigns = [
+        Reign("1.a.7", "a", 0, 5 * S, "start"),
+        Reign("2.b.8", "b", 5 * S, 0, "a is dead"),
+    ]
+    run.stretches = [Stretch("plc1", "fast", "node_down", "filled", 5 * S, 7 * S)]
+    run.told = [
+        Told(1 * S, "", "pair", 300, "b became Main: a is dead"),
+        Told(2 * S, "a", "log", 200, "hotpair: link stands"),
+    ]
+    return run
+
+
+def all_found() -> Gathered:
+    verdict = Verdict(100, 100, 0, 0, ())
+    records = {(1, "a", "7", seq): frozenset({b"x%d" % seq}) for seq in range(3)}
+    journal = Journal(records, dict.fromkeys(records, S))
+    return Gathered(
+        verdicts={"a": verdict, "b": verdict},
+        gaps={"a": [GAP], "b": [GAP]},
+        histories=10,
+        polls=[poll(1, "a"), poll(6, "b")],
+        askers={"a": "a", "b": "b"},
+        journals={"a": journal, "b": journal},
+        seen=40,
+        missed=[],
+        logging=frozenset({"plc1"}),
+        main="b",
+    )
+
+
+def outcome(found: list[Finding], judge: str) -> Finding:
+    (one,) = [finding for finding in found if finding.judge.startswith(judge)]
+    return one
+
+
+def test_a_run_in_which_all_is_well_passes_every_judge() -> None:
+    read = [EXPECTATIONS["takeover"].read("1s"), EXPECTATIONS["main"].read("other")]
+    found = all_found()
+    found.read_back = Finding("read back", Outcome.PASSED, "all")
+    run = a_run()
+    run.findings = findings(run, found, read)
+    assert [f.judge for f in run.findings if f.outcome is not Outcome.PASSED] == []
+    assert len(run.findings) == 15 and run.outcome is Outcome.PASSED
+
+
+LACKING = Lacking(Seen(6 * S, "opc.tcp://a", "plc1/x", 5 * S, 1.0, 0), "no sample", True)
+
+
+def crossing() -> Poll:
+    """Asked by a before b was answered."""
+    return msgspec.structs.replace(poll(6, "a"), received_ns=6 * S, answered_ns=7 * S)
+
+
+def other_digest(found: Gathered) -> None:
+    where = (1, "a", "7", 1)
+    own = found.journals["b"]
+    found.journals["b"] = own._replace(records={**own.records, where: frozenset({b"odd"})})
+
+
+def one_record_more(found: Gathered) -> None:
+    where, own = (1, "a", "7", 9), found.journals["b"]
+    more = {**own.records, where: frozenset({b"more"})}
+    found.journals["b"] = own._replace(records=more, at_ns={**own.at_ns, where: 2 * S})
+
+
+def in_conflict(found: Gathered) -> None:
+    found.journals["a"] = found.journals["a"]._replace(conflicts=2)
+
+
+def missing(found: Gathered) -> None:
+    found.verdicts["b"] = Verdict(100, 99, 0, 1, ())
+    found.missing["b"] = [("plc1/x at 6 s: held 2.0", 6 * S)]
+
+
+def missed(found: Gathered) -> None:
+    found.missed = [Missed("plc1", "log1", ("x",), 5 * S, 7 * S, 2, "were in the log")]
+
+
+@pytest.mark.parametrize(
+    ("judge", "spoil", "evidence"),
+    [
+        (ONE_MAIN, lambda f: f.waits.append(("never synced", S)), "never synced"),
+        (ONE_MAIN, lambda f: setattr(f, "main", ""), ""),
+        (ONE_POLLER, lambda f: f.polls.append(poll(7, "a")), "no reign explains: plc1: node a"),
+        (ONE_POLLER, lambda f: f.polls.append(crossing()), "no reign explains: plc1: node a"),
+        (f"{RIGHT}, node b", missing, "plc1/x at 6 s: held 2.0"),
+        (SAME, lambda f: f.unlike.append("plc1/x: 1 samples only"), "plc1/x: 1 samples only"),
+        (SAME, lambda f: f.gaps["b"].clear(), "a gap is known to node a only"),
+        (SAME, lambda f: f.gaps["a"].clear(), "a gap is known to node b only"),
+        (NOT_TWICE, other_digest, "position 1.a.7/1 holds 2 records: node a has 7831; node b has"),
+        (NOT_TWICE, in_conflict, "node a keeps 2 conflicting records"),
+        (EQUAL, one_record_more, "record 1.a.7/9 is in the journal of node b only"),
+        (CLIENTS, lambda f: f.lacking.append(LACKING), "plc1/x: a client of opc.tcp://a was given"),
+        (CLOSED, missed, "2 records of x were in the log"),
+        (WHOLE, lambda f: f.broken.append(("node a: Traceback", S)), "node a: Traceback"),
+    ],
+)
+def test_a_broken_promise_fails_its_judge_with_evidence(
+    judge: str, spoil: Callable[[Gathered], None], evidence: str
+) -> None:
+    found = all_found()
+    spoil(found)
+    one = outcome(findings(a_run(), found, []), judge)
+    assert one.outcome is Outcome.FAILED
+    assert not evidence or evidence in one.evidence[0]
+    assert len(one.evidence) == len(one.at_ns)
+
+
+@pytest.mark.parametrize(
+    ("judge", "spoil", "why"),
+    [
+        (ONE_POLLER, lambda f: setattr(f, "polls", None), "the outstations logged no poll"),
+        (f"{RIGHT}, node a", lambda f: f.verdicts.pop("a"), "node a gave no history"),
+        (
+            f"{RIGHT}, node a",
+            lambda f: f.verdicts.update(a=Verdict(0, 0, 0, 0, ())),
+            "no scan instant was judged",
+        ),
+        (SAME, lambda f: f.gaps.pop("a"), "no history was read"),
+        (NOT_TWICE, lambda f: f.journals.pop("a"), "a journal could not be read"),
+        (EQUAL, lambda f: f.journals.pop("a"), "a journal could not be read"),
+        (EQUAL, lambda f: f.journals.update(a=Journal({}, {})), "a journal is empty"),
+        (CLIENTS, lambda f: setattr(f, "seen", None), "the client saw no value"),
+        (CLIENTS, lambda f: setattr(f, "histories", 0), "no history was read"),
+        (CLOSED, lambda f: setattr(f, "missed", None), "the outstations did not say"),
+    ],
+)
+def test_what_could_not_be_got_is_unknown(
+    judge: str, spoil: Callable[[Gathered], None], why: str
+) -> None:
+    found = all_found()
+    spoil(found)
+    one = outcome(findings(a_run(), found, []), judge)
+    assert one.outcome is Outcome.UNKNOWN and why in one.said
+
+
+def test_without_reigns_nobody_knows_who_may_poll() -> None:
+    run = a_run()
+    run.reigns = []
+    one = outcome(findings(run, all_found(), []), ONE_POLLER)
+    assert (one.outcome, one.said) == (Outcome.UNKNOWN, "no reign is known")
+
+
+def test_a_late_takeover_fails_but_on_a_machine_that_was_too_busy_nothing_is_known() -> None:
+    run = a_run()
+    late = Switch("cut", "a", "b", 5 * S, 8 * S, 2_000)
+    run.switches = [late, Switch("kill -9", "a", "b", 9 * S, 0, 2_000)]
+    one = outcome(findings(run, all_found(), []), IN_TIME)
+    assert one.outcome is Outcome.FAILED
+    assert one.evidence == (
+        "cut: node b serves fresh values after 3000 ms, promised within 2000 ms",
+        "kill -9 of node a: node b never served fresh values",
+    )
+    run.busy = True
+    assert outcome(findings(run, all_found(), []), IN_TIME).outcome is Outcome.UNKNOWN
+
+
+def test_what_could_not_be_done_is_no_pass_unless_a_refusal_was_expected() -> None:
+    run = a_run()
+    run.acts.append(Act("changeover", "pair", "pair", S, S, {}, "no synced Standby"))
+    one = outcome(findings(run, all_found(), []), PLAYED)
+    assert one.outcome is Outcome.UNKNOWN
+    assert one.evidence == ("changeover pair: no synced Standby",)
+    expected = EXPECTATIONS["refused"].read("changeover")
+    found = findings(run, all_found(), [expected])
+    assert outcome(found, PLAYED).outcome is Outcome.PASSED
+    assert outcome(found, "expect refused").said == "no synced Standby"
+
+
+# ------------------------------------------------------------------------------ expectations
+
+
+def expect(kind: str, value: object, change: Callable[[Recording], object]) -> Finding:
+    run = a_run()
+    change(run)
+    expected: Expectation = EXPECTATIONS[kind].read(value)
+    return judge_expectation(expected, run)
+
+
+LOST = Stretch("plc1", "fast", "device", "lost", 8 * S, 9 * S, ("x",))
+OVERRUN = Stretch("plc2", "fast", "overrun", "open", 8 * S, 9 * S)
+NEVER = Switch("cut", "a", "b", 5 * S, 0, 2_000)
+
+
+def overrun(run: Recording) -> None:
+    run.busy = True
+    run.stretches.append(OVERRUN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "change", "outcome", "evidence"),
+    [
+        ("takeover", "300ms", lambda r: None, "failed", "kill -9: node b serves fresh values"),
+        ("takeover", "1s", lambda r: r.switches.append(NEVER), "failed", "never served fresh"),
+        ("takeover", "1s", lambda r: r.switches.clear(), "unknown", ""),
+        ("main", "same", lambda r: None, "failed", "node a was expected to be Main at the end"),
+        ("main", "b", lambda r: None, "passed", ""),
+        ("main", "b", lambda r: r.looks.clear(), "unknown", ""),
+        ("filled", "plc1", lambda r: None, "passed", ""),
+        ("filled", "plc1", lambda r: r.stretches.append(LOST), "failed", "device, lost (x)"),
+        ("filled", "plc2", lambda r: None, "unknown", ""),
+        ("no_gaps", "plc1", lambda r: None, "failed", "plc1 (fast)"),
+        ("no_gaps", ["plc2"], lambda r: None, "passed", ""),
+        ("no_gaps", "plc2", lambda r: r.stretches.append(OVERRUN), "failed", "overrun, open"),
+        ("no_gaps", "plc2", overrun, "passed", ""),
+        ("no_gaps", "plc3", lambda r: None, "unknown", ""),
+        ("gap", {"device": "plc1", "at_most": "2s"}, lambda r: None, "passed", ""),
+        ("gap", {"device": "plc1", "at_most": "1s"}, lambda r: None, "failed", "for 2.000 s"),
+        ("gap", {"device": "plc3", "at_most": "1s"}, lambda r: None, "unknown", ""),
+        ("told", "is dead", lambda r: None, "passed", ""),
+        ("told", "moon", lambda r: None, "failed", "none of 2 events and log lines has 'moon'"),
+        ("told", "moon", lambda r: r.told.clear(), "unknown", ""),
+        ("refused", "kill", lambda r: None, "failed", "kill main (a) for 5.0 s was not refused"),
+        ("refused", "cut", lambda r: None, "unknown", ""),
+    ],
+)
+def test_an_expectation_is_judged(
+    kind: str, value: object, change: Callable[[Recording], object], outcome: str, evidence: str
+) -> None:
+    found = expect(kind, value, change)
+    assert found.outcome == outcome, found
+    assert evidence in "\n".join(found.evidence)
+    assert bool(found.evidence) is (outcome == "failed")
+
+
+# ------------------------------------------------------------------------------ what was seen
+
+
+def test_a_split_lasts_until_both_nodes_are_a_pair_again() -> None:
+    run = a_run()
+    acts = [Act("cut", "links", "links", 3 * S, 8 * S), *run.acts]
+    assert splits(acts, frozenset({"cut"}), run.looks, 20 * S) == [(3 * S, 12 * S + 1)]
+    late = [Act("cut", "links", "links", 3 * S, 30 * S)]
+    assert splits(late, frozenset({"cut"}), run.looks, 20 * S) == [(3 * S, 20 * S)]
+    assert paired_since(run.looks, 0) == S + 1
+
+
+def test_bad_samples_of_a_split_do_not_speak() -> None:
+    rows = [row(1), row(5, status=BAD), row(9, status=BAD)]
+    assert said(rows, [(4, 6)]) == [rows[0], rows[2]]
+
+
+def test_evidence_says_what_the_other_node_holds() -> None:
+    item = Evidence("plc1/x", 6 * S, (2.0,), 1.0, 0, 5 * S, "stale", "no poll")
+    text, at_ns = beside(item, "b", [row(5 * S, 2.0), row(7 * S)])
+    assert "held 2.0" in text and "node b has 2.0 of 1970" in text and at_ns == 6 * S
+    assert beside(item, "b", [])[0].endswith("node b has nothing")
+
+
+def test_verdicts_and_outcomes_are_added_up() -> None:
+    parts = [Verdict(3, 2, 1, 0, ()), Verdict(4, 2, 1, 1, ())]
+    assert total(parts) == Verdict(7, 4, 2, 1, ())
+    assert worst([]) is Outcome.UNKNOWN
+    assert worst([Outcome.PASSED, Outcome.UNKNOWN]) is Outcome.UNKNOWN
+    assert worst([Outcome.UNKNOWN, Outcome.FAILED]) is Outcome.FAILED
+    assert worst([Outcome.PASSED]) is Outcome.PASSED
+
+
+def test_a_pair_that_is_not_whole_within_a_minute_of_an_act_fails() -> None:
+    run = a_run()
+    assert whole_again(run, {"kill"}).said == "1 acts; at most 2.0 s after the end of one"
+    run.acts = [Act("kill", "main", "a", 5 * S, 25 * S), Act("cut", "main", "a", 26 * S, 27 * S)]
+    found = whole_again(run, {"kill", "cut"})
+    assert found.evidence == ("cut main (a) for 1.0 s: not whole within 60 s",)
+
+
+def test_a_transcript_has_takeovers_gaps_windback_reigns_and_events() -> None:
+    run = a_run()
+    run.switches.append(NEVER)
+    run.acts += [
+        Act("restart", "standby", "a", 30 * S, 31 * S),
+        Act("cut", "links", "links", S, S, {}, "gone"),
+    ]
+    told = "\n".join(lines(run, {"plc1"}, {"kill", "restart", "cut"}))
+    assert "kill main (a) for 5.0 s: whole again after 2.0 s, journals equal after 2.0 s" in told
+    assert "restart standby (a) for 1.0 s: never whole again" in told
+    assert "pair: cut links: FAILED: gone" in told
+    assert "took over: kill -9: node b serves fresh values after 400 ms" in told
+    assert "took over: cut: never" in told
+    assert "declared: plc1 node_down 2.0 s" in told and "windback: plc1 2.0 s filled" in told
+    assert "Main was b from 1970-01-01T00:00:05.000Z to now, term 2.b.8: a is dead" in told
+    assert [line.strip()[-24:] for line in events(run)] == [
+        *("the nodes told 1 events:", "b became Main: a is dead")
+    ]
+    assert equal_since(run.looks, 19 * S) == 0
+    run.looks = [msgspec.structs.replace(one, equal_ns=0) for one in run.looks]
+    assert "journals equal after never" in "\n".join(lines(run, (), {"kill"}))
+
+
+def status(role: str) -> dict[str, object]:
+    pull = {"samples_behind": 3, "lag_ms": 4.4, "equal_at_ns": 5}
+    devices = {"plc1": {"state": "up"}, "plc2": {"state": "down"}}
+    replication = {"receiving": pull, "sending": pull}
+    return {"role": role, "role_shown": role, "devices": devices, "replication": replication}
+
+
+def test_a_look_keeps_what_a_report_shows() -> None:
+    assert look_of(1, "a", {}) == Look(1, "a")
+    assert look_of(1, "a", status("main")) == Look(1, "a", "main", "main", 3, 4.4, 5, 1, 2)
+    assert shown({"a": status("main"), "b": {}}) == (
+        "a main, b silent; down: plc2; Standby 3 samples, 4 ms behind"
+    )
+    assert shown({"a": status("synced"), "b": {}}) == "a synced, b silent; no Main"
+
+
+# ------------------------------------------------------------------------------ JUnit
+
+
+def test_junit_has_a_case_a_finding_with_evidence_in_failures_and_errors() -> None:
+    run = a_run()
+    run.findings = [
+        Finding("one", Outcome.PASSED, "fine"),
+        Finding("two", Outcome.FAILED, "1 missing", ("at 6 s: held \x00 <2>", "more"), (6, 7)),
+        Finding("three", Outcome.UNKNOWN, "no polls"),
+    ]
+    root = Xml.fromstring(junit(run))
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
+    assert suite.get("name") == "One" and suite.get("time") == "20.000"
+    cases = suite.findall("testcase")
+    assert [case.get("name") for case in cases] == ["one", "two", "three"]
+    failure, error = cases[1].find("failure"), cases[2].find("error")
+    assert failure is not None and error is not None
+    assert failure.get("message") == "1 missing"
+    assert failure.text == "at 6 s: held � <2>\nmore"
+    assert error.get("message") == "no polls"
+    seed = suite.find("properties/property[@name='seed']")
+    assert seed is not None and seed.get("value") == "7"
+    run.seed = None
+    assert 'name="seed"' not in junit(run)
