@@ -70,7 +70,7 @@ class Disk:
         """Unmount it, and leave what was on it in the folder. Raises ProgramError, OSError."""
         self.free()
         kept = self.folder.with_name(f".{self.folder.name}.kept")
-        shutil.copytree(self.folder, kept, ignore=shutil.ignore_patterns("*.sock"))
+        shutil.copytree(self.folder, kept, ignore=shutil.ignore_patterns("*.sock", _LOST))
         self.unmount()
         self.folder.rmdir()
         kept.rename(self.folder)
