@@ -235,6 +235,8 @@ def test_values_of_options_are_read_strictly() -> None:
     shape = Shape("x", frozenset({Target.NODE}), {"by": SHAPES["cut"].options["path"]})
     with pytest.raises(ScenarioError, match="Write a whole number"):
         read(f"{HEAD}timeline: [{{at: 1s, x: a, by: true}}]\n", words={"x": shape})
+    (found,) = read(f"{HEAD}timeline: [{{at: 1s, corrupt: links, every: 3}}]\n").timeline
+    assert found.options == {"every": 3}
     with pytest.raises(ScenarioError, match="whole number from 1 on"):
         read(f"{HEAD}timeline: [{{at: 1s, corrupt: links, every: 0}}]\n")
 
