@@ -58,6 +58,11 @@ def unknown(judge: str, said: str, against: Iterable[tuple[str, int]] = ()) -> F
 # ------------------------------------------------------------------------------ reading
 
 
+def device_of(name: str) -> str:
+    """The device of `plc1` or `plc1/level`."""
+    return name.partition("/")[0]
+
+
 def _names(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
@@ -137,12 +142,25 @@ def _judge_main(expected: Expectation, run: Recording) -> Finding:
 
 
 def _judge_filled(expected: Expectation, run: Recording) -> Finding:
-    own = [s for s in run.stretches if s.device in expected.devices]
+    names = expected.devices
+    own = [s for s in run.stretches if s.device in map(device_of, names)]
     if not own:
         return unknown(str(expected), "nothing was to be filled: the devices had no gap")
-    left = [(_shown(s), s.from_ns) for s in own if s.state in DECLARED]
+    left = [
+        (_shown(s), s.from_ns)
+        for s in own
+        if s.state in DECLARED and any(_concerns(s, name) for name in names)
+    ]
     said = f"{len(own)} gaps, {len(left)} of them not filled"
     return finding(str(expected), not left, said, left)
+
+
+def _concerns(stretch: Stretch, name: str) -> bool:
+    """Whether a gap is in this state for a device, or for one of its points."""
+    device, _, point = name.partition("/")
+    if stretch.device != device:
+        return False
+    return not point or not stretch.points or point in stretch.points
 
 
 def _judge_no_gaps(expected: Expectation, run: Recording) -> Finding:

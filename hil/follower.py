@@ -2,6 +2,8 @@
 
     python -m hil.follower --points points.txt --out client.jsonl --namespace URI URL URL
 
+`--machine` for each URL names the network namespace whose loopback it is on.
+
 It is at whichever endpoint is open; when that closes or says nothing for a second, it goes to the
 other. Each value is a line: [received ns, endpoint, point, source ns, value, status]. What was lost
 in a queue of the server isn't seen; what was seen is evidence (hil.judges_client).
@@ -24,6 +26,7 @@ from typing import IO, Any, Final
 from asyncua import Client, ua
 
 from hil.gateway import ticks
+from hil.laying import go_to
 
 PUBLISHING_MS: Final = 200
 QUEUE: Final = 100
@@ -97,7 +100,9 @@ async def run(options: argparse.Namespace) -> None:
 
         async def always() -> None:
             while True:
-                for endpoint in options.endpoints:
+                for at, endpoint in enumerate(options.endpoints):
+                    if options.machines:
+                        go_to(options.machines[at])
                     with contextlib.suppress(Exception):  # a client of a plant tries again
                         await follow(endpoint, options.namespace, names, notes)
                     file.flush()
@@ -116,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--points", type=Path, required=True, help="a point a line")
     parser.add_argument("--out", type=Path, required=True, help="where values are written")
     parser.add_argument("--namespace", required=True)
+    parser.add_argument("--machine", dest="machines", action="append", default=[],
+                        help="of a lab: where each endpoint is")  # fmt: skip
     logging.disable(logging.CRITICAL)
     try:
         asyncio.run(run(parser.parse_args(arguments)))

@@ -90,12 +90,14 @@ def links_of(site: Path) -> int:
 
 
 def _on_machine(data: Any) -> None:
-    """A node.yaml of loopback for one machine of the lab: the same ports, other addresses."""
+    """A node.yaml of loopback for one machine of the lab: field and links by their cables.
+
+    OPC UA stays on loopback, because an endpoint without security may not leave it: clients go to
+    the machine (`go_to`).
+    """
     name = str(data["node"])
     other = "b" if name == "a" else "a"
     data["bind"] = FIELD[name]
-    data["opcua"]["listen"] = f"{FIELD[name]}:{str(data['opcua']['listen']).rpartition(':')[2]}"
-    data["opcua"]["advertise"] = [FIELD[name]]
     listen = data["link"]["listen"]
     count = len(listen) if isinstance(listen, list) else 1
     data["link"]["listen"] = [f"{link_address(name, at)}:7700" for at in range(count)]

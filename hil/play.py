@@ -129,7 +129,7 @@ class Player:
         (self.pair.folder / TRANSCRIPT_FILE).write_text(text + "\n", encoding="utf-8")
 
     def _client(self) -> Program:
-        """The rig's own client, on the clients' machine of the lab."""
+        """The rig's own client."""
         pair = self.pair
         points = pair.folder / "points.txt"
         names = [point.id for point in pair.plant.points() if point.access.readable]
@@ -137,10 +137,10 @@ class Player:
         ends = [node.endpoint for node in pair.nodes.values()]
         out = str(pair.folder / CLIENT_FILE)
         arguments = ["--points", str(points), "--out", out, "--namespace", pair.namespace, *ends]
-        inside = pair.lab.inside("c") if pair.lab is not None else ()
+        if pair.lab is not None:
+            arguments += [f"--machine={pair.lab.namespace(name)}" for name in pair.nodes]
         log = pair.folder / "client.log"
-        runs = ("-m", "hil.follower")
-        return Program("client", arguments, log, "subscribed", runs, inside)
+        return Program("client", arguments, log, "subscribed", ("-m", "hil.follower"))
 
     # ------------------------------------------------------------------------------ the timeline
 

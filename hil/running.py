@@ -133,6 +133,8 @@ def _loaded(names: Sequence[str], lab: bool) -> list[Loaded]:
             mistakes += error.mistakes
     if mistakes:
         raise ScenarioError(mistakes)
+    if lab and (named := [str(one.path) for one in found if one.scenario.client]):
+        raise SiteError(f"{', '.join(named)}: `client:` can't reach the lab; run it without --lab")
     return found
 
 

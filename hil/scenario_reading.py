@@ -17,7 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gateway.model import format_duration, parse_duration
-from hil.expect import EXPECTATIONS, Expectation
+from hil.expect import EXPECTATIONS, Expectation, device_of
 from hil.scenario import Entry, Ground, Mistake, Scenario, ScenarioError
 from hil.settings import SiteError
 from hil.words import (
@@ -298,7 +298,7 @@ class _Reading:
         except ValueError as error:
             self.wrong(line, f"`{kind}: {_shown(value)}`", f"{_sentence(str(error))}")
             return None
-        for device in found.devices:
+        for device in map(device_of, found.devices):
             if self._ground is not None and device not in self._ground.devices:
                 there = ", ".join(sorted(self._ground.devices))
                 remedy = _nearest(device, self._ground.devices) or f"The site has {there}."

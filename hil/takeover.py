@@ -38,7 +38,7 @@ async def wait_for_fresh(
         if pair.lab is None:
             fresh_ns = await first_fresh_ns(*wanted)
         else:
-            fresh_ns = await _on_machine(pair.lab.namespace("c"), wanted)
+            fresh_ns = await _on_machine(pair.lab.namespace(taken.name), wanted)
     except ProgramError:
         fresh_ns = 0
     return Switch(kind, left.name, taken.name, fault_ns, fresh_ns, limit)

@@ -100,7 +100,7 @@ def test_an_expectation_that_does_not_hold_fails_the_run_with_its_evidence(tmp_p
     outcomes = {judge.split()[1].rstrip(":"): f["outcome"] for judge, f in found.items()}
     assert outcomes == {"no_gaps": "failed", "told": "failed", "takeover": "unknown"}
     gap = found["expect no_gaps: plc1"]["evidence"][0]
-    assert gap.startswith("plc1 (") and "device" in gap
+    assert gap.startswith("plc1 (") and gap.endswith("link, filled")
     cases = Xml.parse(folder / "junit.xml").getroot().findall("testsuite/testcase")
     of_no_gaps = next(case for case in cases if case.get("name") == "expect no_gaps: plc1")
     failure = of_no_gaps.find("failure")
@@ -117,7 +117,7 @@ def test_the_same_file_runs_on_machines_of_the_lab(tmp_path: Path) -> None:
     assert not bad or (run.busy and [f.judge for f in bad] == [IN_TIME]), bad
     assert status == (3 if bad else 0) and said["scenario"] == "A cut in the lab"
     assert [switch.kind for switch in run.switches] == ["links cut"]
-    assert run.splits and "10.66.0." in (folder / "client.jsonl").read_text()
+    assert run.splits and "10.66.0.10" in (folder / "site.yaml").read_text()
 
 
 def test_mistakes_are_told_all_at_once_and_nothing_is_started(tmp_path: Path) -> None:
@@ -125,6 +125,9 @@ def test_mistakes_are_told_all_at_once_and_nothing_is_started(tmp_path: Path) ->
     file.write_text(MAIN_DIES.replace("kill", "kil").replace("plc1}", "plc9}"), encoding="utf-8")
     done = hil("run", str(file), "no_such")
     assert done.returncode == 2 and "no scenario no_such" in done.stderr
+    if possible():
+        done = hil("run", "waterworks", "--lab")
+        assert done.returncode == 2 and "can't reach the lab" in done.stderr
     done = hil("run", str(file))
     assert done.returncode == 2 and not done.stdout
     assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [
