@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from asyncua import Client, ua
 
 from gateway.model import GapState, format_time
 from hil.disk import Disk
-from hil.gateway import Control, Program, ProgramError, ticks
+from hil.fresh import first_fresh_ns
+from hil.gateway import Control, Program, ProgramError
 from hil.lab import Lab
 from hil.outstation.control import send
 from hil.plant import Plant
@@ -36,11 +36,6 @@ PAIRED_S: Final = 60.0
 LOOK_S: Final = 0.05
 STATUS_S: Final = 1.0
 """A node that doesn't answer for this long is shown as silent."""
-RETRY_S: Final = 0.02
-"""How often a client that follows the pair tries an endpoint that is closed."""
-OPENING_S: Final = 3.0
-LEAVING_S: Final = 1.0
-FRESH_S: Final = 30.0
 
 Status = dict[str, Any]
 
@@ -97,52 +92,6 @@ class PairNode:
         except httpx.HTTPError as error:
             raise ProgramError(f"node {self.name} did not answer {path}: {error}") from error
         return str(done["done"])
-
-
-async def first_fresh_ns(
-    endpoint: str, namespace: str, points: list[str], after_ns: int, within_s: float = FRESH_S
-) -> int:
-    """The moment (ns UTC) when a client of an endpoint sees a Good value polled after `after_ns`.
-
-    The client is unsecured and retries each 20 ms; a node stamps ServerTimestamp with its last good
-    poll. Raises ProgramError when there is none in time.
-    """
-    try:
-        async with asyncio.timeout(within_s):
-            while True:
-                try:
-                    return await _first_fresh(endpoint, namespace, points, after_ns)
-                except (OSError, TimeoutError, ua.UaError):  # closed, or closed meanwhile
-                    await asyncio.sleep(RETRY_S)
-    except TimeoutError:
-        raise ProgramError(f"no fresh value at {endpoint} within {within_s:g} s") from None
-
-
-async def _first_fresh(endpoint: str, namespace: str, points: list[str], after_ns: int) -> int:
-    client = Client(endpoint, timeout=OPENING_S)
-    client.session_timeout = 10_000
-    await client.connect()
-    try:
-        index = await client.get_namespace_index(namespace)
-        asked = ua.ReadParameters(
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            NodesToRead=[
-                ua.ReadValueId(NodeId=ua.NodeId(point, index), AttributeId=ua.AttributeIds.Value)
-                for point in points
-            ],
-        )
-        while True:
-            for found in await client.uaclient.read(asked):
-                stamp = found.ServerTimestamp
-                if found.StatusCode.is_good() and stamp and ticks(stamp) > after_ns:
-                    return time.time_ns()
-            await asyncio.sleep(RETRY_S)
-    finally:
-        try:
-            async with asyncio.timeout(LEAVING_S):
-                await client.disconnect()
-        except (OSError, TimeoutError, ua.UaError):
-            pass  # it went before we did
 
 
 class Pair:

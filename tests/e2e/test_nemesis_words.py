@@ -14,7 +14,8 @@ import pytest_asyncio
 from gateway.model import NS_PER_S, parse_duration, parse_time
 from hil import disk, ground, tamper
 from hil.acts import WORDS
-from hil.pair import Pair, PairNode, first_fresh_ns
+from hil.fresh import first_fresh_ns
+from hil.pair import Pair, PairNode
 from hil.words import Need
 
 from .fault_rig import Ground, lay_out
