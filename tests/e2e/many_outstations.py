@@ -73,9 +73,8 @@ async def _poll(
     reader, writer = await asyncio.open_connection(host_of(number), port)
     try:
         for turn in range(times):
-            await asyncio.sleep(
-                max(0.0, first_s + turn * SECOND_S - loop.time())
-            )  # paces: a second
+            wait_s = max(0.0, first_s + turn * SECOND_S - loop.time())
+            await asyncio.sleep(wait_s)  # paces: each device has its place in the second
             asked_s = time.perf_counter()
             writer.write(struct.pack(">HHHBBHH", turn, 0, 6, 1, 3, 0, registers))
             reply = await reader.readexactly(9 + 2 * registers)
