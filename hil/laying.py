@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +37,9 @@ def find_site(name: str, base: Path) -> Path:
     raise SiteError(f"no folder {base / name} with a site.yaml; shipped are {', '.join(shipped)}")
 
 
+@lru_cache(maxsize=64)
 def ground_of(name: str, base: Path) -> Ground:
-    """What a scenario must know of its site. Raises SiteError."""
+    """What a scenario must know of its site; many ask for the same one. Raises SiteError."""
     folder = find_site(name, base)
     try:
         plant = load_site(folder / "site.yaml")
@@ -104,7 +106,7 @@ def _on_machine(data: Any) -> None:
     data["link"]["peer"] = [f"{link_address(other, at)}:7700" for at in range(count)]
 
 
-def _edit(path: Path, change: Any) -> None:
+def _edit(path: Path, change: Callable[[Any], None]) -> None:
     yaml = YAML(typ="rt", pure=True)
     data = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
     data = {} if data is None else data

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
@@ -97,7 +98,7 @@ class Player:
                 await self._heal()
                 await client.stop()
                 await self._settle()
-            await gather(pair, run, self.found)
+            await self._gather()
             if self._foreign is not None:
                 self.found.read_back = await self._foreign.read_back(run.to_ns, self.found.stored)
         finally:
@@ -322,7 +323,8 @@ class Player:
         await self._wait("one Main, the other synced", pair.until_paired(PATIENCE_S))
         run.to_ns = time.time_ns()
         run.acts.sort(key=lambda act: act.begun_ns)
-        run.splits = verdicts.splits(run.acts, SPLITTING, run.looks, run.to_ns)
+        splitting = SPLITTING if verdicts.may_split(self._settings) else frozenset()
+        run.splits = verdicts.splits(run.acts, splitting, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
         logging = with_logs(pair)
@@ -331,6 +333,16 @@ class Player:
         await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
         with suppress(ProgramError):
             self.found.main = (await pair.main()).name
+
+    async def _gather(self) -> None:
+        """Bring what is judged; what breaks here leaves judges without a ground, not no run."""
+        try:
+            await gather(self.pair, self.run, self.found)
+        except Exception as error:  # whatever it is, the recording must not be lost with it
+            self.say(f"gathering broke off: {error!r}\n{traceback.format_exc()}")
+            self.found.verdicts.clear()
+            self.found.histories = 0
+            self.found.lacks.update(dict.fromkeys(NODES, f"gathering broke off: {error!r}"))
 
     async def _wait(self, what: str, coming: Any) -> None:
         try:

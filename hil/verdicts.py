@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from gateway.model import NS_PER_S, Gap, HistoryRow, format_time, is_bad
 from hil.expect import Expectation, finding, judge_expectation, unknown
 from hil.judges import Evidence, Row, Verdict
 from hil.judges_client import Lacking
 from hil.judges_journal import Journal, odd, twice
-from hil.judges_pair import asker, doubled, strays
+from hil.judges_pair import Turn, asker, doubled, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
 from hil.recording import Act, Finding, Look, Outcome, Recording, Switch
@@ -25,6 +25,9 @@ Against = list[tuple[str, int]]
 """Evidence: a sentence, and the moment it speaks of (ns UTC)."""
 NODES: Final = ("a", "b")
 PLAYED: Final = "the timeline was played as it is written"
+FREEZE: Final = "freeze"
+WOKEN_NS: Final = 2 * NS_PER_S
+"""How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
 ONE_POLLER: Final = "one poller a device, outside of splits"
 RIGHT: Final = "every scan instant right or declared"
 NOT_TWICE: Final = "no position twice"
@@ -129,18 +132,38 @@ def one_poller(run: Recording, found: Gathered) -> Finding:
         lacks = "the outstations logged no poll" if not found.polls else "no reign is known"
         return unknown(ONE_POLLER, lacks)
     splits = [Span(start, end, None) for start, end in run.splits]
-    turns = strays(found.polls, found.askers, [r.node for r in run.reigns], splits)
+    odd_turns = strays(found.polls, found.askers, [r.node for r in run.reigns], splits)
+    woken = [turn for turn in odd_turns if past_the_check(turn, run.acts)]
+    turns = [turn for turn in odd_turns if turn not in woken]
     against = [(f"no reign explains: {turn}", turn.from_ns) for turn in turns]
-    apart = (
-        p for p in found.polls if not any(s.from_ns <= p.received_ns < s.to_ns for s in splits)
-    )
+    excused = [*splits, *(Span(turn.from_ns, turn.to_ns + 1, None) for turn in woken)]
+    apart = (p for p in found.polls if not _inside(p.received_ns, excused))
     pairs = doubled(apart, found.askers)
     against += [(_both(one, other, found.askers), other.received_ns) for one, other in pairs]
     said = (
         f"{len(found.polls)} polls, {len(turns)} turns that no reign explains, {len(pairs)} "
-        "requests while the other node's was open"
+        f"requests while the other node's was open{_woken(len(woken))}"
     )
     return finding(ONE_POLLER, not against, said, against)
+
+
+def past_the_check(turn: Turn, acts: Sequence[Act]) -> bool:
+    """Whether a turn is the one request that a frozen node had let go of when it was stopped.
+
+    A socket may deliver one that was past the check of the reign (rules.md 5, Reign).
+    """
+    return turn.polls == 1 and any(
+        act.word == FREEZE and act.hit == turn.node and 0 <= turn.from_ns - act.ended_ns < WOKEN_NS
+        for act in acts
+    )
+
+
+def _woken(count: int) -> str:
+    return f"; {count} of a woken node, past its check already" if count else ""
+
+
+def _inside(at_ns: int, spans: Sequence[Span]) -> bool:
+    return any(span.from_ns <= at_ns < span.to_ns for span in spans)
 
 
 def _both(one: Poll, other: Poll, askers: Mapping[str, str]) -> str:
@@ -230,6 +253,16 @@ def closed(run: Recording, found: Gathered) -> Finding:
 
 
 # ------------------------------------------------------------------------------ from what was seen
+
+
+def may_split(settings: Mapping[str, Any]) -> bool:
+    """Whether both nodes can be Main when they can't hear each other.
+
+    `settings` are those under `pair:`; with a witness that votes they can't, hosts only veto
+    (rules.md 6).
+    """
+    witness = settings.get("witness") or {}
+    return not (witness.get("modbus") or witness.get("etcd"))
 
 
 def splits(

@@ -34,6 +34,7 @@ from hil.verdicts import (
     Gathered,
     beside,
     findings,
+    may_split,
     paired_since,
     said,
     splits,
@@ -120,9 +121,10 @@ def test_a_run_in_which_all_is_well_passes_every_judge() -> None:
 LACKING = Lacking(Seen(6 * S, "opc.tcp://a", "plc1/x", 5 * S, 1.0, 0), "no sample", True)
 
 
-def crossing() -> Poll:
-    """Asked by a before b was answered."""
-    return msgspec.structs.replace(poll(6, "a"), received_ns=6 * S, answered_ns=7 * S)
+def crossing(found: Gathered) -> None:
+    """Asked by a just before b was, and answered after."""
+    open_ = msgspec.structs.replace(poll(5.9, "a"), answered_ns=7 * S)
+    found.polls = [poll(1, "a"), open_, poll(6, "b")]
 
 
 def other_digest(found: Gathered) -> None:
@@ -156,7 +158,7 @@ def missed(found: Gathered) -> None:
         (ONE_MAIN, lambda f: f.waits.append(("never synced", S)), "never synced"),
         (ONE_MAIN, lambda f: setattr(f, "main", ""), ""),
         (ONE_POLLER, lambda f: f.polls.append(poll(7, "a")), "no reign explains: plc1: node a"),
-        (ONE_POLLER, lambda f: f.polls.append(crossing()), "no reign explains: plc1: node a"),
+        (ONE_POLLER, crossing, "plc1: requests of a and b were open at once"),
         (f"{RIGHT}, node b", missing, "plc1/x at 6 s: held 2.0"),
         (SAME, lambda f: f.unlike.append("plc1/x: 1 samples only"), "plc1/x: 1 samples only"),
         (SAME, lambda f: f.gaps["b"].clear(), "a gap is known to node a only"),
@@ -206,6 +208,20 @@ def test_what_could_not_be_got_is_unknown(
     spoil(found)
     one = outcome(findings(a_run(), found, []), judge)
     assert one.outcome is Outcome.UNKNOWN and why in one.said
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "polls", "outcome"), [(7, 1, "passed"), (7, 2, "failed"), (4, 1, "failed")]
+)
+def test_one_request_of_a_woken_node_may_have_been_past_its_check(
+    ended_s: int, polls: int, outcome: str
+) -> None:
+    run, found = a_run(), all_found()
+    run.acts.append(Act("freeze", "main", "a", 5 * S, ended_s * S))
+    found.polls = [poll(1, "a"), poll(6, "b"), *[poll(7.5, "a")] * polls, poll(8, "b")]
+    one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
+    assert one.outcome == outcome
+    assert ("1 of a woken node" in one.said) is (outcome == "passed")
 
 
 def test_without_reigns_nobody_knows_who_may_poll() -> None:
@@ -310,6 +326,12 @@ def test_a_split_lasts_until_both_nodes_are_a_pair_again() -> None:
     late = [Act("cut", "links", "links", 3 * S, 30 * S)]
     assert splits(late, frozenset({"cut"}), run.looks, 20 * S) == [(3 * S, 20 * S)]
     assert paired_since(run.looks, 0) == S + 1
+
+
+def test_with_a_witness_that_votes_there_is_no_split() -> None:
+    assert may_split({}) and may_split({"witness": {"hosts": ["10.0.0.1"]}})
+    assert not may_split({"witness": {"modbus": [{"device": "plc1", "address": 900}]}})
+    assert not may_split({"witness": {"etcd": {"endpoints": ["http://e"]}}})
 
 
 def test_bad_samples_of_a_split_do_not_speak() -> None:
