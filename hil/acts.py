@@ -10,37 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
+from hil.acting import Entry, running
+from hil.acts_clock import CLOCK_WORDS
+from hil.acts_disk import DISK_WORDS
+from hil.acts_identity import IDENTITY_WORDS
+from hil.acts_links import LINK_WORDS
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode
 from hil.words import Shape, Target, whole
-
-Word = Callable[[Pair, PairNode | None, Mapping[str, Any]], AbstractAsyncContextManager[None]]
-
-
-class Entry(NamedTuple):
-    """A word and what may be written of it."""
-
-    word: Word
-    shape: Shape
-
-
-def the_node(node: PairNode | None) -> PairNode:
-    """The node that a word of nodes was given. Raises ProgramError."""
-    if node is None:
-        raise ProgramError("this word is done to a node")
-    return node
-
-
-def running(node: PairNode | None) -> PairNode:
-    """The same, once more sure that its program runs. Raises ProgramError."""
-    found = the_node(node)
-    if not found.program.running:
-        raise ProgramError(f"node {found.name} does not run")
-    return found
 
 
 async def start_again(node: PairNode) -> None:
@@ -138,4 +119,8 @@ WORDS: Final[Mapping[str, Entry]] = {
         changeover, Shape("hand over by hand", _PAIR, lasts_ns=0, takeover="changeover")
     ),
     "blackout": Entry(blackout, Shape("both nodes are killed", _PAIR)),
+    **LINK_WORDS,
+    **DISK_WORDS,
+    **CLOCK_WORDS,
+    **IDENTITY_WORDS,
 }

@@ -230,7 +230,8 @@ async def _polls(pair: Pair, run: Recording, found: Gathered) -> None:
     votes = witness_registers(pair_settings(pair))
     if pair.polls_file.exists():
         polls = await asyncio.to_thread(lambda: list(read_polls(pair.polls_file)))
-        found.polls = [p for p in polls if counts(p, run.to_ns, votes)]
+        from_ns = min((reign.from_ns for reign in run.reigns), default=0)
+        found.polls = [p for p in polls if counts(p, from_ns, run.to_ns, votes)]
         run.polls = len(found.polls)
 
 
@@ -240,9 +241,13 @@ def witness_registers(settings: Mapping[str, Any]) -> list[tuple[str, range]]:
     return [(w["device"], range(w["address"], w["address"] + WITNESS_REGISTERS)) for w in said]
 
 
-def counts(poll: Poll, to_ns: int, votes: Sequence[tuple[str, range]]) -> bool:
-    """Whether a poll is one of a reign: of a HistoryRead the PLC doesn't know who sent it."""
-    if not poll.peer or poll.received_ns >= to_ns:
+def counts(poll: Poll, from_ns: int, to_ns: int, votes: Sequence[tuple[str, range]]) -> bool:
+    """Whether a poll is one of a reign: of a HistoryRead the PLC doesn't know who sent it.
+
+    Before `from_ns`, when the first reign began, both nodes may have tried whether they reach the
+    field: who becomes Main depends on it.
+    """
+    if not poll.peer or not from_ns <= poll.received_ns < to_ns:
         return False
     return not any(poll.device == device and poll.address in own for device, own in votes)
 

@@ -18,27 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from asyncua import Client, ua
 
 from gateway.model import GapState, format_time
-from hil.gateway import Control, Program, ProgramError, ticks
+from hil.disk import Disk
+from hil.fresh import first_fresh_ns
+from hil.gateway import Control, Program, ProgramError
 from hil.lab import Lab
 from hil.outstation.control import send
 from hil.plant import Plant
 from hil.recording import Switch
 from hil.settings import load_yaml
 from hil.site import load_site, localise
+from hil.tamper import Tamper
 
 NODES: Final = ("a", "b")
 PAIRED_S: Final = 60.0
 LOOK_S: Final = 0.05
 STATUS_S: Final = 1.0
 """A node that doesn't answer for this long is shown as silent."""
-RETRY_S: Final = 0.02
-"""How often a client that follows the pair tries an endpoint that is closed."""
-OPENING_S: Final = 3.0
-LEAVING_S: Final = 1.0
-FRESH_S: Final = 30.0
 
 Status = dict[str, Any]
 
@@ -55,15 +52,17 @@ class PairNode:
         self.endpoint = f"opc.tcp://{said['opcua']['listen']}"
         self.bind: str = said["bind"]
         self.ports: list[Path] = [folder / path for path in said.get("ports", {}).values()]
-        self._log = folder / f"node-{name}.log"
+        self.log = folder / f"node-{name}.log"
+        self.tamper: Tamper | None = None
+        self.disk: Disk | None = None
         self.control = Control(self.data)
         self.program = self._new_program()
 
     def _new_program(self) -> Program:
         arguments = ["run", str(self.file)]
-        return Program(
-            f"node {self.name}", arguments, self._log, "is starting", before=self._before
-        )
+        forged = self.tamper.before if self.tamper is not None else ()
+        before = (*self._before, *forged)
+        return Program(f"node {self.name}", arguments, self.log, "is starting", before=before)
 
     async def start(self) -> None:
         """Start the program, anew if it ran before. Raises ProgramError."""
@@ -95,52 +94,6 @@ class PairNode:
         return str(done["done"])
 
 
-async def first_fresh_ns(
-    endpoint: str, namespace: str, points: list[str], after_ns: int, within_s: float = FRESH_S
-) -> int:
-    """The moment (ns UTC) when a client of an endpoint sees a Good value polled after `after_ns`.
-
-    The client is unsecured and retries each 20 ms; a node stamps ServerTimestamp with its last good
-    poll. Raises ProgramError when there is none in time.
-    """
-    try:
-        async with asyncio.timeout(within_s):
-            while True:
-                try:
-                    return await _first_fresh(endpoint, namespace, points, after_ns)
-                except (OSError, TimeoutError, ua.UaError):  # closed, or closed meanwhile
-                    await asyncio.sleep(RETRY_S)
-    except TimeoutError:
-        raise ProgramError(f"no fresh value at {endpoint} within {within_s:g} s") from None
-
-
-async def _first_fresh(endpoint: str, namespace: str, points: list[str], after_ns: int) -> int:
-    client = Client(endpoint, timeout=OPENING_S)
-    client.session_timeout = 10_000
-    await client.connect()
-    try:
-        index = await client.get_namespace_index(namespace)
-        asked = ua.ReadParameters(
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            NodesToRead=[
-                ua.ReadValueId(NodeId=ua.NodeId(point, index), AttributeId=ua.AttributeIds.Value)
-                for point in points
-            ],
-        )
-        while True:
-            for found in await client.uaclient.read(asked):
-                stamp = found.ServerTimestamp
-                if found.StatusCode.is_good() and stamp and ticks(stamp) > after_ns:
-                    return time.time_ns()
-            await asyncio.sleep(RETRY_S)
-    finally:
-        try:
-            async with asyncio.timeout(LEAVING_S):
-                await client.disconnect()
-        except (OSError, TimeoutError, ua.UaError):
-            pass  # it went before we did
-
-
 class Pair:
     """Everything that runs, started and ended together. The folder holds its files already.
 
@@ -155,7 +108,7 @@ class Pair:
         self.polls_file = folder / "polls.jsonl"
         self.rig_socket = folder / "rig.sock"
         self.proxy_socket = folder / "proxy.sock"
-        self.a, self.b = (PairNode(folder, name, self._inside(name)) for name in NODES)
+        self.a, self.b = (PairNode(folder, name, self.inside(name)) for name in NODES)
         self.nodes: Mapping[str, PairNode] = {"a": self.a, "b": self.b}
         self.born_ns = 0
         self.paired_ns = 0
@@ -165,7 +118,7 @@ class Pair:
         doors = ("--control", str(self.rig_socket), "--log", str(self.polls_file))
         log = folder / "outstations.log"
         command = [*site, *files, *doors]
-        self.outstations = Program("outstations", command, log, "ready", before=self._inside("p"))
+        self.outstations = Program("outstations", command, log, "ready", before=self.inside("p"))
         self._proxy = Program(
             "proxy",
             ["--control", str(self.proxy_socket), *files],
@@ -174,7 +127,8 @@ class Pair:
             runs=("-m", "hil.proxy"),
         )
 
-    def _inside(self, machine: str) -> Sequence[str]:
+    def inside(self, machine: str) -> Sequence[str]:
+        """What to put before a command to run it on a machine of the lab, if there is one."""
         return self.lab.inside(machine) if self.lab is not None else ()
 
     @property
@@ -338,7 +292,7 @@ class Pair:
 
     async def _sever(self, sender: str, path: int | None) -> None:
         if self.lab is None:
-            await self._tell_proxy(cut=sender, path=path)
+            await self.tell_proxy(cut=sender, path=path)
             return
         for number in range(self.lab.links) if path is None else (path,):
             for node in (sender,) if sender else NODES:
@@ -348,7 +302,7 @@ class Pair:
         """Undo a `cut` of the same words; what another one cut stays cut. Raises ProgramError."""
         self._cuts.remove((sender, path))
         if self.lab is None:
-            await self._tell_proxy(mend=sender, path=path)
+            await self.tell_proxy(mend=sender, path=path)
         else:
             for number in range(self.lab.links) if path is None else (path,):
                 for node in (sender,) if sender else NODES:
@@ -360,11 +314,12 @@ class Pair:
         """The links carry again."""
         self._cuts.clear()
         if self.lab is None:
-            await self._tell_proxy(heal=True)
+            await self.tell_proxy(heal=True)
         else:
             self.lab.mend_links()
 
-    async def _tell_proxy(self, **message: Any) -> None:
+    async def tell_proxy(self, **message: Any) -> None:
+        """Tell the proxy on the links something; see hil.proxy. Raises ProgramError."""
         answer = await send(self.proxy_socket, message)
         if not answer.get("ok"):
             raise ProgramError(f"the proxy refused {message}: {answer.get('error')}")

@@ -19,11 +19,12 @@ from gateway.model import NS_PER_S, format_time
 from hil import transcript, verdicts
 from hil.acts import WORDS
 from hil.foreign import Foreign
+from hil.fresh import FRESH_S
 from hil.gateway import Program, ProgramError
 from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
 from hil.looking import look_of, shown
 from hil.outstation.control import send
-from hil.pair import FRESH_S, Pair, PairNode, Status
+from hil.pair import Pair, PairNode, Status
 from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
 from hil.takeover import limit_ms, wait_for_fresh

@@ -3,10 +3,16 @@
     python -m hil.proxy --control SOCK --node node-a.yaml --node node-b.yaml
 
 listens where each node's `link.peer` says and carries to where the other node listens. The control
-socket takes {"cut": "a"} (what node a sends no longer arrives), {"cut": ""} (nor what the other
-sends), either with {"path": 0} beside it for one path of several; {"mend": "a"} in the same words,
-{"heal": true} for all,
-{"drop": true} (every connection ends), {"delay": 0.2} (seconds, each way).
+socket takes
+
+    {"cut": "a"}                      what node a sends no longer arrives ("": nor what b sends)
+    {"mend": "a"}                     it arrives again
+    {"delay": "a", "ms": 200, "jitter_ms": 50}    it arrives so much later, up to the jitter more
+    {"corrupt": "a", "every": 20}     in each 20th piece that passes a byte is another (0: in none)
+    {"drop": true}                    every connection ends
+    {"heal": true}                    all of it is over
+
+the first five with {"path": 0} beside them for one path of several.
 
 Nobody is told of a cut: connections stay, what they carry waits. What is dialled meanwhile is
 accepted and hears nothing. Where the far end refuses, so does the proxy for a moment: a node that
@@ -18,9 +24,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import random
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -29,16 +36,57 @@ from hil.settings import SiteError, load_yaml
 
 CHUNK: Final = 64 * 1024
 CONNECTIONS_MAX: Final = 256
+UNDER_WAY_MAX: Final = 64
+"""Pieces that have not arrived yet: what is read stops there, as at a full buffer of a switch."""
 REFUSES_S: Final = 0.25
 """How long the port stays closed when the far end refused: longer than two heartbeats."""
 
 Address = tuple[str, int]
+Queue = asyncio.Queue[tuple[float, bytes]]
+"""Each piece with the moment (of the loop's clock) when it has to arrive."""
+
+
+class Way:
+    """One direction through a proxy: whether it is open, how late, and how damaged what passes is.
+
+    `every` counts the pieces of which the last has a byte flipped; 0 damages none.
+    """
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.delay_s = self.jitter_s = 0.0
+        self.every = 0
+        self._passed = 0
+        self.open.set()
+
+    def late_s(self) -> float:
+        """How much later the next piece arrives."""
+        return self.delay_s + (random.uniform(0.0, self.jitter_s) if self.jitter_s else 0.0)
+
+    def passed(self, data: bytes) -> bytes:
+        """What arrives of a piece."""
+        if not self.every:
+            return data
+        self._passed += 1
+        return flipped(data) if self._passed % self.every == 0 else data
+
+    def heal(self) -> None:
+        """Carry everything, at once and whole."""
+        self.open.set()
+        self.delay_s = self.jitter_s = 0.0
+        self.every = 0
+
+
+def flipped(data: bytes) -> bytes:
+    """The same bytes, but that in the middle, whose bits are all another."""
+    middle = len(data) // 2
+    return data[:middle] + bytes((data[middle] ^ 0xFF,)) + data[middle + 1 :]
 
 
 class Proxy:
     """Carries the connections to one address, until it is told to cut them.
 
-    `there` is the way from the dialler to the listener, `back` the other; set means open.
+    `there` is the way from the dialler to the listener, `back` the other.
     """
 
     def __init__(self, to: Address, at: Address = ("127.0.0.1", 0)) -> None:
@@ -47,11 +95,9 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reopening: asyncio.Task[None] | None = None
-        self.there = asyncio.Event()
-        self.back = asyncio.Event()
-        self.delay_s = 0.0
+        self.there = Way()
+        self.back = Way()
         self.connections = 0
-        self.heal()
 
     @property
     def address(self) -> Address:
@@ -60,13 +106,13 @@ class Proxy:
 
     def cut(self) -> None:
         """Swallow everything, both ways: nobody is told."""
-        self.there.clear()
-        self.back.clear()
+        self.there.open.clear()
+        self.back.open.clear()
 
     def heal(self) -> None:
-        """Carry again."""
-        self.there.set()
-        self.back.set()
+        """Carry again, at once and whole."""
+        self.there.heal()
+        self.back.heal()
 
     async def start(self) -> None:
         """Listen; port 0 becomes a free one. Raises OSError."""
@@ -107,11 +153,16 @@ class Proxy:
         self.connections += 1
         far: asyncio.StreamWriter | None = None
         try:
-            await self.there.wait()
+            await self.there.open.wait()
             far_reader, far = await asyncio.open_connection(*self._to)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._one_way(reader, far, self.there))
-                group.create_task(self._one_way(far_reader, writer, self.back))
+                for source, sink, way in (
+                    (reader, far, self.there),
+                    (far_reader, writer, self.back),
+                ):
+                    under_way: Queue = asyncio.Queue(UNDER_WAY_MAX)
+                    group.create_task(_take(source, under_way, way))
+                    group.create_task(_deliver(under_way, sink, way))
         except ConnectionRefusedError:
             self._refuse()
         except (OSError, asyncio.CancelledError, ExceptionGroup):
@@ -122,17 +173,27 @@ class Proxy:
                 if end is not None:
                     end.transport.abort()
 
-    async def _one_way(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: asyncio.Event
-    ) -> None:
-        while data := await reader.read(CHUNK):
-            await way.wait()
-            if self.delay_s:
-                await asyncio.sleep(self.delay_s)
-            writer.write(data)
-            await writer.drain()
-        await way.wait()  # the end of a connection does not pass a cut either
-        raise ConnectionResetError
+
+async def _take(reader: asyncio.StreamReader, under_way: Queue, way: Way) -> None:
+    """Note when each piece has to arrive: never before the one that came before it."""
+    now, last_s = asyncio.get_running_loop().time, 0.0
+    while data := await reader.read(CHUNK):
+        last_s = max(last_s, now() + way.late_s())
+        await under_way.put((last_s, data))
+    await under_way.put((last_s, b""))
+
+
+async def _deliver(under_way: Queue, writer: asyncio.StreamWriter, way: Way) -> None:
+    now = asyncio.get_running_loop().time
+    while True:
+        due_s, data = await under_way.get()
+        if (wait_s := due_s - now()) > 0:
+            await asyncio.sleep(wait_s)
+        await way.open.wait()  # the end of a connection does not pass a cut either
+        if not data:
+            raise ConnectionResetError
+        writer.write(way.passed(data))
+        await writer.drain()
 
 
 class _Wire(NamedTuple):
@@ -164,51 +225,57 @@ class Wires:
         """Where a node has to dial, path by path."""
         return [wire.proxy.address for wire in self._wires if wire.dialler == dialler]
 
-    def cut(self, sender: str = "", path: int | None = None) -> None:
-        """Cut what a node sends ("": what either sends), on one path or on all."""
+    def ways(self, sender: str = "", path: int | None = None) -> Iterator[Way]:
+        """The ways of what a node sends ("": of what either sends), on one path or on all."""
         for wire in self._wires:
             if path not in (None, wire.path):
                 continue
             if sender in ("", wire.dialler):
-                wire.proxy.there.clear()
+                yield wire.proxy.there
             if sender != wire.dialler:
-                wire.proxy.back.clear()
+                yield wire.proxy.back
+
+    def cut(self, sender: str = "", path: int | None = None) -> None:
+        """Cut what a node sends ("": what either sends), on one path or on all."""
+        for way in self.ways(sender, path):
+            way.open.clear()
 
     def mend(self, sender: str = "", path: int | None = None) -> None:
         """Carry again what `cut` with the same words cut."""
-        for wire in self._wires:
-            if path not in (None, wire.path):
-                continue
-            if sender in ("", wire.dialler):
-                wire.proxy.there.set()
-            if sender != wire.dialler:
-                wire.proxy.back.set()
+        for way in self.ways(sender, path):
+            way.open.set()
 
     def heal(self) -> None:
         """Everything is carried again."""
         for wire in self._wires:
             wire.proxy.heal()
 
-    def drop(self) -> None:
-        """End every connection."""
+    def drop(self, path: int | None = None) -> None:
+        """End every connection of one path or of all."""
         for wire in self._wires:
-            wire.proxy.drop()
+            if path in (None, wire.path):
+                wire.proxy.drop()
 
     async def command(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one control message, and say what came of it."""
+        path = message.get("path")
         if "cut" in message:
-            self.cut(str(message["cut"]), message.get("path"))
+            self.cut(str(message["cut"]), path)
         elif "mend" in message:
-            self.mend(str(message["mend"]), message.get("path"))
+            self.mend(str(message["mend"]), path)
         elif "heal" in message:
             self.heal()
         elif "drop" in message:
-            self.drop()
-        elif isinstance(message.get("delay"), int | float):
-            for wire in self._wires:
-                wire.proxy.delay_s = max(0.0, float(message["delay"]))
+            self.drop(path)
+        elif "delay" in message:
+            for way in self.ways(str(message["delay"]), path):
+                way.delay_s = max(0.0, float(message["ms"]) / 1000)
+                way.jitter_s = max(0.0, float(message.get("jitter_ms", 0)) / 1000)
+        elif "corrupt" in message:
+            for way in self.ways(str(message["corrupt"]), path):
+                way.every = max(0, int(message["every"]))
         else:
-            return {"ok": False, "error": "say cut, mend, heal, drop or delay"}
+            return {"ok": False, "error": "say cut, mend, heal, drop, delay or corrupt"}
         return {"ok": True}
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from hil.acts import WORDS
 from hil.gateway import ProgramError
+from hil.ground import on
 from hil.junit import junit
 from hil.lab import Lab, LabError, possible
 from hil.laying import SCENARIOS, find_site, ground_of, links_of, prepare
@@ -26,6 +27,7 @@ from hil.scenario import Mistake, Scenario, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
 from hil.verdicts import worst
+from hil.words import Need
 
 PASSED: Final = 0
 FAILED: Final = 1
@@ -74,9 +76,16 @@ async def run_one(
     site = find_site(scenario.site, loaded.path.parent)
     with Lab(links_of(site)) if lab else nullcontext() as machines:
         pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines)
-        run = await Player(scenario, pair, say).play()
+        async with on(pair, needs_of(scenario)):
+            run = await Player(scenario, pair, say).play()
     (folder / JUNIT_FILE).write_text(junit(run), encoding="utf-8")
     return run
+
+
+def needs_of(scenario: Scenario) -> frozenset[Need]:
+    """What the pair must stand on before it starts, for all words of the timeline."""
+    shapes = [WORDS[entry.word].shape for entry in scenario.timeline if not entry.device]
+    return frozenset(need for shape in shapes for need in shape.needs)
 
 
 def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json: bool) -> int:

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.model import NS_PER_MS, parse_duration
+from hil.fresh import FRESH_S, first_fresh_ns
 from hil.gateway import ProgramError
 from hil.laying import go_to
-from hil.pair import FRESH_S, Pair, PairNode, first_fresh_ns
+from hil.pair import Pair, PairNode
 from hil.recording import Switch
 
 SECOND_MS: Final = 1_000

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from gateway.model import parse_duration
-from hil.outstation.faults import KINDS
+from hil.outstation.faults import KINDS, OPCUA_KINDS
 
 ReadOption = Callable[[Any], Any]
 """From what YAML holds to what the word is given; ValueError says what to write instead."""
@@ -32,13 +32,21 @@ class Target(StrEnum):
     DEVICE = "device"
 
 
+class Need(StrEnum):
+    """What a pair must stand on before it starts; `hil.ground` lays it."""
+
+    TAMPER = "tamper"
+    DISK = "disk"
+
+
 class Shape(NamedTuple):
     """What may be written of a word.
 
     `lasts_ns` is how long it lasts when no `for` is given: None means to the end of the timeline.
     `takeover` is what a takeover is called that it causes when it strikes the Main (or all links);
     empty: it causes none. `splits`: both nodes may poll until it is undone and one has yielded.
-    `lab`: only machines of their own (`--lab`) can do it.
+    `lab`: only machines of their own (`--lab`) can do it. `needs`: what must be there before the
+    pair starts.
     """
 
     said: str
@@ -49,6 +57,7 @@ class Shape(NamedTuple):
     takeover: str = ""
     splits: bool = False
     lab: bool = False
+    needs: frozenset[Need] = frozenset()
 
 
 def duration_ns(value: Any) -> int:
@@ -61,6 +70,13 @@ def whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("write a whole number")
     return value
+
+
+def positive(value: Any) -> int:
+    """A whole number from 1 on. Raises ValueError."""
+    if whole(value) < 1:
+        raise ValueError("write a whole number from 1 on")
+    return int(value)
 
 
 def number(value: Any) -> float:
@@ -91,10 +107,16 @@ def one_of(*choices: str) -> ReadOption:
 # ------------------------------------------------------------------------------ of devices
 
 _DEVICE: Final = frozenset({Target.DEVICE})
+_KINDS: Final = KINDS | OPCUA_KINDS
+_MOMENTARY: Final = frozenset({"drop", "forget"})
+"""They are over at once; nothing has to end them."""
 _FAULT_OPTIONS: Final[Mapping[str, Mapping[str, ReadOption]]] = {
-    "delay": {"ms": number},
+    "delay": {"ms": number, "jitter_ms": number},
     "late": {"ms": number},
-    "exception": {"code": whole},
+    "exception": {"code": whole, "status": str},
+    "limit": {"connections": whole, "evict": flag},
+    "merged": {"count": positive},
+    "nan": {"status": str},
     "wrong_tid": {"by": whole},
     "wrong_unit": {"by": whole},
     "split": {"bytes": whole, "ms": number},
@@ -110,6 +132,7 @@ _LASTING: Final[Mapping[str, tuple[str, Mapping[str, ReadOption], frozenset[str]
 """Disturbances of a log that last, and what ends them."""
 _ONCE: Final[Mapping[str, Mapping[str, ReadOption]]] = {
     "clear": {},
+    "overrun": {"kept": positive},
     "reconfigure": {},
     "not_ready": {"times": whole},
     "wrong_index": {},
@@ -126,9 +149,10 @@ def device_words() -> dict[str, Shape]:
     """Every word that is done to a device."""
     found = {
         kind: Shape(f"the device's fault `{kind}`", _DEVICE, _FAULT_OPTIONS.get(kind, {}))
-        for kind in sorted(KINDS)
+        for kind in sorted(_KINDS)
     }
-    found["drop"] = found["drop"]._replace(lasts_ns=0)
+    for word in _MOMENTARY:
+        found[word] = found[word]._replace(lasts_ns=0)
     log = {"log": one_of("keep", "lose")}
     found[POWER] = Shape("it has no power; its log is kept, or lost", _DEVICE, log)
     found[CLOCK] = Shape("its clock runs otherwise", _DEVICE, _CLOCK, lasts_ns=0)
@@ -142,7 +166,7 @@ def device_words() -> dict[str, Shape]:
 
 def is_reply_fault(word: str) -> bool:
     """Whether a device can have one of these words at a time only: the next ends the one before."""
-    return word in KINDS or word == POWER
+    return word in _KINDS or word == POWER
 
 
 def messages(
@@ -163,4 +187,4 @@ def messages(
         begin = {"log": what, "device": device, **options}
         return begin, {"log": _LASTING[what][0], "device": device} if what in _LASTING else None
     begin = {"fault": word, "device": device, **options}
-    return begin, None if word == "drop" else {"clear": device}
+    return begin, None if word in _MOMENTARY else {"clear": device}

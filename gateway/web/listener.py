@@ -77,7 +77,8 @@ class UnixListener:
             self._server.should_exit = True
             self._server.force_exit = True
             await self._task
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that is read-only now; a start replaces it
+            self._path.unlink(missing_ok=True)
 
 
 class _Connection(H11Protocol):

@@ -7,7 +7,7 @@ argument, so that a test can stand it still.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hil.outstation.faults import VALUE_FAULTS, Exchange, Fault, Plan, apply
 from hil.outstation.frames import Asked, Framing
@@ -76,6 +76,7 @@ class Bus:
             raise ValueError(f"two units with one number on one line: {[s.name for s in stations]}")
         self.log = log
         self.now_ns = now_ns
+        self._asked = 0
 
     def respond(self, asked: Asked, framing: Framing, peer: str) -> Plan:
         """What is sent for a request. Nobody answers for a unit that is not there."""
@@ -88,7 +89,8 @@ class Bus:
             self._note(station, asked, now_ns, 0, peer, "no power")
             return _NOTHING
         reply = station.unit.answer(asked.pdu, now_ns)
-        plan = apply(fault, Exchange(asked, reply, framing))
+        self._asked += 1
+        plan = apply(fault, Exchange(asked, reply, framing, self._asked))
         if fault is not None:
             outcome = fault.kind
         else:
@@ -96,7 +98,7 @@ class Bus:
         if station.latency_ms and plan.pieces:
             first, *rest = plan.pieces
             slower = first._replace(delay_s=first.delay_s + station.latency_ms / 1000)
-            plan = Plan((slower, *rest), plan.close, plan.overtaken)
+            plan = replace(plan, pieces=(slower, *rest))
         delay_ns = int(sum(piece.delay_s for piece in plan.pieces) * 1e9)
         answered_ns = self.now_ns() + delay_ns if plan.pieces else 0
         self._note(station, asked, now_ns, answered_ns, peer, outcome)

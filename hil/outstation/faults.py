@@ -19,8 +19,12 @@ BUSY: Final = 6
 TARGET_SILENT: Final = 0x0B
 GARBAGE: Final = bytes.fromhex("ff00ff5aa5deadbeef0102037f80")
 
-LINE_FAULTS: Final = frozenset({"refuse", "drop"})
-"""They act on the socket: `refuse` closes the port, `drop` closes each connection once."""
+SPREAD: Final = 0.618033988749895
+"""Multiples of it, less their whole part, lie evenly in [0, 1): jitter that needs no chance."""
+
+LINE_FAULTS: Final = frozenset({"refuse", "drop", "limit"})
+"""They act on the socket: `refuse` closes the port, `drop` closes each connection once, `limit`
+allows so many `connections` (1): one more is refused or, with `evict`, the oldest is dropped."""
 VALUE_FAULTS: Final = frozenset({"nan", "stuck"})
 """They act on what the device holds, not on the exchange."""
 
@@ -34,11 +38,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent for one request. `overtaken`: later requests are answered meanwhile."""
+    """What is sent for one request. `overtaken`: later requests are answered meanwhile.
+
+    `merged`: it waits until there are so many, and all leave in one segment.
+    """
 
     pieces: tuple[Piece, ...] = ()
     close: bool = False
     overtaken: bool = False
+    merged: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +63,12 @@ class Fault:
 
 
 class Exchange(NamedTuple):
-    """One request with its true reply."""
+    """One request with its true reply; `number` counts the requests of the line."""
 
     asked: Asked
     reply: bytes
     framing: Framing
+    number: int = 0
 
     def sent(self, pdu: bytes, tid: int | None = None, unit: int | None = None) -> bytes:
         """A reply in a frame, with another transaction id or unit if given."""
@@ -78,7 +87,9 @@ def _silence(fault: Fault, exchange: Exchange) -> Plan:
 
 
 def _delay(fault: Fault, exchange: Exchange) -> Plan:
-    delay_s = fault.number("ms", 500) / 1000
+    """Later by `ms`, and by up to `jitter_ms` more, another time for each request."""
+    jitter_ms = fault.number("jitter_ms", 0) * (exchange.number * SPREAD % 1.0)
+    delay_s = (fault.number("ms", 500) + jitter_ms) / 1000
     return Plan((Piece(delay_s, exchange.sent(exchange.reply)),))
 
 
@@ -150,6 +161,12 @@ def _split(fault: Fault, exchange: Exchange) -> Plan:
     return Plan(tuple(pieces))
 
 
+def _merged(fault: Fault, exchange: Exchange) -> Plan:
+    """The reply waits for those after it, and `count` (2) of them leave in one segment."""
+    pieces = (Piece(0.0, exchange.sent(exchange.reply)),)
+    return Plan(pieces, merged=max(1, int(fault.number("count", 2))))
+
+
 def _garbage(fault: Fault, exchange: Exchange) -> Plan:
     """Noise instead of the reply, or before it with `then_reply`."""
     tail = exchange.sent(exchange.reply) if fault.options.get("then_reply") else b""
@@ -187,13 +204,18 @@ REPLY_FAULTS: Final[dict[str, Callable[[Fault, Exchange], Plan]]] = {
     "lying_length": _lying_length,
     "truncated": _truncated,
     "split": _split,
+    "merged": _merged,
     "garbage": _garbage,
     "bad_crc": _bad_crc,
     "twice": _twice,
     "hang_up": _hang_up,
 }
 KINDS: Final = frozenset(REPLY_FAULTS) | LINE_FAULTS | VALUE_FAULTS
-OPCUA_KINDS: Final = frozenset({"silence", "refuse", "drop", "nan", "stuck"})
+OPCUA_KINDS: Final = frozenset(
+    {"silence", "refuse", "drop", "nan", "stuck", "delay", "exception", "forget"}
+)
+"""Of an OPC UA PLC: `delay` publishes later, `exception` refuses services, `forget` its sessions,
+once."""
 
 
 def apply(fault: Fault | None, exchange: Exchange) -> Plan:
@@ -202,3 +224,8 @@ def apply(fault: Fault | None, exchange: Exchange) -> Plan:
         return plain(exchange)
     act = REPLY_FAULTS.get(fault.kind)
     return plain(exchange) if act is None else act(fault, exchange)
+
+
+def limited(fault: Fault) -> tuple[int, bool]:
+    """How many connections a `limit` allows, and whether one more drops the oldest."""
+    return max(0, int(fault.number("connections", 1))), bool(fault.options.get("evict"))

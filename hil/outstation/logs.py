@@ -50,7 +50,7 @@ UNDONE: Final = {
     "refuse": "answer",
 }
 """What ends a disturbance, for those that last."""
-ONCE: Final = ("clear", "reconfigure", "not_ready", "wrong_index", "event")
+ONCE: Final = ("clear", "overrun", "reconfigure", "not_ready", "wrong_index", "event")
 
 
 class DeviceLogs:
@@ -152,6 +152,9 @@ class DeviceLogs:
                 book.torn = what == "torn"
             elif what == "shrink":
                 book.log.resize(int(options["capacity"]), now_ns)
+            elif what == "overrun":
+                book.log.resize(max(1, int(options.get("kept", 1))), now_ns)
+                book.log.resize(room, now_ns)
             elif what == "grow":
                 book.log.resize(room, now_ns)
         if what in ("hold", "free"):

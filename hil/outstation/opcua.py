@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from gateway.model import NS_PER_S, Value
 from hil.outstation.faults import Fault
 from hil.outstation.historian import Historian, recording
 from hil.outstation.plc_history import Diary
-from hil.outstation.plc_nodes import PlcNode, moment, nodes_of
+from hil.outstation.plc_nodes import PlcNode, moment, nodes_of, status_of
 from hil.outstation.plc_session import OneUser, PlcServer, first_last
 from hil.outstation.polls import Poll, PollLog
 from hil.plant import PlantPoint
@@ -33,6 +34,8 @@ PER_FOLDER: Final = 100
 """Variables in one folder: asyncua is quadratic in them."""
 LONGEST_SLEEP_S: Final = 0.1
 YIELD_EVERY: Final = 250
+NO_VALUE: Final = "BadSensorFailure"
+REFUSES: Final = "BadResourceUnavailable"
 
 
 class Plc:
@@ -83,6 +86,21 @@ class Plc:
     @property
     def listening(self) -> bool:
         return self._port_server is not None
+
+    @property
+    def refusal(self) -> int | None:
+        """The StatusCode by which it refuses services; None: it does its work."""
+        if self.fault is None or self.fault.kind != "exception":
+            return None
+        return status_of(self.fault, REFUSES)
+
+    @property
+    def late_s(self) -> float:
+        """How much later it answers and publishes."""
+        if self.fault is None or self.fault.kind != "delay":
+            return 0.0
+        jitter_ms = self.fault.number("jitter_ms", 0) * random.random()
+        return (self.fault.number("ms", 500) + jitter_ms) / 1000
 
     async def start(self) -> None:
         """Build the address space, open the port, let the values step. Raises OSError."""
@@ -196,7 +214,7 @@ class Plc:
         )
         if self.fault is not None and self.fault.kind == "nan":
             value = ua.DataValue(
-                StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure),
+                StatusCode=ua.StatusCode(status_of(self.fault, NO_VALUE)),
                 SourceTimestamp=self._time(),
                 ServerTimestamp=self._time(),
             )
@@ -308,6 +326,8 @@ class Plc:
             await self.close()
         elif fault is not None and fault.kind == "drop":
             self.drop()
+        elif fault is not None and fault.kind == "forget":
+            await self.forget()
 
     def _transports(self) -> list[Any]:
         return list(self._iserver.asyncio_transports)
@@ -321,6 +341,12 @@ class Plc:
         """Close every connection; the port stays open."""
         for transport in self._transports():
             transport.abort()
+
+    async def forget(self) -> None:
+        """Close every session, though its connection stays: the next request is told so."""
+        for session in list(self._iserver._external_sessions.values()):
+            session.forgotten, session.external = True, False
+            await session.close_session()
 
     async def power(self, on: bool) -> None:
         """Switch it off or on. A start forgets written values and faults. Raises OSError."""

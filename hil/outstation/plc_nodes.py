@@ -10,6 +10,7 @@ from typing import Any, Final
 from asyncua import ua
 
 from gateway.model import Access, DataType, Value
+from hil.outstation.faults import Fault
 from hil.plant import PlantPoint
 from hil.settings import SiteError
 
@@ -82,3 +83,12 @@ def nodes_of(points: Sequence[PlantPoint]) -> list[PlcNode]:
         node.points[index] = point
         node.writable |= point.access is not Access.READ
     return list(found.values())
+
+
+def status_of(fault: Fault, default: str) -> int:
+    """The StatusCode that a fault's `status` names. Raises SiteError when there is none."""
+    name = str(fault.options.get("status", default))
+    found = getattr(ua.StatusCodes, name, None)
+    if not isinstance(found, int) or not name.startswith("Bad"):
+        raise SiteError(f"{name} is no Bad StatusCode, such as {default} is one")
+    return found

@@ -1,12 +1,18 @@
-"""The session of the emulated PLC: IndexRange on reads and writes, one user, writes reported."""
+"""The session of the emulated PLC: IndexRange on reads and writes, one user, writes reported.
+
+Also what a PLC does wrong for every session: it refuses services, and is late.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
 from asyncua import ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
@@ -23,6 +29,14 @@ class Owner(Protocol):
 
     def wrote(self, wanted: Any) -> None:
         """A write was carried out."""
+
+    @property
+    def refusal(self) -> int | None:
+        """The StatusCode by which it refuses services; None: it does its work."""
+
+    @property
+    def late_s(self) -> float:
+        """How much later it answers and publishes."""
 
     @property
     def historian(self) -> Historian | None:
@@ -55,14 +69,49 @@ class PlcSession(InternalSession):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.history_points: Points = OrderedDict()
+        self.forgotten = False
+
+    def is_activated(self) -> bool:
+        """Whether it may be used. Raises ServiceError when the PLC knows it no more.
+
+        Such a session is not `external` either, so that the end of its connection asks nothing.
+        """
+        if self.forgotten:
+            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+        return bool(super().is_activated())
+
+    async def _befallen(self) -> None:
+        """Be late as the PLC is. Raises ServiceError where it refuses."""
+        plc: Owner | None = self.iserver.plc
+        if not self.external or plc is None:
+            return
+        if plc.late_s:
+            await asyncio.sleep(plc.late_s)
+        if plc.refusal is not None:
+            raise ServiceError(plc.refusal)
+
+    async def create_subscription(
+        self, params: Any, callback: Callable[..., Any], request_callback: Any = None
+    ) -> Any:
+        await self._befallen()
+
+        async def later(*published: Any) -> None:
+            plc: Owner | None = self.iserver.plc
+            if plc is not None and plc.late_s:
+                await asyncio.sleep(plc.late_s)
+            await callback(*published)
+
+        return await super().create_subscription(params, later, request_callback)
 
     async def history_read(self, params: Any) -> list[Any]:
+        await self._befallen()
         plc: Owner | None = self.iserver.plc
         if plc is None or plc.historian is None:
             return list(await super().history_read(params))
         return await plc.historian.read(params, self.history_points)
 
     async def read(self, params: Any) -> Any:
+        await self._befallen()
         results = await super().read(params)
         if not self.external:
             return results
@@ -72,6 +121,7 @@ class PlcSession(InternalSession):  # type: ignore[misc]
         return cut
 
     async def write(self, params: Any) -> Any:
+        await self._befallen()
         plc: Owner | None = self.iserver.plc
         if not self.external or plc is None:
             return await super().write(params)

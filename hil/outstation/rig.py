@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from gateway.model import NS_PER_S
 from hil.outstation.bus import Bus, Outstation
-from hil.outstation.faults import KINDS, OPCUA_KINDS, Fault
+from hil.outstation.faults import KINDS, OPCUA_KINDS, Fault, limited
 from hil.outstation.layout import memory_of
 from hil.outstation.logs import UNDONE, DeviceLogs
-from hil.outstation.opcua import Plc
+from hil.outstation.opcua import NO_VALUE, Plc
+from hil.outstation.plc_nodes import status_of
 from hil.outstation.polls import PollLog
 from hil.outstation.server import Listener, SerialLine, UdpListener
 from hil.outstation.unit import Unit
@@ -208,6 +209,8 @@ class OutstationRig:
         kinds = OPCUA_KINDS if plc is not None else KINDS
         if fault is not None and fault.kind not in kinds:
             raise SiteError(f"no fault {fault.kind}; there are {', '.join(sorted(kinds))}")
+        if plc is not None and fault is not None:
+            status_of(fault, NO_VALUE)  # or nobody must note that it began
         self._note(device, "clear" if fault is None else f"fault {fault.kind}")
         if plc is not None:
             await plc.set_fault(fault)
@@ -297,7 +300,11 @@ class OutstationRig:
         units = [self.stations[d.name] for d in self._on(line)]
         refused = any(unit.fault is not None and unit.fault.kind == "refuse" for unit in units)
         wanted = not refused and any(unit.powered for unit in units)
+        limits = [unit.fault for unit in units if unit.fault and unit.fault.kind == "limit"]
+        limit = limited(limits[0]) if limits else (None, False)
         for port in self.lines[line]:
+            if isinstance(port, Listener):
+                port.restrict(*limit)
             if wanted:
                 await port.open()
             else:

@@ -13,13 +13,14 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 import serial_asyncio
 
 from hil.outstation.bus import Bus
-from hil.outstation.faults import Plan
+from hil.outstation.faults import Piece, Plan
 from hil.outstation.frames import Framing, Mbap, Rtu
 
 PENDING_MAX: Final = 256
@@ -40,6 +41,7 @@ class Sender:
         self._waiting: deque[Plan] = deque()
         self._task: asyncio.Task[None] | None = None
         self._late: set[asyncio.Task[None]] = set()
+        self._held: list[bytes] = []
 
     def send(self, plan: Plan) -> None:
         """Send a plan now, or after those before it."""
@@ -49,6 +51,16 @@ class Sender:
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
             return
+        if plan.merged > 1:
+            self._held.extend(piece.data for piece in plan.pieces)
+            if len(self._held) < plan.merged:
+                return
+            plan = replace(plan, pieces=())
+        if self._held:  # what waited leaves in one segment with what comes after it
+            whole = b"".join((*self._held, *(piece.data for piece in plan.pieces)))
+            delay_s = sum(piece.delay_s for piece in plan.pieces)
+            plan = replace(plan, pieces=(Piece(delay_s, whole),))
+            self._held.clear()
         if self._task is None and not plan.close and all(p.delay_s == 0 for p in plan.pieces):
             for piece in plan.pieces:
                 self._write(piece.data)
@@ -153,7 +165,7 @@ class Listener:
     ) -> None:
         self.bus, self.host, self.port = bus, host, port
         self._rtu, self._tls = rtu, tls
-        self._limit, self._evict_oldest = limit, evict_oldest
+        self._allowed = self._always = (limit, evict_oldest)
         self._connections: list[Connection] = []
         self._server: asyncio.Server | None = None
 
@@ -186,9 +198,20 @@ class Listener:
     def joined(self, connection: Connection) -> None:
         """A master connected."""
         self._connections.append(connection)
-        if len(self._connections) > self._limit:
-            surplus = self._connections[0] if self._evict_oldest else connection
-            surplus.abort()
+        self._keep_to_limit()
+
+    def restrict(self, limit: int | None = None, evict_oldest: bool = False) -> None:
+        """Allow fewer connections from now on; None: as many as at first."""
+        self._allowed = self._always if limit is None else (limit, evict_oldest)
+        self._keep_to_limit()
+
+    def _keep_to_limit(self) -> None:
+        limit, evict_oldest = self._allowed
+        surplus = len(self._connections) - limit
+        if surplus > 0:
+            newest = self._connections[limit:]
+            for connection in self._connections[:surplus] if evict_oldest else newest:
+                connection.abort()
 
     def left(self, connection: Connection) -> None:
         """A connection ended."""

@@ -11,18 +11,17 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from gateway.model import NS_PER_S, Gap, HistoryRow, is_bad, parse_time
+from hil.disk import own_disk
 from hil.gateway import ProgramError
 from hil.judges import judge
 from hil.judges_pair import doubled, longest_gap_ns, strays, unlike
@@ -38,8 +37,6 @@ from .plant import BINDS, free_ports
 
 LAB = possible()
 BEFORE_NS = 500_000_000
-DISK_BYTES = 64 << 20
-"""Of a node whose disk can be filled."""
 VOTES = range(900, 903)
 """The witness registers of plc1."""
 SETTLE_S = 60.0
@@ -254,16 +251,14 @@ class Faulted(Pair):
             other.write_bytes(kept)
 
     async def do_fill(self, who: str) -> None:
-        """Fill the disk to its last block."""
-        filler = self.of(who).data / "filler"
-        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            for size in (1 << 20, 1 << 12):
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(bytes(size))
+        disk = self.of(who).disk
+        assert disk is not None
+        await asyncio.to_thread(disk.fill)
 
     async def do_free(self, who: str) -> None:
-        (self.of(who).data / "filler").unlink()
+        disk = self.of(who).disk
+        assert disk is not None
+        disk.free()
 
     # ------------------------------------------------------------------------------ judging
 
@@ -444,22 +439,10 @@ async def running(folder: Path, ground: Ground, use_lab: bool) -> AsyncIterator[
         pair = Faulted(folder, lab, cable)
         if ground.small_disk:
             for node in pair.nodes.values():
-                stack.enter_context(small_disk(node.data))
+                node.disk = stack.enter_context(own_disk(node.data))
         stack.push_async_callback(pair.stop)
         await pair.start()
         yield pair
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Any:
-    """A file system of its own, of a few megabytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size = f"size={DISK_BYTES}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class Campaign:

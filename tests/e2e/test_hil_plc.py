@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -247,6 +248,55 @@ async def test_a_port_can_be_refused_and_connections_dropped(rig: OutstationRig)
     await asyncio.gather(client.disconnect(), return_exceptions=True)
     answer = await rig.command({"fault": "bad_crc", "device": "plc"})
     assert "no fault bad_crc" in answer["error"]
+
+
+async def test_a_plc_says_which_bad_status_it_is_told_to(rig: OutstationRig) -> None:
+    async with client_of(rig) as client:
+        flow = await node_of(client, "Flow")
+        answer = await rig.command({"fault": "nan", "device": "plc", "status": "GoodNoData"})
+        assert "no Bad StatusCode" in answer["error"]
+        assert rig.status()["faults"] == {}
+        await rig.command({"fault": "nan", "device": "plc", "status": "BadNotConnected"})
+        held = await flow.read_data_value(raise_on_bad_status=False)
+        assert held.StatusCode.value == ua.StatusCodes.BadNotConnected
+        await rig.command({"fault": "exception", "device": "plc", "status": "BadTooManyOperations"})
+        with pytest.raises(ua.uaerrors.BadTooManyOperations):
+            await flow.read_value()
+        await rig.command({"fault": "exception", "device": "plc"})
+        with pytest.raises(ua.uaerrors.BadResourceUnavailable):
+            await client.create_subscription(50, Seen())
+        await rig.command({"clear": "plc"})
+        assert isinstance(await flow.read_value(), float)
+
+
+async def test_a_slow_plc_answers_and_publishes_later(rig: OutstationRig) -> None:
+    async with client_of(rig) as client:
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        flow = await node_of(client, "Flow")
+        await subscription.subscribe_data_change(flow)
+        async with asyncio.timeout(10):
+            await seen.changes.get()
+            await rig.command({"fault": "delay", "device": "plc", "ms": 400, "jitter_ms": 100})
+            loop = asyncio.get_running_loop()
+            asked_s = loop.time()
+            await flow.read_value()
+            assert loop.time() - asked_s >= 0.4
+            while not seen.changes.empty():
+                seen.changes.get_nowait()
+            change = await seen.changes.get()
+        assert time.time_ns() - ns_of(change.SourceTimestamp) >= 400_000_000
+
+
+async def test_forgotten_sessions_are_told_by_the_next_request(rig: OutstationRig) -> None:
+    client = client_of(rig)
+    await client.connect()
+    await rig.command({"fault": "forget", "device": "plc"})
+    with pytest.raises(ua.uaerrors.BadSessionIdInvalid):
+        await client.get_node("ns=4;s=Speed").read_value()
+    await asyncio.gather(client.disconnect(), return_exceptions=True)
+    async with client_of(rig) as again:
+        assert isinstance(await again.get_node("ns=4;s=Speed").read_value(), float)
 
 
 SECURED = """

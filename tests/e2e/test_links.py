@@ -117,7 +117,7 @@ async def test_a_silent_cut_is_survived_and_the_path_heals(tmp_path: Path) -> No
             await until(lambda: a.up and b.up)
             a.beat()
             await until(lambda: b.seqs() == [1])
-            proxy.there.clear()  # one way
+            proxy.there.open.clear()  # one way
             a.beat()
             b.beat()
             await until(lambda: a.seqs() == [1])
@@ -311,10 +311,10 @@ async def test_a_path_that_is_dialled_anew_leaves_no_second_ear(tmp_path: Path) 
             path = a.links._paths[0]
             for _ in range(5):
                 assert path.beats is not None
-                proxy.back.clear()
+                proxy.back.open.clear()
                 path.beats.end("as if it were dead")
                 await until(lambda: not a.up)
-                proxy.back.set()
+                proxy.back.open.set()
                 await until(lambda: a.up)
             a.beat()
             await until(b.seqs)
@@ -405,7 +405,7 @@ async def test_channels_go_by_the_best_path_and_end_with_it(tmp_path: Path) -> N
     make_certificates(tmp_path, "a", "b")
     at_a, at_b = ends(2)
     async with proxied(*at_b) as (slow, quick):
-        slow.delay_s = 0.05
+        slow.there.delay_s = slow.back.delay_s = 0.05
         a = node_of("a", at_a, (slow.address, quick.address), tls(tmp_path, "a", "b"))
         b = node_of("b", at_b, at_a, tls(tmp_path, "b", "a"), serve={"echo": echo})
         async with started(a, b):

@@ -6,9 +6,12 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.journal.coverage import union
 from gateway.model import NS_PER_S, Cause, HistoryRow, Origin
 from hil.gateway import Program
+from hil.tamper import LIBRARY, Tamper, build, hindrance
 
 from .plant import SmallPlant, free_offset
 
@@ -20,16 +23,15 @@ class SteppedPlant(SmallPlant):
     """A small plant whose node has a wall clock of its own."""
 
     def new_node(self) -> Program:
-        self.shift_file = self.folder / "shift"
-        self.shift_file.write_text("0")
-        child = str(Path(__file__).with_name("clock_child.py"))
-        arguments = [str(self.node_file), str(self.shift_file)]
-        return Program("node", arguments, self.folder / "node.log", "is Main", [child])
+        self.tamper = Tamper(self.folder / LIBRARY, self.folder / "orders")
+        arguments = ["run", str(self.node_file)]
+        log, before = self.folder / "node.log", self.tamper.before
+        return Program("node", arguments, log, "is Main", before=before)
 
     async def set_clock(self, ahead_s: float) -> None:
         """Set the clock, and wait until the node has noticed and polls again."""
         alarms = len(await self.steps())
-        self.shift_file.write_text(str(ahead_s))
+        self.tamper.clock(ahead_s)
         async with asyncio.timeout(5):
             while len(await self.steps()) == alarms:
                 await asyncio.sleep(0.05)  # paces: the socket has no event for this
@@ -42,9 +44,11 @@ class SteppedPlant(SmallPlant):
         return [e["text"] for e in events if "clock of this machine" in e["text"]]
 
 
+@pytest.mark.skipif(bool(hindrance()), reason=hindrance())
 async def test_a_set_clock_ends_coverage_begins_a_term_and_turns_no_stream_back(
     tmp_path: Path,
 ) -> None:
+    await build(tmp_path)
     plant = SteppedPlant(tmp_path, free_offset())
     try:
         await plant.outstations.start()

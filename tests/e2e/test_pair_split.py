@@ -146,9 +146,9 @@ async def test_after_a_one_way_cut_the_one_that_is_not_heard_is_no_longer_main(
         outgoing = proxies[:2] if main is plant.a else proxies[2:]
         incoming = proxies[2:] if main is plant.a else proxies[:2]
         for proxy in outgoing:
-            proxy.there.clear()
+            proxy.there.open.clear()
         for proxy in incoming:
-            proxy.back.clear()
+            proxy.back.open.clear()
         await plant.until_roles(**{standby.name: "main"}, within_s=10)
         async with asyncio.timeout(10):
             while await main.role() == "main":

@@ -331,6 +331,13 @@ def test_what_a_log_cannot_do_is_told() -> None:
         )
 
 
+def test_an_overrun_leaves_the_newest_and_it_goes_on_recording() -> None:
+    meter, now = files(True), T0 + 8 * S
+    meter.logs.disturb("overrun", {"kept": 2}, now)
+    runs = meter.logs.recorded(T0, T0 + 99 * S, now + 3 * S)["b"]["runs"]
+    assert (runs[0][0], runs[-1][1]) == (now - 2 * S, now + 3 * S)
+
+
 def test_shrink_and_grow_and_drift_and_truth() -> None:
     meter, now = files(True), T0 + 8 * S
     meter.logs.disturb("shrink", {"capacity": 2}, now)

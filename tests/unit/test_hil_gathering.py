@@ -40,10 +40,11 @@ def test_polls_count_unless_nobody_knows_who_asked_or_a_witness_was_asked() -> N
     def poll(at: int, address: int, peer: str = "127.0.0.1:5") -> Poll:
         return Poll(at, at, "plc1", 1, 3, "holding", address, 1, peer, "ok")
 
-    assert counts(poll(5, 0), 9, votes)
-    assert not counts(poll(9, 0), 9, votes), "after the end"
-    assert not counts(poll(5, 0, ""), 9, votes)
-    assert not counts(poll(5, 902), 9, votes)
+    assert counts(poll(5, 0), 4, 9, votes)
+    assert not counts(poll(9, 0), 4, 9, votes), "after the end"
+    assert not counts(poll(3, 0), 4, 9, votes), "before anybody was Main"
+    assert not counts(poll(5, 0, ""), 4, 9, votes)
+    assert not counts(poll(5, 902), 4, 9, votes)
 
 
 def test_what_a_client_saw_is_read_but_for_a_line_that_was_cut_off(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_a_proxy_carries_swallows_each_way_and_carries_again() -> None:
         caller = await call(proxy.address)
         caller.say(b"one")
         assert await caller.heard(3) == b"one"
-        proxy.back.clear()
+        proxy.back.open.clear()
         caller.say(b"two")
         assert await caller.silent()
         proxy.heal()
@@ -82,7 +82,6 @@ async def test_a_proxy_carries_swallows_each_way_and_carries_again() -> None:
         dialled.say(b"hello")
         assert await caller.silent()
         assert await dialled.silent(), "accepted, and hears nothing"
-        proxy.delay_s = 0.01
         proxy.heal()
         assert await caller.heard(5) == b"three"
         assert await dialled.heard(5) == b"hello"
@@ -125,14 +124,61 @@ async def test_what_one_node_sends_is_cut_on_one_path_or_on_all() -> None:
         for caller in callers:
             caller.say(b"y")
         assert all([await caller.silent() for caller in callers])
-        assert (await wires.command({"heal": True}))["ok"]
+        assert (await wires.command({"mend": "a"}))["ok"]
+        assert [await caller.silent() for caller in callers] == [True] * 4
+        assert (await wires.command({"mend": "b"}))["ok"]
         assert [await caller.heard(1) for caller in callers] == [b"y"] * 4
-        assert (await wires.command({"delay": 0.01}))["ok"]
+        assert (await wires.command({"drop": True, "path": 1}))["ok"]
+        assert all([await callers[n].ended() for n in (1, 3)])
+        callers[0].say(b"z")
+        assert await callers[0].heard(1) == b"z"
         assert (await wires.command({"drop": True}))["ok"]
         assert all([await caller.ended() for caller in callers])
         assert "say cut" in (await wires.command({"burn": 1}))["error"]
         for caller in callers:
             caller.close()
+        await wires.stop()
+
+
+async def test_pieces_are_late_side_by_side_and_keep_their_order() -> None:
+    async with echo() as far:
+        wires = Wires([("a", 0, ("127.0.0.1", 0), far)])
+        await wires.start()
+        caller = await call(wires.peers("a")[0])
+        assert (await wires.command({"delay": "a", "ms": 200, "jitter_ms": 100}))["ok"]
+        loop = asyncio.get_running_loop()
+        said_s = loop.time()
+        for number in range(10):
+            caller.say(bytes((number,)))
+            await asyncio.sleep(0.01)  # paces: a piece each, not one of ten bytes
+        assert await caller.heard(10) == bytes(range(10))
+        took_s = loop.time() - said_s
+        assert 0.2 < took_s < 1.0, "late once, not once a piece"
+        assert (await wires.command({"heal": True}))["ok"]
+        said_s = loop.time()
+        caller.say(b"x")
+        await caller.heard(1)
+        assert loop.time() - said_s < 0.2
+        caller.close()
+        await wires.stop()
+
+
+async def test_a_byte_of_each_second_piece_is_another_one() -> None:
+    async with echo() as far:
+        wires = Wires([("a", 0, ("127.0.0.1", 0), far)])
+        await wires.start()
+        caller = await call(wires.peers("a")[0])
+        assert (await wires.command({"corrupt": "b", "every": 2}))["ok"]
+        heard = []
+        for _ in range(4):
+            caller.say(b"abc")
+            heard.append(await caller.heard(3))
+        assert heard == [b"abc", b"a\x9dc"] * 2
+        assert (await wires.command({"corrupt": "", "every": 0}))["ok"]
+        for _ in range(2):
+            caller.say(b"abc")
+            assert await caller.heard(3) == b"abc"
+        caller.close()
         await wires.stop()
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from gateway.model import NS_PER_S
 from hil.acts import WORDS
+from hil.running import needs_of
 from hil.scenario import Ground, Scenario, ScenarioError
 from hil.scenario_reading import ENTRIES_MAX, read_scenario
 from hil.settings import SiteError
 from hil.words import (
     MAIN,
+    Need,
     Shape,
     Target,
     device_words,
@@ -206,6 +208,7 @@ def test_what_needs_machines_of_its_own_is_refused_without_them() -> None:
         ("silence", {}, {"fault": "silence", "device": "p"}, {"clear": "p"}),
         ("late", {"ms": 9}, {"fault": "late", "device": "p", "ms": 9}, {"clear": "p"}),
         ("drop", {}, {"fault": "drop", "device": "p"}, None),
+        ("forget", {}, {"fault": "forget", "device": "p"}, None),
         ("power_off", {}, {"power": "off", "device": "p"}, {"power": "on", "device": "p"}),
         (
             "power_off",
@@ -232,3 +235,29 @@ def test_values_of_options_are_read_strictly() -> None:
     shape = Shape("x", frozenset({Target.NODE}), {"by": SHAPES["cut"].options["path"]})
     with pytest.raises(ScenarioError, match="Write a whole number"):
         read(f"{HEAD}timeline: [{{at: 1s, x: a, by: true}}]\n", words={"x": shape})
+    (found,) = read(f"{HEAD}timeline: [{{at: 1s, corrupt: links, every: 3}}]\n").timeline
+    assert found.options == {"every": 3}
+    with pytest.raises(ScenarioError, match="whole number from 1 on"):
+        read(f"{HEAD}timeline: [{{at: 1s, corrupt: links, every: 0}}]\n")
+
+
+def test_a_word_of_both_tables_is_read_by_its_target() -> None:
+    found = read(
+        f"{HEAD}timeline:\n"
+        "  - {at: 1s, delay: link1, ms: 50, jitter_ms: 9, for: 1s}\n"
+        "  - {at: 1s, delay: plc1, ms: 50, jitter_ms: 9, for: 1s}\n"
+        "  - {at: 3s, drop: links}\n"
+        "  - {at: 3s, drop: plc2}\n"
+    )
+    assert [(e.target, e.device, e.options.get("path")) for e in found.timeline] == [
+        ("link1", False, 1),
+        ("plc1", True, None),
+        ("links", False, None),
+        ("plc2", True, None),
+    ]
+
+
+def test_what_a_timeline_needs_is_known_before_the_pair_starts() -> None:
+    entries = "{at: 1s, slow_disk: main, ms: 9}, {at: 2s, drop: plc1}, {at: 3s, fill_disk: a}"
+    assert needs_of(read(f"{HEAD}timeline: [{entries}]\n")) == {Need.TAMPER, Need.DISK}
+    assert needs_of(read(f"{HEAD}timeline: [{{at: 1s, kill: main}}]\n")) == frozenset()

@@ -10,7 +10,14 @@ import pytest
 
 from gateway.model import NS_PER_S
 from hil.outstation.bus import Bus, Outstation
-from hil.outstation.faults import KINDS, LINE_FAULTS, REPLY_FAULTS, VALUE_FAULTS, Fault
+from hil.outstation.faults import (
+    KINDS,
+    LINE_FAULTS,
+    REPLY_FAULTS,
+    VALUE_FAULTS,
+    Fault,
+    limited,
+)
 from hil.outstation.frames import Asked, Mbap, Rtu, crc16
 from hil.outstation.layout import memory_of
 from hil.outstation.logs import DeviceLogs
@@ -350,6 +357,7 @@ def test_every_kind_of_fault_changes_something() -> None:
         assert (
             plan.close
             or plan.overtaken
+            or plan.merged > 1
             or plan.pieces != bus_of()[0].respond(READ_TWO, Mbap(), "peer").pieces
         ), kind
     assert set(REPLY_FAULTS) | LINE_FAULTS | VALUE_FAULTS == KINDS
@@ -406,6 +414,26 @@ def test_delays_are_told_and_late_replies_may_be_overtaken() -> None:
     assert bus.log.polls[-1].answered_ns - T0 == pytest.approx(50_000_000)
     bus, _, _ = bus_of(Fault("late", None, {"ms": 40}), latency_ms=10)
     assert bus.respond(READ_TWO, Mbap(), "peer").overtaken
+
+
+def test_slow_replies_jitter_within_bounds_and_each_for_itself() -> None:
+    bus, _, _ = bus_of(Fault("delay", None, {"ms": 40, "jitter_ms": 100}))
+    waits = [bus.respond(READ_TWO, Mbap(), "peer").pieces[0].delay_s for _ in range(50)]
+    assert all(0.04 <= wait_s < 0.14 for wait_s in waits)
+    assert len(set(waits)) == 50
+    assert max(waits) - min(waits) > 0.08
+
+
+def test_merged_replies_say_how_many_leave_together() -> None:
+    for options, merged in (({}, 2), ({"count": 3}, 3), ({"count": 0}, 1)):
+        plan = bus_of(Fault("merged", None, options))[0].respond(READ_TWO, Mbap(), "peer")
+        assert (plan.merged, [piece.data for piece in plan.pieces]) == (merged, [TRUE])
+
+
+def test_a_limit_of_connections_has_a_number_and_a_manner() -> None:
+    assert limited(Fault("limit")) == (1, False)
+    assert limited(Fault("limit", None, {"connections": 3, "evict": True})) == (3, True)
+    assert limited(Fault("limit", None, {"connections": -1})) == (0, False)
 
 
 def test_a_fault_ends_when_its_time_is_over() -> None:

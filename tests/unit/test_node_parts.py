@@ -7,12 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from gateway.clock import SystemClock
 from gateway.doors import Doors
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.lane import WORK_MAX, Lane
 from gateway.model import Origin
+from gateway.web.listener import UnixListener
 
 
 async def test_a_lane_does_one_piece_after_the_other_and_is_idle_when_all_is_done() -> None:
@@ -105,3 +107,15 @@ def _an_event() -> object:
     from gateway.journal.records import Event
 
     return Event("a", 300, "last", SystemClock().utc_ns())
+
+
+async def test_a_local_socket_that_can_not_be_removed_does_not_stop_the_end(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "control.sock"
+    listener = UnixListener(FastAPI(), path)
+    await listener.start()
+    path.unlink()
+    path.mkdir()  # an unlink fails, as on a disk that became read-only
+    await listener.stop()
+    path.rmdir()

@@ -1,0 +1,138 @@
+"""What a timeline does with who a node is, and who comes to its doors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from hil.acting import Entry, running, the_node
+from hil.gateway import Program, ProgramError
+from hil.identity import expired, foreign_node, tls_files
+from hil.pair import Pair, PairNode
+from hil.settings import load_yaml
+from hil.words import Shape, Target, one_of
+
+EXPIRED_AGO: Final = timedelta(days=1)
+DOORS: Final = ("link", "opcua", "web")
+
+
+@asynccontextmanager
+async def expire_certificate(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """The node's certificate ended yesterday, on both nodes; they read it when they start.
+
+    So both are started again, the Standby first ended and last started; when it is undone, too.
+    """
+    struck = the_node(node)
+    mine, others = tls_files(struck.file), tls_files(pair.other(struck).file)
+    if not mine or not others:
+        raise ProgramError("the links have no TLS: there is no certificate that could expire")
+    places = {mine["cert"], others["peer_cert"]}
+    kept = {path: path.read_bytes() for path in places}
+    over = expired(mine["cert"].read_bytes(), mine["key"].read_bytes(), EXPIRED_AGO)
+    try:
+        await _restarted(pair, dict.fromkeys(places, over))
+        yield
+    finally:
+        await _restarted(pair, kept)
+
+
+async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
+    """End both nodes, write the files, start both nodes: who was Main comes back first."""
+    seen = await pair.statuses()
+    order = sorted(pair.nodes, key=lambda name: seen[name].get("role") == "main")
+    for name in order:
+        await pair.nodes[name].program.stop()
+    for path, content in files.items():
+        path.write_bytes(content)
+    for name in reversed(order):
+        await pair.nodes[name].start()
+
+
+@asynccontextmanager
+async def foreign_peer(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """A node of another site, with the peer's name and certificates, dials this one."""
+    struck = running(node)
+    peer = pair.other(struck)
+    listened = load_yaml(struck.file.read_text(encoding="utf-8"))["link"]["listen"]
+    to = [listened] if isinstance(listened, str) else list(listened)
+    folder = pair.folder / f"foreign-{peer.name}"
+    *links, opcua = _free_ports(len(to) + 1)
+    file = foreign_node(folder, peer.file, to, links, opcua)
+    program = Program(
+        "the foreign node",
+        ["run", str(file)],
+        folder / "node.log",
+        "is starting",
+        before=pair.inside(peer.name),
+    )
+    await program.start()
+    try:
+        yield
+    finally:
+        await program.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@asynccontextmanager
+async def stranger(
+    pair: Pair, node: PairNode | None, options: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """Somebody without a certificate knocks at one `door` of the node, or at all; hil.stranger."""
+    struck = running(node)
+    doors = _doors(struck, options.get("door"))
+    program = Program(
+        "the stranger",
+        doors,
+        pair.folder / f"stranger-{struck.name}.log",
+        "ready",
+        runs=("-m", "hil.stranger"),
+        before=pair.inside(struck.name),
+    )
+    await program.start()
+    try:
+        yield
+    finally:
+        await program.stop()
+
+
+def _doors(node: PairNode, door: str | None) -> list[str]:
+    """Where a node listens. Raises ProgramError when it has no such door."""
+    said = load_yaml(node.file.read_text(encoding="utf-8"))
+    found: list[str] = []
+    for name in DOORS if door is None else (door,):
+        listened = said.get(name, {}).get("listen", [])
+        found += [listened] if isinstance(listened, str) else listened
+    if not found:
+        raise ProgramError(f"{node.file} opens no door `{door}`")
+    return found
+
+
+_NODE: Final = frozenset({Target.NODE})
+IDENTITY_WORDS: Final[Mapping[str, Entry]] = {
+    "expire_certificate": Entry(
+        expire_certificate,
+        Shape("its certificate ended yesterday", _NODE, splits=True),
+    ),
+    "foreign_peer": Entry(foreign_peer, Shape("a node of another site dials it", _NODE)),
+    "stranger": Entry(
+        stranger, Shape("somebody knocks at its doors", _NODE, {"door": one_of(*DOORS)})
+    ),
+}
