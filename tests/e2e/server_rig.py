@@ -99,6 +99,7 @@ class MemoryHistory:
     def __init__(self) -> None:
         self.rows: dict[str, list[HistoryRow]] = {}
         self.reads = 0
+        self.rows_read = 0
 
     def fill(self, point: str, count: int, step_ns: int = NS_PER_S) -> None:
         position = Position(Term(1, "a", 1), 1)
@@ -132,12 +133,15 @@ class MemoryHistory:
         if reverse:
             high = cursor[0] if cursor else high
             begin = max(low, high - limit)
+            self.rows_read += high - begin
             return HistoryPage(rows[begin:high][::-1], (begin,) if begin > low else None)
         low = cursor[0] if cursor else low
         end = min(high, low + limit)
+        self.rows_read += end - low
         return HistoryPage(rows[low:end], (end,) if end < high else None)
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
+        self.rows_read += 1
         index = self._at(point, time_ns + 1)
         return self.rows[point][index - 1] if index else None
 
