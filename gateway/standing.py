@@ -93,12 +93,11 @@ class NodeStanding:
 
     async def failover(self, who: str) -> None:
         """Hand the reign over, or have it handed here. Raises ControlError."""
-        try:
-            told = await self._orders.changeover(who)
-        except ControlError as error:
-            self.audit("Failover", who, f"refused: {error.message}")
-            raise
-        self.audit("Failover", who, told)
+        # The Main puts a changeover on record; what doesn't get there is put on record here.
+        if refused := self.refusal():
+            self.audit("Failover", who, f"refused: {refused}")
+            raise ControlError(refused)
+        await self._orders.changeover(who)
 
     def audit(self, action: str, who: str, outcome: str) -> None:
         """Journal who asked for what by OPC UA, and what came of it."""

@@ -137,14 +137,15 @@ class PairMethods:
     async def _take_out(self, user: User, outage: Outage) -> None:
         """Out of service: a Main hands over first."""
         if self._is_main():
-            outage.at_ns = self._clock.monotonic_ns()
+            outage.leaves = True
             self._set.outage = outage
+            self._tell()
             try:
                 await self._hand_over(user, _CODES.BadInvalidState)
             except CallRefused:
                 self._set.outage = Outage()
                 raise
-        outage.at_ns = None
+        outage.at_ns, outage.leaves = None, False
         self._set.outage = outage
         self._audit(user, f"{_STATES(outage.state).name}: {outage.reason}")
         self._tell()

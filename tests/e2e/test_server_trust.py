@@ -169,6 +169,24 @@ async def test_clients_of_a_trusted_ca_come_in_until_it_revokes_them(
     crl.unlink()
 
 
+async def test_a_malformed_crl_is_told_once_and_stands_in_nobodys_way(
+    plant: Plant, lists: TrustFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists.accept(str(ROOT.write(tmp_path, "root")[1]))
+    crl = plant.pki_dir / "issuers/crl/root.crl"
+    whole = revoke(ROOT, HMI.certificate.serial_number).public_bytes(Encoding.DER)
+    crl.write_bytes(whole.replace(b"Plant root", b"\xff" * 10))
+    await until(lambda: bool(told(plant, "root.crl")), "the malformed file is told")
+    assert await comes_in(await client_of(plant, HMI, tmp_path))
+    rounds = len(plant.alarms)
+    lists.accept(str(SCADA.write(tmp_path, "scada")[1]))
+    await until(lambda: len(plant.alarms) > rounds, "the folder was read again")
+    [text] = told(plant, "root.crl")
+    assert text.startswith(f"{crl} is not used: ") and "remove it" in text
+    assert not [record for record in caplog.records if record.exc_info]
+    crl.unlink()
+
+
 async def test_who_sends_a_chain_may_say_all_of_it_again(
     plant: Plant, lists: TrustFolder, tmp_path: Path
 ) -> None:

@@ -43,10 +43,11 @@ class Node:
         self.facts: dict[tuple[str, str], Any] = {}
         self.appended: list[Fact] = []
         self.others: list[Member | None] = []
-        self.orders = SimpleNamespace(refusal=lambda: "no", changeover=self._changeover)
+        self.orders = SimpleNamespace(refusal=lambda: self.refused, changeover=self._changeover)
         self.orders.note = lambda *told: self.noted.append(told)
         self.noted: list[tuple[str, ...]] = []
-        self.refused = False
+        self.refused = ""
+        self.ordered: list[str] = []
         clock: Any = SimpleNamespace(utc_ns=lambda: 7)
         self.standing = NodeStanding("a", clock, PairSettings(**pair), linked)
 
@@ -54,8 +55,7 @@ class Node:
         return self.now_ns_
 
     async def _changeover(self, who: str) -> str:
-        if self.refused:
-            raise ControlError("the peer is not heard")
+        self.ordered.append(who)
         return f"b is Main, asked by {who}"
 
     def begin(self) -> NodeStanding:
@@ -222,15 +222,15 @@ def test_the_other_server_is_known_by_the_journal_though_its_node_is_dead() -> N
     assert node.others[3:] == [None, None], "one of two is a guess"
 
 
-async def test_orders_by_opc_ua_are_audited_whatever_they_come_to() -> None:
+async def test_an_order_by_opc_ua_is_put_on_record_once_whatever_it_comes_to() -> None:
     node = Node()
     standing = node.begin()
-    assert standing.refusal() == "no"
     await standing.failover("anna")
-    node.refused = True
-    with pytest.raises(ControlError):
+    assert node.ordered == ["anna"]
+    assert node.noted == [], "who carries a changeover out puts it on record"
+    node.refused = "the peer is not heard"
+    assert standing.refusal() == node.refused
+    with pytest.raises(ControlError, match="not heard"):
         await standing.failover("anna")
-    assert node.noted == [
-        ("Failover", "anna", "b is Main, asked by anna"),
-        ("Failover", "anna", "refused: the peer is not heard"),
-    ]
+    assert node.ordered == ["anna"]
+    assert node.noted == [("Failover", "anna", "refused: the peer is not heard")]
