@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from asyncua import ua
 
 from gateway.server.settings import Role, User
+from gateway.server.subscription import Subscription
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
@@ -19,6 +20,7 @@ class Caller(Protocol):
     """A session, as far as a method needs it."""
 
     account: User | None
+    subscriptions: dict[int, Subscription]
 
 
 class CallRefused(Exception):
@@ -31,12 +33,13 @@ class CallRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: `serve(user, arguments)` raises CallRefused. `denied` hears who lacks the role.
+    """One method: `serve(caller, arguments)` gives the output arguments, or raises CallRefused.
 
-    `arguments` are the types of the input arguments, all of them scalars.
+    `arguments` are the types of the input arguments, all of them scalars. `denied` hears who lacks
+    the role.
     """
 
-    serve: Callable[[User, list[Any]], Awaitable[None]]
+    serve: Callable[[Caller, list[Any]], Awaitable[list[ua.Variant]]]
     role: Role
     arguments: tuple[ua.VariantType, ...] = ()
     executable: Callable[[], bool] = lambda: True
@@ -107,4 +110,4 @@ class Methods:
             # Without one that is wrong the list stays empty (OPC 10000-4 section 5.12.2.2).
             result.InputArgumentResults = [ua.StatusCode(status) for status in statuses]
             raise CallRefused(_CODES.BadInvalidArgument)
-        await method.serve(user, [variant.Value for variant in given])
+        result.OutputArguments = await method.serve(caller, [variant.Value for variant in given])

@@ -45,6 +45,7 @@ from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
 from gateway.server.slices import free, in_slices
 from gateway.server.standard_nodes import answer, install
+from gateway.server.subscription_methods import SubscriptionMethods
 from gateway.server.transport import Listener
 from gateway.server.upkeep import Upkeep
 from gateway.server.veil import Veil
@@ -201,6 +202,7 @@ class OpcUaServer:
         install(self._context.space, self._set, self._clock, settings.limits)
         history_nodes.install(self._context.space)
         self._redundancy.install()
+        SubscriptionMethods(self._context.publisher).add_to(self._context.methods)
         if self._methods is not None:
             self._methods.add_to(self._context.methods)
         await server.load_certificate(self._identity.certificate_der, "DER")

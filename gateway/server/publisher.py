@@ -24,7 +24,7 @@ from gateway.server.event_feed import EventFeed
 from gateway.server.event_queue import EventItem
 from gateway.server.items import PointTarget
 from gateway.server.settings import Limits
-from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
+from gateway.server.subscription import DISABLED, REPORTING, Item, Outcome, Subscription
 from gateway.server.veil import Veil
 
 _log: Final = logging.getLogger(__name__)
@@ -147,6 +147,18 @@ class Publisher:
         """Offer an item its present value: it was just enabled, or moved to another session."""
         if isinstance(item, Item):  # events have none
             self._offer(item)
+
+    async def resend(self, subscription: Subscription) -> None:
+        """Have the items that report say again what they last said, or what waits of them.
+
+        As OPC 10000-4 section 5.14.7 has it of initial values; in stretches.
+        """
+        for done, item in enumerate(list(subscription.items.values()), 1):
+            if isinstance(item, Item) and item.mode == REPORTING and not item.queue:
+                item.last = None
+                self._offer(item)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
 
     def follow(self, point: Callable[[str], PointSpec | None]) -> None:
         """Another revision is served: items go on with the points of their names.
