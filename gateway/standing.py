@@ -21,6 +21,7 @@ from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.keeper import Keeper
 from gateway.pair.words import Field, Role
 from gateway.running import Running
+from gateway.server.alarms import Watched, lost
 from gateway.server.discovery import Member
 from gateway.server.redundancy import UNHEARD, Standing, Told
 from gateway.server.service_level import Backup, Duty, Situation
@@ -111,6 +112,19 @@ class NodeStanding:
         disabled, states = collector.maintenance.disabled, collector.states
         faults = [states[name].fault for name in collector.devices if name not in disabled]
         return faults.count(None), len(faults)
+
+    def watched(self) -> Watched | None:
+        """The devices in service that don't answer; None while others may poll them."""
+        if self._keeper is None or self._keeper.machine.role is not Role.MAIN:
+            return None
+        collector = self._running.field.collector
+        disabled, states = collector.maintenance.disabled, collector.states
+        found = [
+            lost(name, states[name].down_since_ns, fault.detail)
+            for name in collector.devices
+            if name not in disabled and (fault := states[name].fault) is not None
+        ]
+        return Watched(found, frozenset(disabled))
 
     # -------------------------------------------------------------------------------- the peer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from asyncua import ua
 
@@ -31,15 +31,24 @@ class CallRefused(Exception):
         self.status = status
 
 
+class Call(NamedTuple):
+    """A call that may be served: by whom, of which object, with which arguments."""
+
+    caller: Caller
+    user: User
+    owner: ua.NodeId
+    arguments: list[Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: `serve(caller, arguments)` gives the output arguments, or raises CallRefused.
+    """One method: `serve` gives the output arguments, or raises CallRefused.
 
     `arguments` are the types of the input arguments, all of them scalars. `denied` hears who lacks
     the role.
     """
 
-    serve: Callable[[Caller, list[Any]], Awaitable[list[ua.Variant]]]
+    serve: Callable[[Call], Awaitable[list[ua.Variant]]]
     role: Role
     arguments: tuple[ua.VariantType, ...] = ()
     executable: Callable[[], bool] = lambda: True
@@ -55,10 +64,10 @@ class Methods:
     """The methods by object and method; few, and added at the start."""
 
     def __init__(self) -> None:
-        self._by_id: dict[ua.NodeId, tuple[ua.NodeId, Method]] = {}
+        self._by_id: dict[ua.NodeId, tuple[ua.NodeId | None, Method]] = {}
 
-    def add(self, owner: ua.NodeId, method: ua.NodeId, what: Method) -> None:
-        """Serve a method of an object from now on."""
+    def add(self, owner: ua.NodeId | None, method: ua.NodeId, what: Method) -> None:
+        """Serve a method of an object from now on; None is any, which `serve` looks at."""
         self._by_id[method] = (owner, what)
 
     def find(self, method: ua.NodeId) -> Method | None:
@@ -73,12 +82,12 @@ class Methods:
             return None
         owner, method = found
         result = ua.CallMethodResult()
-        if request.ObjectId != owner:
+        if owner is not None and request.ObjectId != owner:
             result.StatusCode = ua.StatusCode(_CODES.BadMethodInvalid)
             return result
         given = request.InputArguments or []
         try:
-            await self._serve(caller, method, given, result)
+            await self._serve(caller, method, request.ObjectId, given, result)
         except CallRefused as refused:
             result.StatusCode = ua.StatusCode(refused.status)
         except Exception:  # a fault of ours must reach the client as one
@@ -87,7 +96,12 @@ class Methods:
         return result
 
     async def _serve(
-        self, caller: Caller, method: Method, given: list[Any], result: ua.CallMethodResult
+        self,
+        caller: Caller,
+        method: Method,
+        owner: ua.NodeId,
+        given: list[Any],
+        result: ua.CallMethodResult,
     ) -> None:
         user = caller.account
         if user is None or not method.allows(caller):
@@ -110,4 +124,5 @@ class Methods:
             # Without one that is wrong the list stays empty (OPC 10000-4 section 5.12.2.2).
             result.InputArgumentResults = [ua.StatusCode(status) for status in statuses]
             raise CallRefused(_CODES.BadInvalidArgument)
-        result.OutputArguments = await method.serve(caller, [variant.Value for variant in given])
+        call = Call(caller, user, owner, [variant.Value for variant in given])
+        result.OutputArguments = await method.serve(call)

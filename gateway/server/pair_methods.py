@@ -18,7 +18,7 @@ from gateway.errors import ControlError
 from gateway.model import NS_PER_S
 from gateway.pair.words import Role as PairRole
 from gateway.server.encoding import from_ticks
-from gateway.server.methods import Caller, CallRefused, Method, Methods
+from gateway.server.methods import Call, CallRefused, Method, Methods
 from gateway.server.nodes import standard
 from gateway.server.permissions import to_call
 from gateway.server.redundancy import FAILOVER, OBJECT, Outage, Pair, RedundantSet
@@ -89,12 +89,12 @@ class PairMethods:
 
     # ------------------------------------------------------------------------------- orders
 
-    async def _failover(self, caller: Caller, _arguments: list[Any]) -> list[ua.Variant]:
-        await self._hand_over(_user(caller), _CODES.BadNotExecutable)
+    async def _failover(self, call: Call) -> list[ua.Variant]:
+        await self._hand_over(call.user, _CODES.BadNotExecutable)
         return []
 
-    async def _change(self, caller: Caller, arguments: list[Any]) -> list[ua.Variant]:
-        await self._ordered(_user(caller), arguments)
+    async def _change(self, call: Call) -> list[ua.Variant]:
+        await self._ordered(call.user, call.arguments)
         return []
 
     async def _ordered(self, user: User, arguments: list[Any]) -> None:
@@ -176,11 +176,6 @@ class PairMethods:
 
     def _audit(self, user: User, outcome: str) -> None:
         self._pair.audit(CHANGE_NAME, user.name, outcome)
-
-
-def _user(caller: Caller) -> User:
-    assert caller.account is not None, "whoever calls was asked for a role"
-    return caller.account
 
 
 def _utc_ns(moment: Any) -> int:

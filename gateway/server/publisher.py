@@ -192,7 +192,8 @@ class Publisher:
     def tell_server(self) -> None:
         """Say at once what changed of the Server object: whoever hears it may have to move.
 
-        Sent beside the publishing interval where a publish request waits. Never waits itself.
+        Sent beside the publishing interval, to the publish request that waits or to the next one.
+        Never waits itself.
         """
         told: dict[int, None] = {}
         for item in list(self._by_node):
@@ -201,8 +202,9 @@ class Publisher:
                 told[item.subscription.subscription_id] = None
         for subscription_id in told:
             subscription, receiver = self._subscriptions[subscription_id]
-            if subscription.has_notifications and receiver.may_publish():
-                subscription.late = self.send_one(subscription, receiver)
+            if subscription.has_notifications:
+                waits = receiver.may_publish()
+                subscription.late = self.send_one(subscription, receiver) if waits else True
 
     def clear(self) -> None:
         """Forget everything: the endpoint closes."""

@@ -13,6 +13,7 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace, NodeData
 
 from gateway.pair.words import Role
+from gateway.server.alarms import Watched
 from gateway.server.discovery import Member
 from gateway.server.nodes import TreeBuilder, computed, standard
 from gateway.server.service_level import Duty, Mode, Situation
@@ -61,6 +62,9 @@ class Pair(Protocol):
 
     def refusal(self) -> str:
         """Why no changeover is possible now, or nothing."""
+
+    def watched(self) -> Watched | None:
+        """The field as this node sees it; None where it doesn't poll it."""
 
     async def failover(self, who: str) -> None:
         """Hand the reign over, or have it handed here. Raises ControlError."""

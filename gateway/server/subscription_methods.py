@@ -6,11 +6,11 @@ a broken connection a client learns which items it has, and has their values sen
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from asyncua import ua
 
-from gateway.server.methods import Caller, CallRefused, Method, Methods
+from gateway.server.methods import Call, CallRefused, Method, Methods
 from gateway.server.nodes import standard
 from gateway.server.permissions import to_call
 from gateway.server.publisher import Publisher
@@ -38,23 +38,25 @@ class SubscriptionMethods:
             for identifier in (number, of_type):
                 methods.add(standard(_IDS.Server), standard(identifier), method)
 
-    async def _items(self, caller: Caller, arguments: list[Any]) -> list[ua.Variant]:
-        items = self._owned(caller, arguments[0]).items.values()
+    async def _items(self, call: Call) -> list[ua.Variant]:
+        items = owned(call, self._publisher).items.values()
         return [
             ua.Variant([item.item_id for item in items], _UINT32, is_array=True),
             ua.Variant([item.client_handle for item in items], _UINT32, is_array=True),
         ]
 
-    async def _resend(self, caller: Caller, arguments: list[Any]) -> list[ua.Variant]:
-        await self._publisher.resend(self._owned(caller, arguments[0]))
+    async def _resend(self, call: Call) -> list[ua.Variant]:
+        await self._publisher.resend(owned(call, self._publisher))
         return []
 
-    def _owned(self, caller: Caller, number: int | None) -> Subscription:
-        found = caller.subscriptions.get(number) if number is not None else None
-        if found is not None:
-            found.touch()
-            return found
-        # As the standard has it, though it tells that somebody else has one of that number.
-        others = number is not None and self._publisher.receiver_of(number) is not None
-        unknown = _CODES.BadSubscriptionIdInvalid
-        raise CallRefused(_CODES.BadUserAccessDenied if others else unknown)
+
+def owned(call: Call, publisher: Publisher) -> Subscription:
+    """The subscription of the caller that the first argument names. Raises CallRefused."""
+    number = call.arguments[0]
+    found = call.caller.subscriptions.get(number) if number is not None else None
+    if found is not None:
+        found.touch()
+        return found
+    # As the standard has it, though it tells that somebody else has one of that number.
+    others = number is not None and publisher.receiver_of(number) is not None
+    raise CallRefused(_CODES.BadUserAccessDenied if others else _CODES.BadSubscriptionIdInvalid)

@@ -42,6 +42,7 @@ from gateway.model import (
     Term,
     Value,
 )
+from gateway.server.alarms import Trouble, Watched
 from gateway.server.opcua import OpcUaServer
 from gateway.server.passwords import hash_password
 from gateway.server.redundancy import ALONE, UNHEARD, Standing, Told
@@ -161,6 +162,8 @@ class MemoryPair:
     now: Standing = ALONE
     refused: str = ""
     ordered: list[str] = field(default_factory=list)
+    troubles: list[Trouble] | None = field(default_factory=list)
+    disabled: frozenset[str] = frozenset()
     audits: list[tuple[str, str, str]] = field(default_factory=list)
 
     def standing(self) -> Standing:
@@ -168,6 +171,9 @@ class MemoryPair:
 
     def refusal(self) -> str:
         return self.refused
+
+    def watched(self) -> Watched | None:
+        return None if self.troubles is None else Watched(self.troubles, self.disabled)
 
     async def failover(self, who: str) -> None:
         if self.refused:
@@ -205,6 +211,11 @@ class Plant:
     def stands(self, situation: Situation, reason: str = "", peer: Told = UNHEARD) -> None:
         """The server stands otherwise from now on."""
         self.pair.now = Standing(situation, reason, peer)
+        self.server.look()
+
+    def wrong(self, *troubles: Trouble) -> None:
+        """The field is so from now on."""
+        self.pair.troubles = list(troubles)
         self.server.look()
 
     def set(self, point: str, value: Value, status: int = 0, time_ns: int = 0) -> None:

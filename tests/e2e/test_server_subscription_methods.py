@@ -70,7 +70,8 @@ async def test_a_client_learns_which_items_it_has(client: Client, method: int) -
     nodes = [client.get_node(name) for name in (LEVEL, COUNT)]
     servers = list(await subscription.subscribe_data_change(nodes))
     servers.append(await subscription.subscribe_events())
-    handles = [subscription._monitored_items[item].client_handle for item in servers]
+    known = {item.server_handle: handle for handle, item in subscription._monitored_items.items()}
+    handles = [known[item] for item in servers]
     assert await call(client, method, own) == (CODES.Good, [servers, handles])
     await subscription.unsubscribe(servers[1])
     assert await call(client, method, own) == (CODES.Good, [servers[::2], handles[::2]])
@@ -85,8 +86,11 @@ async def test_values_are_said_again_of_items_that_report_and_no_others(
     subscription = await client.create_subscription(50, heard)
     nodes = [client.get_node(name) for name in (LEVEL, COUNT, NAME)]
     items = await subscription.subscribe_data_change(nodes)
-    await subscription.set_monitoring_mode(ua.MonitoringMode.Sampling, items[2])
     await heard.until(3)
+    mode = ua.SetMonitoringModeParameters()
+    mode.SubscriptionId, mode.MonitoringMode = subscription.subscription_id, 1
+    mode.MonitoredItemIds = [items[2]]
+    await client.uaclient.set_monitoring_mode(mode)
     heard.told.clear()
     own = number(subscription.subscription_id)
     assert await call(client, RESEND, own) == (CODES.Good, [])

@@ -370,7 +370,7 @@ class Told:
         self.news = asyncio.Event()
 
     def datachange_notification(self, _node: Any, _value: Any, data: Any) -> None:
-        attribute = data.subscription_data.attr
+        attribute = data.subscription_data.attribute
         self.of[attribute] = data.monitored_item.Value
         self.news.set()
 

@@ -13,6 +13,7 @@ from gateway.errors import ControlError
 from gateway.journal.records import Fact
 from gateway.model import NS_PER_S
 from gateway.pair.words import Field, Role
+from gateway.server.alarms import Watched, lost
 from gateway.server.discovery import Member
 from gateway.server.redundancy import UNHEARD, Told
 from gateway.server.service_level import Backup, Duty, Situation
@@ -59,7 +60,10 @@ class Node:
         return f"b is Main, asked by {who}"
 
     def begin(self) -> NodeStanding:
-        states = {name: SimpleNamespace(fault=fault) for name, fault in self.faults.items()}
+        states = {
+            name: SimpleNamespace(fault=fault, down_since_ns=5)
+            for name, fault in self.faults.items()
+        }
         collector = SimpleNamespace(
             maintenance=SimpleNamespace(disabled=self.disabled), states=states, devices=self.faults
         )
@@ -94,6 +98,18 @@ def test_a_main_counts_the_devices_in_service_that_answer() -> None:
     node.disabled = {"plc3"}
     found = node.begin().standing()
     assert found.situation == Situation(Role.MAIN, Duty.SERVING, Backup.READY, 2, 3)
+
+
+def test_alarms_are_of_devices_in_service_that_do_not_answer_their_main() -> None:
+    node = Node()
+    assert node.standing.watched() is None
+    fault = SimpleNamespace(detail="no answer")
+    node.faults |= {"plc2": fault, "plc3": fault}
+    node.disabled = {"plc3"}
+    standing = node.begin()
+    assert standing.watched() == Watched([lost("plc2", 5, "no answer")], frozenset({"plc3"}))
+    node.machine.role = Role.SYNCED
+    assert standing.watched() is None
 
 
 @pytest.mark.parametrize(
