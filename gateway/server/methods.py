@@ -116,7 +116,7 @@ class Methods:
             _CODES.Good
             if (variant.VariantType == kind and not variant.is_array)
             # A null is how some clients say that they have nothing to say.
-            or variant.VariantType == ua.VariantType.Null
+            or (variant.VariantType == ua.VariantType.Null and variant.Value is None)
             else _CODES.BadTypeMismatch
             for variant, kind in zip(given, method.arguments, strict=True)
         ]

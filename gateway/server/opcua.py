@@ -213,7 +213,12 @@ class OpcUaServer:
                 "`insecure` is meant for a demonstration",
                 settings.host,
             )
-        elif settings.trust_any:
+        elif not self._context.logins.users:
+            _log.warning(
+                "nobody can log in to OPC UA: site.yaml has no `users:`; "
+                "`hotpair password` makes what to write there"
+            )
+        if settings.trust_any and not settings.insecure:
             self._alarm(
                 ANY_SEVERITY,
                 "every OPC UA client's certificate is trusted (opcua: trust: any in node.yaml); "

@@ -133,5 +133,9 @@ async def test_subscriptions_of_others_are_theirs(
         nothing = ua.Variant(None, ua.VariantType.Null)
         assert await call(client, method, nothing) == (CODES.BadSubscriptionIdInvalid, [])
         assert await call(client, method) == (CODES.BadArgumentsMissing, [])
-        text = ua.Variant("1", ua.VariantType.String)
-        assert (await call(client, method, text))[0] == CODES.BadInvalidArgument
+        for wrong in (
+            ua.Variant("1", ua.VariantType.String),
+            ua.Variant([1], ua.VariantType.UInt32),
+            ua.Variant([None], ua.VariantType.Null, is_array=True),
+        ):
+            assert (await call(client, method, wrong))[0] == CODES.BadInvalidArgument

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.server import trust
-from gateway.server.identity import GUEST
+from gateway.server.identity import GUEST, NOT_HEARD
 from gateway.server.settings import Role, User
 from gateway.server.trust_folder import TrustFolder
 from hil.fuzz.corpus import create_session
@@ -244,6 +244,13 @@ async def test_strangers_without_end_neither_fill_the_disk_nor_the_journal(
     assert 0 < len(plant.audit) <= 30
 
 
+async def test_where_nobody_can_log_in_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path, users={}):
+        assert "`hotpair password` makes what to write there" in caplog.text
+
+
 async def test_where_any_client_is_trusted_it_is_said_loudly(tmp_path: Path) -> None:
     async with running(tmp_path / "pki", trust_any=True) as plant:
         assert "every OPC UA client's certificate is trusted" in plant.alarms[0]
@@ -299,6 +306,8 @@ async def test_failures_by_certificate_lock_a_peer_out_as_wrong_passwords_do(
         await (await client_of(plant, SCADA, tmp_path, ALICE)).connect()
     [entry] = [entry for entry in plant.audit if entry[0] == "lock-out"]
     assert "4 log-ins from 127.0.0.1 failed" in entry[3]
+    outcomes = [entry[3] for entry in plant.audit if entry[0] == "login refused"]
+    assert outcomes == ["BadIdentityTokenRejected"] * 4 + [NOT_HEARD] * 2
 
 
 async def test_a_user_without_a_password_has_none(
