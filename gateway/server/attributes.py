@@ -59,9 +59,6 @@ def _read(context: Context, session: Session, item: Any, which: int) -> ua.DataV
     encoding = item.DataEncoding
     if encoding is not None and encoding.Name not in (None, "", "Default Binary"):
         return _bad(_CODES.BadDataEncodingUnsupported)
-    point = context.tree.point(item.NodeId)
-    if point is not None and item.AttributeId == _A.Value and not point.access.readable:
-        return _bad(_CODES.BadNotReadable)
     found = rights.shown(context, session, item.NodeId, item.AttributeId)
     if item.IndexRange:
         # No value of the site is an array; of the standard nodes', a part is never asked for.

@@ -192,9 +192,8 @@ def find_target(item: ua.ReadValueId, which: int, tree: SiteTree, live: Veil, as
     ):
         raise ItemRefused(_CODES.BadDataEncodingUnsupported)
     point = tree.point(item.NodeId)
-    if point is not None and item.AttributeId == ua.AttributeIds.Value:
-        if not point.access.readable:
-            raise ItemRefused(_CODES.BadNotReadable)
+    is_value = item.AttributeId == ua.AttributeIds.Value
+    if point is not None and point.access.readable and is_value:
         return PointTarget(point, live)
     status = ask(item.NodeId, item.AttributeId).StatusCode
     if status is not None and status.value in _NOTHING:

@@ -40,13 +40,12 @@ def may_call(session: Session, method: ua.NodeId) -> bool:
 
 
 def shown(context: Context, session: Session, nodeid: ua.NodeId, attribute: int) -> ua.DataValue:
-    """An attribute as the user of a session is told it: those of users differ by role.
-
-    Values of points are beside this: whether they may be read is for the caller.
-    """
-    if attribute == _A.UserAccessLevel:
-        point = context.tree.point(nodeid)
-        if point is not None and not may_write(session):
+    """An attribute as the user of a session is told it: those of users differ by role."""
+    point = context.tree.point(nodeid)
+    if point is not None:
+        if attribute == _A.Value and not point.access.readable:
+            return ua.DataValue(StatusCode=ua.StatusCode(_CODES.BadNotReadable))
+        if attribute == _A.UserAccessLevel and not may_write(session):
             level = context.space.read_attribute_value(nodeid, _A.AccessLevel).Value.Value
             return ua.DataValue(ua.Variant(level & ~CURRENT_WRITE, ua.VariantType.Byte))
     if attribute in (_A.Executable, _A.UserExecutable):

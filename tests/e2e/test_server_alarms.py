@@ -60,9 +60,9 @@ class Heard:
         self.events.append(event)
         self._news.set()
 
-    async def until(self, count: int) -> list[Event]:
+    async def until(self, count: int, within_s: float = 5.0) -> list[Event]:
         """What was told, once it are so many."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(within_s):
             while len(self.events) < count:
                 self._news.clear()
                 await self._news.wait()

@@ -99,6 +99,7 @@ async def test_it_comes_in_encrypted_once_it_is_trusted(tmp_path: Path) -> None:
     port, folder = free_port(), tmp_path / "node"
     site = SITE.format(port=port, hash=hash_password(PASSWORD))
     write_files(folder, site, port, "", insecure=False)
+    (folder / "rig.yaml").write_text("seed: 5\nchange: 0.5\n")
     key, certificate = make("Old script", uri="urn:freeopcua:client").write(tmp_path)
     words = ["outstation", "--site", str(folder / "site.yaml")]
     words += ["--control", str(tmp_path / "rig.sock"), "--log", str(tmp_path / "polls")]

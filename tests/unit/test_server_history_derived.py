@@ -26,6 +26,7 @@ from gateway.server.bounds import (
 )
 from gateway.server.encoding import ticks
 from gateway.server.history_derived import (
+    INTERVAL_BYTES,
     LOOK_SAMPLES,
     AtTimeRest,
     Budget,
@@ -156,3 +157,21 @@ async def test_a_budget_and_pages_change_nothing_of_what_is_said(name: str, tmp_
                 if rest is None:
                     break
             assert found == at_once
+
+
+async def test_what_goes_on_says_how_much_it_holds(tmp_path: Path) -> None:
+    async with Side(tmp_path, "a").journal(reigns=True) as journal:
+        await journal.append(revision())
+        for second in range(100):
+            journal.append(batch(second, float(second)))
+        await journal.append(covered(0, 100))
+        whole = ask("Average", 0, 100, 1, until=100)
+        assert whole.size == 0
+        _, left = await processed(samples_of(journal, 50), whole, ALL)
+        assert left is not None and left.size == 100 * INTERVAL_BYTES
+        asked = AtTimeRest(LEVEL, bytes(8 * 10), False, at(60))
+        assert asked.size == 80
+        found, rest = await at_times(samples_of(journal, 3), asked, 1_000)
+        assert rest is not None and (len(found), rest.size) == (3, 56)
+        found, rest = await at_times(samples_of(journal, 0), asked, 1_000)
+        assert (found, rest) == ([], asked), "another node used up what this request may read"

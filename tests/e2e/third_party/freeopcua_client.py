@@ -87,7 +87,7 @@ def stays(client: Client, node: str) -> str:
             client.get_node(node).get_value()
         except Exception as error:  # whatever the library makes of it
             return repr(error)
-        time.sleep(PACE_S)
+        time.sleep(PACE_S)  # paces: reads as an old script does
     return "nothing ended it"
 
 
@@ -104,7 +104,7 @@ def comes_back(task: dict[str, Any], endpoint: str, node: str) -> Any:
         except (OSError, ua.UaError):
             if time.monotonic() > ends:
                 raise
-            time.sleep(PACE_S)
+            time.sleep(PACE_S)  # paces: nobody may be there yet
 
 
 def carry_out(task: dict[str, Any]) -> dict[str, Any]:
