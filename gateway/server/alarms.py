@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from gateway.model import NS_PER_S
 from gateway.server import event_types as types
 from gateway.server.content_filter import Path
 from gateway.server.event_types import Event, moment, node, standard_path
@@ -29,6 +30,8 @@ from gateway.server.event_values import (
 NO_NODE: Final = Id(0, 0)
 EVENT_IDS_MAX: Final = 20
 """How many notifications of a condition may still be acknowledged or commented; the newest."""
+GAP_DELAY_NS: Final = 10 * NS_PER_S
+"""A gap is an alarm once it is so old: each start and each takeover has one for a moment."""
 COMMENT_MAX: Final = 1_000
 """Characters of a comment."""
 OVER_SEVERITY: Final = 200
@@ -73,6 +76,13 @@ def open_gap(device: str, scan_class: str, since_ns: int, cause: str) -> Trouble
     """Values of a scan class are not collected."""
     text = f"{device}/{scan_class}: a gap is open ({cause})"
     return Trouble(device, f"Gap.{scan_class}", since_ns, text, 500)
+
+
+def all_wrong(watched: Watched, gaps: Iterable[Trouble], now_ns: int) -> list[Trouble]:
+    """What people should know of devices in service: a lost one's gaps go without saying."""
+    silent = watched.disabled | {found.device for found in watched.lost}
+    old = [gap for gap in gaps if now_ns - gap.since_ns >= GAP_DELAY_NS]
+    return [*watched.lost, *(gap for gap in old if gap.device not in silent)]
 
 
 class AlarmRefused(Exception):

@@ -25,7 +25,7 @@ from gateway.server import history_nodes
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.admission import Admission
 from gateway.server.alarm_methods import AlarmService
-from gateway.server.alarms import Trouble
+from gateway.server.alarms import Trouble, all_wrong
 from gateway.server.audit import LOCK_OUT, USER, Audit, Record, user_changes
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
@@ -349,8 +349,7 @@ class OpcUaServer:
         if watched is None:
             self.events.rest()
             return None
-        gaps = self.events.troubles()
-        return [*watched.lost, *(gap for gap in gaps if gap.device not in watched.disabled)]
+        return all_wrong(watched, self.events.troubles(), self._clock.utc_ns())
 
     def tell(self) -> None:
         """Something of the Server object changed: tell who subscribed to it."""

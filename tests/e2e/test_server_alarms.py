@@ -14,7 +14,7 @@ from asyncua.common.events import Event
 
 from gateway.journal.records import Coverage, Hole
 from gateway.model import NS_PER_S
-from gateway.server.alarms import NOT_WATCHED, lost, open_gap
+from gateway.server.alarms import GAP_DELAY_NS, NOT_WATCHED, lost, open_gap
 from tests.e2e.server_rig import PASSWORD, START_NS, Plant, running
 from tests.e2e.test_server_subscription_methods import call as call_server
 from tests.e2e.test_server_subscription_methods import number
@@ -319,7 +319,10 @@ async def test_a_gap_is_an_alarm_while_coverage_leaves_it_open(
 ) -> None:
     heard, *_ = await watch(client, "ns=2;s=plc1")
     t = time.time_ns()
-    plant.tell(Coverage(1, t - NS_PER_S, t, (Hole("plc1", "fast", t - NS_PER_S, t, "device"),)))
+    old_ns = t - GAP_DELAY_NS
+    hole = Hole("plc1", "fast", old_ns, t, "device")
+    young = Hole("plc1", "slow", t - NS_PER_S, t, "device")
+    plant.tell(Coverage(1, old_ns, t, (hole, young)))
     plant.server.look()
     [begun] = await heard.until(1)
     found: Any = begun
@@ -336,12 +339,17 @@ async def test_a_gap_is_an_alarm_while_coverage_leaves_it_open(
     plant.server.look()
     [over] = await heard.until(1)
     assert state(over) == ("plc1#Alarm.Gap.fast", False, False, True)
-    hole = Hole("plc1", "fast", t + NS_PER_S, t + 2 * NS_PER_S, "device")
-    plant.tell(Coverage(1, t + NS_PER_S, t + 2 * NS_PER_S, (hole,)))
+    assert await say(client, over, None) == CODES.Good
+    await heard.until(1)
+    later_ns = t + NS_PER_S
+    hole = Hole("plc1", "fast", old_ns, later_ns, "device")
+    plant.tell(Coverage(1, old_ns, later_ns, (hole,)))
+    plant.server.look()
+    await heard.until(1)
     plant.pair.troubles = None
     plant.server.look()
     [taken] = await heard.until(1)
-    assert state(taken) == ("plc1#Alarm.Gap.fast", False, False, False)
+    assert state(taken) == ("plc1#Alarm.Gap.fast", True, False, False)
     plant.wrong()
     assert not plant.server.events.troubles(), "of a new reign nothing was said yet"
-    plant.tell(Coverage(1, t + 2 * NS_PER_S, t + 3 * NS_PER_S))
+    plant.tell(Coverage(1, later_ns, later_ns + NS_PER_S))

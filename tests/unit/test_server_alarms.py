@@ -11,6 +11,7 @@ from gateway.server import event_types as types
 from gateway.server.alarms import (
     COMMENT_MAX,
     EVENT_IDS_MAX,
+    GAP_DELAY_NS,
     NOT_WATCHED,
     OVER_SEVERITY,
     UNCERTAIN_LAST_USABLE,
@@ -18,6 +19,8 @@ from gateway.server.alarms import (
     AlreadyAcknowledged,
     Trouble,
     UnknownEvent,
+    Watched,
+    all_wrong,
     bracket,
     is_condition,
     lost,
@@ -166,6 +169,14 @@ def test_only_what_is_known_and_open_can_be_acknowledged() -> None:
         site.alarms.comment(PLC1_LOST, b"%d" % number, "erna", "again", 3_000)
     with pytest.raises(UnknownEvent):
         site.alarms.comment(PLC1_LOST, b"2", "erna", "too late", 3_000)
+
+
+def test_a_gap_is_wrong_once_it_is_old_and_its_device_answers() -> None:
+    now_ns = GAP_DELAY_NS + 90
+    assert all_wrong(Watched([]), [GAP], now_ns) == [GAP]
+    assert all_wrong(Watched([]), [GAP], now_ns - 1) == []
+    assert all_wrong(Watched([LOST]), [GAP], now_ns) == [LOST]
+    assert all_wrong(Watched([], frozenset({"plc1"})), [GAP], now_ns) == []
 
 
 def test_condition_ids_are_known_by_their_form() -> None:
