@@ -21,6 +21,7 @@ from gateway.pair.heartbeat import Heartbeat
 from gateway.pair.keeper import Keeper
 from gateway.pair.words import Field, Role
 from gateway.running import Running
+from gateway.server.alarms import Watched, lost
 from gateway.server.discovery import Member
 from gateway.server.redundancy import UNHEARD, Standing, Told
 from gateway.server.service_level import Backup, Duty, Situation
@@ -93,12 +94,11 @@ class NodeStanding:
 
     async def failover(self, who: str) -> None:
         """Hand the reign over, or have it handed here. Raises ControlError."""
-        try:
-            told = await self._orders.changeover(who)
-        except ControlError as error:
-            self.audit("Failover", who, f"refused: {error.message}")
-            raise
-        self.audit("Failover", who, told)
+        # The Main puts a changeover on record; what doesn't get there is put on record here.
+        if refused := self.refusal():
+            self.audit("Failover", who, f"refused: {refused}")
+            raise ControlError(refused)
+        await self._orders.changeover(who)
 
     def audit(self, action: str, who: str, outcome: str) -> None:
         """Journal who asked for what by OPC UA, and what came of it."""
@@ -112,6 +112,19 @@ class NodeStanding:
         disabled, states = collector.maintenance.disabled, collector.states
         faults = [states[name].fault for name in collector.devices if name not in disabled]
         return faults.count(None), len(faults)
+
+    def watched(self) -> Watched | None:
+        """The devices in service that don't answer; None while others may poll them."""
+        if self._keeper is None or self._keeper.machine.role is not Role.MAIN:
+            return None
+        collector = self._running.field.collector
+        disabled, states = collector.maintenance.disabled, collector.states
+        found = [
+            lost(name, states[name].down_since_ns, fault.detail)
+            for name in collector.devices
+            if name not in disabled and (fault := states[name].fault) is not None
+        ]
+        return Watched(found, frozenset(disabled))
 
     # -------------------------------------------------------------------------------- the peer
 

@@ -93,6 +93,11 @@ class Scan(ABC):
         self._late = before.newest is None
 
     @property
+    def size(self) -> int:
+        """How many intervals it has."""
+        return len(self._intervals)
+
+    @property
     def done(self) -> bool:
         """Whether every interval is settled."""
         return len(self.results) == len(self._intervals)

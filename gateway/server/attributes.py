@@ -25,7 +25,6 @@ _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
 _A = ua.AttributeIds
 STRETCH: Final = 100
-CURRENT_WRITE: Final = 2
 _INTEGER_CODES: Final = frozenset(BUILT_IN[data_type] for data_type in INTEGER_RANGES)
 _FLOAT_CODES: Final = frozenset(BUILT_IN[data_type] for data_type in FLOAT_TYPES)
 FLOAT32_MAX: Final = 3.4028234663852886e38
@@ -60,22 +59,7 @@ def _read(context: Context, session: Session, item: Any, which: int) -> ua.DataV
     encoding = item.DataEncoding
     if encoding is not None and encoding.Name not in (None, "", "Default Binary"):
         return _bad(_CODES.BadDataEncodingUnsupported)
-    point = context.tree.point(item.NodeId)
-    if point is not None:
-        if item.AttributeId == _A.Value and not point.access.readable:
-            return _bad(_CODES.BadNotReadable)
-        if item.AttributeId == _A.UserAccessLevel and not may_write(session):
-            level = context.space.read_attribute_value(item.NodeId, _A.AccessLevel).Value.Value
-            return ua.DataValue(ua.Variant(level & ~CURRENT_WRITE, ua.VariantType.Byte))
-    if item.AttributeId in (_A.Executable, _A.UserExecutable):
-        method = context.methods.find(item.NodeId)
-        if method is not None:
-            allowed = item.AttributeId == _A.Executable or method.allows(session)
-            can = allowed and method.executable()
-            return ua.DataValue(ua.Variant(can, ua.VariantType.Boolean))
-    if item.AttributeId in rights.TOLD:
-        return rights.read(context, session, item.NodeId, item.AttributeId)
-    found = context.space.read_attribute_value(item.NodeId, item.AttributeId)
+    found = rights.shown(context, session, item.NodeId, item.AttributeId)
     if item.IndexRange:
         # No value of the site is an array; of the standard nodes', a part is never asked for.
         return _bad(_CODES.BadIndexRangeNoData if _is_array(found) else _CODES.BadIndexRangeInvalid)

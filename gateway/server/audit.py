@@ -30,6 +30,8 @@ LOCK_OUT: Final = "lock-out"
 CLIENT_REFUSED: Final = "client refused"
 TRUST: Final = "trust"
 USER: Final = "user"
+ACKNOWLEDGE: Final = "acknowledge"
+COMMENT: Final = "comment"
 PACES: Final[Mapping[str, Pace]] = {
     LOGIN: Pace(100, 30 * NS_PER_S),
     LOGIN_REFUSED: Pace(30, 60 * NS_PER_S),
@@ -37,6 +39,8 @@ PACES: Final[Mapping[str, Pace]] = {
     CLIENT_REFUSED: Pace(30, 60 * NS_PER_S),
     TRUST: Pace(100, NS_PER_S),
     USER: Pace(1_000, NS_PER_S),
+    ACKNOWLEDGE: Pace(1_000, NS_PER_S),
+    COMMENT: Pace(100, 60 * NS_PER_S),
 }
 """At worst some 8,000 entries, or 2 MB, a day."""
 

@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.journal.records import Coverage, Record
 from gateway.model import NS_PER_MS
 from gateway.server.address_space import SiteTree
+from gateway.server.alarms import Trouble, open_gap
 from gateway.server.event_queue import EventItem
 from gateway.server.event_types import Event
 from gateway.server.nodes import node_id
@@ -29,6 +30,13 @@ SHARE_NS: Final = 20 * NS_PER_MS
 _NAME_BYTES: Final = 16
 
 Make = Callable[[], Iterable[Event]]
+Only = Callable[[EventItem], bool]
+"""Whether events are for an item."""
+
+
+def everybody(_item: EventItem) -> bool:
+    """Events are for every item there is."""
+    return True
 
 
 class EventFeed:
@@ -37,7 +45,7 @@ class EventFeed:
     def __init__(self, clock: Clock, limits: Limits) -> None:
         self._clock = clock
         self._items: dict[EventItem, None] = {}
-        self._backlog: deque[Make] = deque()
+        self._backlog: deque[tuple[Make, Only]] = deque()
         self._most = limits.max_event_backlog
         self._lost = False
         self._work: Iterator[None] | None = None
@@ -61,14 +69,14 @@ class EventFeed:
             self._backlog.clear()
             self._lost, self._work = False, None
 
-    def tell(self, make: Make) -> None:
+    def tell(self, make: Make, only: Only = everybody) -> None:
         """Something happened; the oldest that waits is given up beyond the bound."""
         if not self._items:
             return
         if len(self._backlog) >= self._most:
             self._backlog.popleft()
             self._lost = True
-        self._backlog.append(make)
+        self._backlog.append((make, only))
 
     def overflow(self) -> Event:
         """What tells a client that its queue lost events."""
@@ -85,7 +93,7 @@ class EventFeed:
             if self._work is None:
                 if not self._backlog:
                     return
-                self._work = self._offers(self._backlog.popleft(), may_see_audit)
+                self._work = self._offers(*self._backlog.popleft(), may_see_audit)
             if next(self._work, self) is self:
                 self._work = None
             now_ns = self._clock.monotonic_ns()
@@ -93,11 +101,13 @@ class EventFeed:
                 await asyncio.sleep(0)
                 slice_ns = self._clock.monotonic_ns()
 
-    def _offers(self, make: Make, may_see_audit: Callable[[EventItem], bool]) -> Iterator[None]:
-        """Offer the events to each item there is, and pause after each offer."""
+    def _offers(
+        self, make: Make, only: Only, may_see_audit: Callable[[EventItem], bool]
+    ) -> Iterator[None]:
+        """Offer the events to each item they are for, and pause after each offer."""
         for event in make():
             for item in list(self._items):
-                if item in self._items:
+                if item in self._items and only(item):
                     item.offer(event, may_see_audit(item))
                 yield
 
@@ -110,6 +120,7 @@ class EventSource:
         self._tree = tree
         self._clock = clock
         self._notices = Notices(server_id, self._has_device)
+        self._knows_gaps = False
 
     def committed(self, records: Sequence[Record], own: Callable[[Record], bool]) -> None:
         """Tell of records who subscribed to events; `own` says whether this node wrote one.
@@ -121,10 +132,26 @@ class EventSource:
         for record in records:
             body, position = record.body, record.position
             if isinstance(body, Coverage):
-                if own(record) and (gaps := notices.gaps(body, position)):
+                if not own(record):
+                    continue
+                self._knows_gaps = True
+                if gaps := notices.gaps(body, position):
                     feed.tell(partial(notices.gap_events, gaps, position, now_ns))
             elif len(feed) and isinstance(body, TOLD):
                 feed.tell(partial(notices.of, record, own(record), now_ns))
+
+    def rest(self) -> None:
+        """This node is Main no more: where gaps are open it learns when it is Main again."""
+        self._knows_gaps = False
+
+    def troubles(self) -> list[Trouble]:
+        """The gaps that are open now."""
+        if not self._knows_gaps:
+            return []
+        return [
+            open_gap(device, scan_class, found.from_ns, found.cause)
+            for (device, scan_class), found in self._notices.open_gaps.items()
+        ]
 
     def _has_device(self, name: str) -> bool:
         return "/" not in name and "#" not in name and self._tree.exists(node_id(name))

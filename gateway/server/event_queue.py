@@ -81,12 +81,15 @@ class EventItem:
 
     def offer(self, event: Event, may_see_audit: bool) -> bool:
         """Queue an event if it is of this node, the user may see it and the filter lets it pass."""
-        if self.mode == DISABLED or (self.device and event.device != self.device):
+        if self.mode == DISABLED:
             return False
-        if event.audit and not may_see_audit:
-            return False
-        if not self.filter.where.passes(event):
-            return False
+        if not event.always:
+            if self.device and event.device != self.device:
+                return False
+            if event.audit and not may_see_audit:
+                return False
+            if not self.filter.where.passes(event):
+                return False
         if len(self.queue) >= self.queue_size:
             self._drop()
         self.queue.append(event)

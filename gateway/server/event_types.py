@@ -31,6 +31,16 @@ AUDIT: Final = Id(0, 2052)
 AUDIT_UPDATE: Final = Id(0, 2099)
 AUDIT_WRITE: Final = Id(0, 2100)
 OVERFLOW: Final = Id(0, 3035)
+REFRESH_START: Final = Id(0, 2787)
+REFRESH_END: Final = Id(0, 2788)
+OFF_NORMAL_ALARM: Final = Id(0, 10637)
+ALARM_IDS: Final = frozenset(
+    {OFF_NORMAL_ALARM, BASE, *(Id(0, n) for n in (2782, 2881, 2915, 10523))}
+)
+"""OffNormalAlarmType and what it is derived from: Condition, AcknowledgeableCondition,
+AlarmCondition and DiscreteAlarm (OPC 10000-9 section 5.8)."""
+CONDITION: Final = Id(0, 2782)
+SYSTEM_CONDITION_CLASS: Final = Id(0, 11166)
 
 SERVER: Final = Id(0, 2253)
 """The Server object."""
@@ -157,11 +167,12 @@ OVERFLOW_IDS: Final = frozenset({OVERFLOW, BASE})
 class Event:
     """One event: its type, whom it concerns, and its fields.
 
-    `device` is empty where it is of no device. One that is `audit` says who did what. What is
-    sent of a field is encoded once, however many clients are told.
+    `device` is empty where it is of no device. One that is `audit` says who did what; one that is
+    `always` told passes every filter. What is sent of a field is encoded once, however many
+    clients are told.
     """
 
-    __slots__ = ("_encoded", "_fields", "audit", "device", "type_ids")
+    __slots__ = ("_encoded", "_fields", "always", "audit", "device", "type_ids")
 
     def __init__(
         self,
@@ -169,10 +180,12 @@ class Event:
         fields: Iterable[tuple[Path, Field]],
         device: str = "",
         audit: bool = False,
+        always: bool = False,
     ) -> None:
         self.type_ids = type_ids
         self.device = device
         self.audit = audit
+        self.always = always
         self._fields = dict(fields)
         self._encoded: dict[Path, bytes] = {}
 

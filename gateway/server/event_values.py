@@ -18,6 +18,7 @@ STRING: Final = 12
 DATE_TIME: Final = 13
 BYTE_STRING: Final = 15
 NODE_ID: Final = 17
+STATUS_CODE: Final = 19
 LOCALIZED_TEXT: Final = 21
 ANY: Final = 24
 """Built-in types (OPC 10000-6 section 5.1.2); `ANY` is a value of whatever type it has."""
@@ -28,6 +29,7 @@ _NUMBERS: Final = {
     BOOLEAN: struct.Struct("<B?"),
     UINT16: struct.Struct("<BH"),
     UINT32: struct.Struct("<BI"),
+    STATUS_CODE: struct.Struct("<BI"),
 }
 _INT32: Final = struct.Struct("<i")
 

@@ -25,6 +25,7 @@ from gateway.server.aggregates import (
     intervals,
     rules,
 )
+from gateway.server.continuation import ContinuationPoints, Request
 from gateway.server.encoding import (
     NEITHER,
     SERVER,
@@ -37,6 +38,7 @@ from gateway.server.encoding import (
 from gateway.server.history_derived import (
     PAGE_SAMPLES,
     AtTimeRest,
+    Budget,
     ProcessedRest,
     Samples,
     at_times,
@@ -51,7 +53,6 @@ from gateway.server.history_plan import (
     PlanRefused,
     plan,
 )
-from gateway.server.history_points import ContinuationPoints
 from gateway.server.history_request import AtTimeDetails, ticks_of
 from gateway.server.settings import Limits
 
@@ -77,6 +78,11 @@ class _Rest:
     started: bool = False
     ended: bool = False
 
+    @property
+    def size(self) -> int:
+        """The bytes it takes: no more than any rest does."""
+        return 0
+
 
 _R = TypeVar("_R", _Rest, AtTimeRest, ProcessedRest)
 _T = TypeVar("_T")
@@ -97,24 +103,26 @@ class History:
         self._reader = reader
 
     async def read(
-        self, params: ua.HistoryReadParameters, points: ContinuationPoints
+        self, params: ua.HistoryReadParameters, kept: ContinuationPoints
     ) -> list[ua.HistoryReadResult]:
         """One result a node, each with its own status. Raises UaStatusCodeError for the whole."""
-        nodes = params.NodesToRead
+        nodes, points = params.NodesToRead, kept.request()
         if params.ReleaseContinuationPoints:
             return [_released(points, node) for node in nodes]
         if int(params.TimestampsToReturn) >= NEITHER:
             raise ua.UaStatusCodeError(_CODES.BadTimestampsToReturnInvalid)
         results = []
+        budget = Budget(self._limits.max_history_samples_per_request)
         for number in range(len(nodes)):
+            budget.next(len(nodes) - number)
             try:
-                results.append(await self._read(params, number, points))
+                results.append(await self._read(params, number, points, budget))
             except (_Refused, PlanRefused) as refused:
                 results.append(ua.HistoryReadResult(StatusCode=ua.StatusCode(refused.status)))
         return results
 
     async def _read(
-        self, params: ua.HistoryReadParameters, number: int, points: ContinuationPoints
+        self, params: ua.HistoryReadParameters, number: int, points: Request, budget: Budget
     ) -> ua.HistoryReadResult:
         """One node, with its share of what a request may hold."""
         details, node = params.HistoryReadDetails, params.NodesToRead[number]
@@ -128,14 +136,15 @@ class History:
         if isinstance(details, AtTimeDetails):
             point = self._point(node)
             times = self._kept(node, point, points, AtTimeRest)
-            times = times or await self._begin_at_times(details, point)
-            return await self._read_at_times(times, page, which, points)
+            samples = Samples(self._reader, point, budget)
+            times = times or await self._begin_at_times(details, samples)
+            return await self._read_at_times(samples, times, page, which, points)
         if isinstance(details, ua.ReadProcessedDetails):
             point = self._point(node)
             left = self._kept(node, point, points, ProcessedRest)
-            left = left or await self._begin_processed(details, number, count, which, point)
-            budget = max(1, self._limits.max_history_samples_per_request // count)
-            return await self._read_processed(left, page, budget, points)
+            samples = Samples(self._reader, point, budget)
+            left = left or await self._begin_processed(details, number, count, which, samples)
+            return await self._read_processed(samples, left, page, points)
         raise _Refused(_CODES.BadHistoryOperationUnsupported)
 
     def _point(self, node: Any) -> PointSpec:
@@ -155,9 +164,7 @@ class History:
             raise _Refused(_CODES.BadDataEncodingUnsupported)
         return point
 
-    def _kept(
-        self, node: Any, point: PointSpec, points: ContinuationPoints, kind: type[_R]
-    ) -> _R | None:
+    def _kept(self, node: Any, point: PointSpec, points: Request, kind: type[_R]) -> _R | None:
         """Where a read goes on; None if it begins."""
         if not node.ContinuationPoint:
             return None
@@ -171,17 +178,17 @@ class History:
         found = plan(start(details.StartTime), start(end), details.NumValuesPerNode)
         return _Rest(point, found, None, details.ReturnBounds, found.asked)
 
-    async def _begin_at_times(self, details: AtTimeDetails, point: PointSpec) -> AtTimeRest:
+    async def _begin_at_times(self, details: AtTimeDetails, samples: Samples) -> AtTimeRest:
         if details.count == 0:
             raise _Refused(BAD_HISTORY_OPERATION_INVALID)
         if details.count > self._limits.max_history_times:
             raise _Refused(BAD_TOO_MANY_OPERATIONS)
         last_ns = from_ticks(max(ticks_of(details.times))) + TICK_NS
-        until_ns = await self._samples(point).known_until(self._clock.utc_ns(), last_ns)
-        return AtTimeRest(point, details.times, details.use_simple_bounds, until_ns)
+        until_ns = await samples.known_until(self._clock.utc_ns(), last_ns)
+        return AtTimeRest(samples.point, details.times, details.use_simple_bounds, until_ns)
 
     async def _begin_processed(
-        self, details: Any, number: int, count: int, which: int, point: PointSpec
+        self, details: Any, number: int, count: int, which: int, samples: Samples
     ) -> ProcessedRest:
         if len(details.AggregateType or ()) != count:
             raise _Refused(_CODES.BadAggregateListMismatch)
@@ -197,23 +204,20 @@ class History:
         if not given.UseServerCapabilitiesDefaults:
             how = rules(given.TreatUncertainAsBad, given.PercentDataBad, given.PercentDataGood)
             sloped = given.UseSlopedExtrapolation
-        aggregate.check(point.data_type, sloped)
+        aggregate.check(samples.point.data_type, sloped)
         start, end = map(ua.datetime_to_win_epoch, (details.StartTime, details.EndTime))
         if start <= 0 or end <= 0:
             raise _Refused(BAD_INVALID_ARGUMENT)
         most = self._limits.max_history_intervals
         cut = intervals(from_ticks(start), from_ticks(end), details.ProcessingInterval, most)
         last_ns = max(cut.start_ns, cut.end_ns) + TICK_NS
-        until_ns = await self._samples(point).known_until(self._clock.utc_ns(), last_ns)
-        return ProcessedRest(point, aggregate, how, cut, until_ns)
-
-    def _samples(self, point: PointSpec) -> Samples:
-        return Samples(self._reader, point)
+        until_ns = await samples.known_until(self._clock.utc_ns(), last_ns)
+        return ProcessedRest(samples.point, aggregate, how, cut, until_ns)
 
     async def _read_at_times(
-        self, rest: AtTimeRest, page: int, which: int, points: ContinuationPoints
+        self, samples: Samples, rest: AtTimeRest, page: int, which: int, points: Request
     ) -> ua.HistoryReadResult:
-        found, left = await at_times(self._samples(rest.point), rest, min(page, _TIMES_PER_PAGE))
+        found, left = await at_times(samples, rest, min(page, _TIMES_PER_PAGE))
         encode = self._encoder(rest.point.data_type)
         parts = [
             encode(value, status, at_ns, server_ns, which)
@@ -222,31 +226,29 @@ class History:
         return self._derived(parts, left, points)
 
     async def _read_processed(
-        self, rest: ProcessedRest, page: int, budget: int, points: ContinuationPoints
+        self, samples: Samples, rest: ProcessedRest, page: int, points: Request
     ) -> ua.HistoryReadResult:
-        found, left = await processed(self._samples(rest.point), rest, page, budget)
+        found, left = await processed(samples, rest, page)
         encode = self._encoder(rest.aggregate.result_type or rest.point.data_type)
         # An aggregate has the time of its interval; there is no other (OPC 10000-13 5.4.3.1).
         parts = await _in_slices(found, lambda r: encode(r.value, r.status, r.time_ns, 0, SOURCE))
         return self._derived(parts, left, points)
 
-    def _derived(
-        self, parts: list[bytes], left: Any, points: ContinuationPoints
-    ) -> ua.HistoryReadResult:
+    def _derived(self, parts: list[bytes], left: Any, points: Request) -> ua.HistoryReadResult:
         result = ua.HistoryReadResult()
         if left is not None:
             result.ContinuationPoint = self._keep(left, points)
         result.HistoryData = ua.ExtensionObject(_HISTORY_DATA, array(parts, len(parts)))
         return result
 
-    def _keep(self, rest: Any, points: ContinuationPoints) -> bytes:
-        name = points.keep(rest, self._clock.monotonic_ns(), self._limits)
+    def _keep(self, rest: Any, points: Request) -> bytes:
+        name = points.keep(rest, rest.size, self._clock.monotonic_ns())
         if name is None:
             raise _Refused(_CODES.BadNoContinuationPoints)
         return name
 
     async def _read_page(
-        self, rest: _Rest, page: int, which: int, points: ContinuationPoints
+        self, rest: _Rest, page: int, which: int, points: Request
     ) -> ua.HistoryReadResult:
         what = rest.plan
         most = min(page, what.asked) if what.asked else page
@@ -340,7 +342,7 @@ def _bound(row: HistoryRow | None, time_ns: int, encode: Encoder, which: int) ->
     return encode(row.value, row.status, row.time_ns, row.received_ns, which)
 
 
-def _released(points: ContinuationPoints, node: Any) -> ua.HistoryReadResult:
+def _released(points: Request, node: Any) -> ua.HistoryReadResult:
     known = bool(node.ContinuationPoint) and points.release(node.ContinuationPoint)
     code = _CODES.Good if known else _CODES.BadContinuationPointInvalid
     return ua.HistoryReadResult(StatusCode=ua.StatusCode(code))

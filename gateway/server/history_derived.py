@@ -25,6 +25,8 @@ PAGE_SAMPLES: Final = 1_000
 """What is worked on between two turns of others: below 5 ms each."""
 LOOK_SAMPLES: Final = 1_000
 """How many samples back, or ahead, a usable one is looked for; bad ones are rarely many."""
+INTERVAL_BYTES: Final = 350
+"""An interval of a block that was begun, with its result, as measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,17 @@ class AtTimeRest:
     simple: bool
     until_ns: int
 
+    @property
+    def size(self) -> int:
+        """The bytes it takes."""
+        return len(self.times)
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessedRest:
     """The intervals that are still to be calculated, and the scan of the block that was begun.
 
-    Of that block, where reading goes on, how many samples were `read`, and how many lay `behind`.
+    Of that block, where reading goes on, and how many samples lay `behind`.
     """
 
     point: PointSpec
@@ -52,16 +59,39 @@ class ProcessedRest:
     next: int = 0
     scan: Scan | None = None
     cursor: tuple[int, ...] | None = None
-    read: int = 0
     behind: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes it takes: those of the block that was begun."""
+        return 0 if self.scan is None else INTERVAL_BYTES * self.scan.size
+
+
+class Budget:
+    """How many samples a request may read: all its nodes together, and each its share."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.left = total
+        """Of the node that is read now; what it is overdrawn by, the others lack."""
+
+    def next(self, nodes: int) -> None:
+        """Another node is read; so many are still to be, it included."""
+        self.left = self._total // nodes
+
+    def spend(self, samples: int) -> None:
+        """So many were read."""
+        self._total -= samples
+        self.left -= samples
 
 
 class Samples:
     """The samples of one point, as scans want them."""
 
-    def __init__(self, reader: HistoryReader, point: PointSpec) -> None:
+    def __init__(self, reader: HistoryReader, point: PointSpec, budget: Budget) -> None:
+        self.point = point
+        self.budget = budget
         self._reader = reader
-        self._point = point.id
         self._numeric = point.data_type in NUMERIC_TYPES
 
     def of(self, row: HistoryRow) -> Sample:
@@ -80,13 +110,15 @@ class Samples:
         from_ns, to_ns = max(from_ns, FROM_NS_MIN), min(to_ns, TO_NS_MAX)
         if from_ns >= to_ns:
             return [], None
-        found = await self._reader.read(self._point, from_ns, to_ns, limit, cursor, reverse)
+        found = await self._reader.read(self.point.id, from_ns, to_ns, limit, cursor, reverse)
+        self.budget.spend(len(found.rows))
         return [self.of(row) for row in found.rows], found.cursor
 
     async def newest(self, at_ns: int) -> HistoryRow | None:
         """The last row in the tick of an instant or before it."""
+        self.budget.spend(1)
         at_ns = min(at_ns + TICK_NS - 1, TO_NS_MAX)
-        return await self._reader.at_or_before(self._point, at_ns) if at_ns >= 0 else None
+        return await self._reader.at_or_before(self.point.id, at_ns) if at_ns >= 0 else None
 
     async def before(self, row: HistoryRow | None, rules: Rules) -> Before:
         """What is known where a row is the newest: it, and the newest usable one."""
@@ -118,9 +150,14 @@ class Samples:
 async def at_times(
     samples: Samples, rest: AtTimeRest, most: int
 ) -> tuple[list[tuple[Result, int]], AtTimeRest | None]:
-    """Results with their ServerTimestamps in ns, at most so many, and what is left."""
-    found = []
+    """At most `most` results with their ServerTimestamps in ns, and what is left.
+
+    What is left is None when all were given; they end when the budget is used up.
+    """
+    found: list[tuple[Result, int]] = []
     for tick in ticks_of(rest.times[: most * TICKS_BYTES]):
+        if samples.budget.left <= 0:
+            break
         at_ns = from_ticks(tick)
         row = await samples.newest(at_ns)
         if rest.simple:
@@ -132,29 +169,28 @@ async def at_times(
         found.append((result, at_ns if row is None else row.received_ns))
         if len(found) % 64 == 0:
             await asyncio.sleep(0)
-    left = rest.times[most * TICKS_BYTES :]
+    left = rest.times[len(found) * TICKS_BYTES :]
     return found, replace(rest, times=left) if left else None
 
 
 async def processed(
-    samples: Samples, rest: ProcessedRest, most: int, budget: int
+    samples: Samples, rest: ProcessedRest, most: int
 ) -> tuple[list[Result], ProcessedRest | None]:
-    """At most `most` results in the order of the request, from some `budget` samples, and the rest.
+    """At most `most` results in the order of the request, and what is left.
 
-    What is left is None when all intervals were given.
+    What is left is None when all intervals were given; they end when the budget is used up.
     """
     found: list[Result] = []
     while rest.next < rest.intervals.size and len(found) < most:
+        if samples.budget.left <= 0:
+            return found, rest
         scan = rest.scan or await _begin(samples, rest, min(BLOCK_INTERVALS, most - len(found)))
-        rest, whole = await _scan(samples, replace(rest, scan=scan), scan, budget)
+        rest, whole = await _scan(samples, replace(rest, scan=scan), scan)
         if not whole:
             return found, rest
-        budget -= rest.read
         results = scan.finish()
         found += reversed(results) if rest.intervals.reverse else results
-        rest = replace(
-            rest, next=rest.next + len(results), scan=None, cursor=None, read=0, behind=0
-        )
+        rest = replace(rest, next=rest.next + len(results), scan=None, cursor=None, behind=0)
         await asyncio.sleep(0)
     return found, rest if rest.next < rest.intervals.size else None
 
@@ -170,19 +206,17 @@ async def _begin(samples: Samples, rest: ProcessedRest, size: int) -> Scan:
     return rest.aggregate.scan(block, rest.rules, before, rest.until_ns)
 
 
-async def _scan(
-    samples: Samples, rest: ProcessedRest, scan: Scan, budget: int
-) -> tuple[ProcessedRest, bool]:
+async def _scan(samples: Samples, rest: ProcessedRest, scan: Scan) -> tuple[ProcessedRest, bool]:
     """Feed a block what it wants; False when the budget was used up before that."""
     to_ns = TO_NS_MAX if scan.looks_ahead else min(scan.to_ns, rest.until_ns)
-    read, behind, cursor = 0, rest.behind, rest.cursor
-    while read < budget:
-        rows, cursor = await samples.page(scan.from_ns, to_ns, PAGE_SAMPLES, cursor, False)
+    behind, cursor = rest.behind, rest.cursor
+    while (left := samples.budget.left) > 0:
+        page = min(PAGE_SAMPLES, left)
+        rows, cursor = await samples.page(scan.from_ns, to_ns, page, cursor, False)
         scan.feed(rows)
-        read += len(rows)
         if scan.looks_ahead:
             behind += sum(1 for sample in rows if sample.time_ns >= scan.to_ns)
         if cursor is None or scan.done or behind >= LOOK_SAMPLES:
-            return replace(rest, read=read), True
+            return rest, True
         await asyncio.sleep(0)
     return replace(rest, cursor=cursor, behind=behind), False

@@ -35,6 +35,10 @@ _VERIFY: Final = {
 """How a user's signature may be made; SHA-1 is no proof any more."""
 
 
+NOT_HEARD: Final = "BadUserAccessDenied: not heard, for too many failed before"
+"""What the audit has of a log-in whose password or certificate was not even looked at."""
+
+
 class Proof(NamedTuple):
     """What a client shows of a user, and over what it had to sign.
 
@@ -50,14 +54,18 @@ class Proof(NamedTuple):
 
 async def identify(context: Context, session: Session, proof: Proof, peer: str) -> User:
     """The user that a token proves, on record either way. Raises UaStatusCodeError."""
-    who = _shown(proof.activation.identity)
+    who, client = _shown(proof.activation.identity), session.name[:NAME_SHOWN_MAX]
     try:
         user = await _identified(context, session, proof, peer)
+    except LoginThrottled:
+        _log.info("log-in of %s as %r not heard: too many failed", peer, who)
+        context.audit.put(LOGIN_REFUSED, peer, who, NOT_HEARD, client=client)
+        raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied) from None
     except ua.UaStatusCodeError as error:
         outcome = ua.status_codes.get_name_and_doc(error.code)[0]
-        context.audit.put(LOGIN_REFUSED, peer, who, outcome, client=session.name[:NAME_SHOWN_MAX])
+        context.audit.put(LOGIN_REFUSED, peer, who, outcome, client=client)
         raise
-    detail = {"role": user.role.name.lower(), "client": session.name[:NAME_SHOWN_MAX]}
+    detail = {"role": user.role.name.lower(), "client": client}
     context.audit.put(LOGIN, peer, user.name, "logged in", **detail)
     return user
 
@@ -72,6 +80,7 @@ def _shown(identity: Any) -> str:
 
 
 async def _identified(context: Context, session: Session, proof: Proof, peer: str) -> User:
+    """Raises UaStatusCodeError and LoginThrottled."""
     identity = proof.activation.identity
     if isinstance(identity, ua.AnonymousIdentityToken):
         if not context.settings.insecure:
@@ -83,11 +92,7 @@ async def _identified(context: Context, session: Session, proof: Proof, peer: st
         raise ua.UaStatusCodeError(_CODES.BadIdentityTokenRejected)
     password = _password(context, session, identity, proof.encrypted)
     name = identity.UserName or ""
-    try:
-        user = await context.logins.check(name, password, peer)
-    except LoginThrottled:
-        _log.info("log-in of %s as %r not heard: too many failed", peer, name[:NAME_SHOWN_MAX])
-        raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied) from None
+    user = await context.logins.check(name, password, peer)
     if user is None:
         _log.warning("log-in of %s as %r refused", peer, name[:NAME_SHOWN_MAX])
         raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied)
@@ -98,11 +103,7 @@ def _by_certificate(
     context: Context, identity: ua.X509IdentityToken, proof: Proof, peer: str
 ) -> User:
     """The user of a certificate whose key the client has (OPC 10000-4 sections 5.7.3, 7.41.5)."""
-    try:
-        context.logins.refuse_if_throttled(peer)
-    except LoginThrottled:
-        _log.info("log-in of %s by certificate not heard: too many failed", peer)
-        raise ua.UaStatusCodeError(_CODES.BadUserAccessDenied) from None
+    context.logins.refuse_if_throttled(peer)
     try:
         data = trust.split_chain(identity.CertificateData or b"")[0]
         certificate = trust.parse(data)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from asyncua import ua
-from asyncua.server.address_space import AddressSpace
 from asyncua.ua.ua_binary import struct_to_binary
 
 from gateway.acquisition.live import Live
@@ -31,6 +31,8 @@ _CODES = ua.StatusCodes
 _DATA_CHANGE_FILTER: Final = ua.extension_objects_by_typeid[
     ua.NodeId(ua.ObjectIds.DataChangeFilter_Encoding_DefaultBinary)
 ]
+_NOTHING: Final = (_CODES.BadNodeIdUnknown, _CODES.BadAttributeIdInvalid)
+"""There is no such thing. What a user may not see is said to be that (OPC 10000-4 5.13.2.1)."""
 _TYPES: Final = {code: data_type for data_type, code in BUILT_IN.items()}
 
 
@@ -80,16 +82,20 @@ class PointTarget:
         )
 
 
+Ask = Callable[[ua.NodeId, int], ua.DataValue]
+"""An attribute of a node, as whoever is told of it may see it."""
+
+
 class NodeTarget:
     """Any other attribute: compared once a second."""
 
-    __slots__ = ("_attribute", "_nodeid", "_space", "is_standard")
+    __slots__ = ("_ask", "_attribute", "_nodeid", "is_standard")
 
-    def __init__(self, nodeid: ua.NodeId, attribute: int, space: AddressSpace) -> None:
+    def __init__(self, nodeid: ua.NodeId, attribute: int, ask: Ask) -> None:
         self.is_standard = nodeid.NamespaceIndex == 0
         self._nodeid = nodeid
         self._attribute = attribute
-        self._space = space
+        self._ask = ask
 
     @property
     def is_value(self) -> bool:
@@ -97,7 +103,7 @@ class NodeTarget:
 
     def read(self) -> NodeReading:
         """The attribute now."""
-        found = self._space.read_attribute_value(self._nodeid, self._attribute)
+        found = self._ask(self._nodeid, self._attribute)
         status = 0 if found.StatusCode is None else found.StatusCode.value
         value = None if found.Value is None else found.Value.Value
         source_ns = 0
@@ -107,7 +113,7 @@ class NodeTarget:
 
     def make_filter(self, trigger: int, deadband_type: int, deadband: float) -> Filter:
         """The filter a client asks for; a percentage finds no range here. Raises FilterRefused."""
-        found = self._space.read_attribute_value(self._nodeid, self._attribute)
+        found = self._ask(self._nodeid, self._attribute)
         code = 0 if found.Value is None else int(found.Value.VariantType)
         is_array = found.Value is not None and found.Value.is_array
         data_type: DataType | None = None if is_array else _TYPES.get(code)
@@ -173,9 +179,7 @@ def stamped(found: ua.DataValue, which: int) -> ua.DataValue:
 Target = PointTarget | NodeTarget
 
 
-def find_target(
-    item: ua.ReadValueId, which: int, tree: SiteTree, live: Veil, space: AddressSpace
-) -> Target:
+def find_target(item: ua.ReadValueId, which: int, tree: SiteTree, live: Veil, ask: Ask) -> Target:
     """What a ReadValueId names. Raises ItemRefused."""
     if not SOURCE <= which <= NEITHER:
         raise ItemRefused(_CODES.BadTimestampsToReturnInvalid)
@@ -188,16 +192,13 @@ def find_target(
     ):
         raise ItemRefused(_CODES.BadDataEncodingUnsupported)
     point = tree.point(item.NodeId)
-    if point is not None and item.AttributeId == ua.AttributeIds.Value:
-        if not point.access.readable:
-            raise ItemRefused(_CODES.BadNotReadable)
+    is_value = item.AttributeId == ua.AttributeIds.Value
+    if point is not None and point.access.readable and is_value:
         return PointTarget(point, live)
-    data = space.get(item.NodeId)
-    if data is None:
-        raise ItemRefused(_CODES.BadNodeIdUnknown)
-    if item.AttributeId not in data.attributes:
-        raise ItemRefused(_CODES.BadAttributeIdInvalid)
-    return NodeTarget(item.NodeId, item.AttributeId, space)
+    status = ask(item.NodeId, item.AttributeId).StatusCode
+    if status is not None and status.value in _NOTHING:
+        raise ItemRefused(status.value)
+    return NodeTarget(item.NodeId, item.AttributeId, ask)
 
 
 def read_filter(target: Target, asked: object) -> Filter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from asyncua import ua
 
 from gateway.server.settings import Role, User
+from gateway.server.subscription import Subscription
 
 _log: Final = logging.getLogger(__name__)
 _CODES = ua.StatusCodes
@@ -19,6 +20,7 @@ class Caller(Protocol):
     """A session, as far as a method needs it."""
 
     account: User | None
+    subscriptions: dict[int, Subscription]
 
 
 class CallRefused(Exception):
@@ -29,14 +31,24 @@ class CallRefused(Exception):
         self.status = status
 
 
+class Call(NamedTuple):
+    """A call that may be served: by whom, of which object, with which arguments."""
+
+    caller: Caller
+    user: User
+    owner: ua.NodeId
+    arguments: list[Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: `serve(user, arguments)` raises CallRefused. `denied` hears who lacks the role.
+    """One method: `serve` gives the output arguments, or raises CallRefused.
 
-    `arguments` are the types of the input arguments, all of them scalars.
+    `arguments` are the types of the input arguments, all of them scalars. `denied` hears who lacks
+    the role.
     """
 
-    serve: Callable[[User, list[Any]], Awaitable[None]]
+    serve: Callable[[Call], Awaitable[list[ua.Variant]]]
     role: Role
     arguments: tuple[ua.VariantType, ...] = ()
     executable: Callable[[], bool] = lambda: True
@@ -52,10 +64,10 @@ class Methods:
     """The methods by object and method; few, and added at the start."""
 
     def __init__(self) -> None:
-        self._by_id: dict[ua.NodeId, tuple[ua.NodeId, Method]] = {}
+        self._by_id: dict[ua.NodeId, tuple[ua.NodeId | None, Method]] = {}
 
-    def add(self, owner: ua.NodeId, method: ua.NodeId, what: Method) -> None:
-        """Serve a method of an object from now on."""
+    def add(self, owner: ua.NodeId | None, method: ua.NodeId, what: Method) -> None:
+        """Serve a method of an object from now on; None is any, which `serve` looks at."""
         self._by_id[method] = (owner, what)
 
     def find(self, method: ua.NodeId) -> Method | None:
@@ -70,12 +82,12 @@ class Methods:
             return None
         owner, method = found
         result = ua.CallMethodResult()
-        if request.ObjectId != owner:
+        if owner is not None and request.ObjectId != owner:
             result.StatusCode = ua.StatusCode(_CODES.BadMethodInvalid)
             return result
         given = request.InputArguments or []
         try:
-            await self._serve(caller, method, given, result)
+            await self._serve(caller, method, request.ObjectId, given, result)
         except CallRefused as refused:
             result.StatusCode = ua.StatusCode(refused.status)
         except Exception:  # a fault of ours must reach the client as one
@@ -84,7 +96,12 @@ class Methods:
         return result
 
     async def _serve(
-        self, caller: Caller, method: Method, given: list[Any], result: ua.CallMethodResult
+        self,
+        caller: Caller,
+        method: Method,
+        owner: ua.NodeId,
+        given: list[Any],
+        result: ua.CallMethodResult,
     ) -> None:
         user = caller.account
         if user is None or not method.allows(caller):
@@ -99,7 +116,7 @@ class Methods:
             _CODES.Good
             if (variant.VariantType == kind and not variant.is_array)
             # A null is how some clients say that they have nothing to say.
-            or variant.VariantType == ua.VariantType.Null
+            or (variant.VariantType == ua.VariantType.Null and variant.Value is None)
             else _CODES.BadTypeMismatch
             for variant, kind in zip(given, method.arguments, strict=True)
         ]
@@ -107,4 +124,5 @@ class Methods:
             # Without one that is wrong the list stays empty (OPC 10000-4 section 5.12.2.2).
             result.InputArgumentResults = [ua.StatusCode(status) for status in statuses]
             raise CallRefused(_CODES.BadInvalidArgument)
-        await method.serve(user, [variant.Value for variant in given])
+        call = Call(caller, user, owner, [variant.Value for variant in given])
+        result.OutputArguments = await method.serve(call)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncua import ua
 
 from gateway.model import NS_PER_MS
-from gateway.server import event_items
+from gateway.server import event_items, rights
 from gateway.server.event_queue import EventItem
 from gateway.server.identity import GUEST
 from gateway.server.items import (
@@ -136,7 +136,15 @@ class Monitoring:
             raise ItemRefused(_CODES.BadMonitoringModeInvalid)
         if asked.ItemToMonitor.AttributeId == ua.AttributeIds.EventNotifier:
             return event_items.create(context, subscription, asked, next(self._item_ids))
-        target = find_target(asked.ItemToMonitor, which, context.tree, context.live, context.space)
+        number = subscription.subscription_id
+
+        def ask(nodeid: ua.NodeId, attribute: int) -> ua.DataValue:
+            # Whoever is told of it now: a subscription moves, and a user's role changes.
+            owner = context.publisher.receiver_of(number)
+            assert isinstance(owner, Session), "of a subscription there is somebody to tell"
+            return rights.shown(context, owner, nodeid, attribute)
+
+        target = find_target(asked.ItemToMonitor, which, context.tree, context.live, ask)
         parameters = asked.RequestedParameters
         item = Item(
             next(self._item_ids),
@@ -263,10 +271,7 @@ class Monitoring:
             else:
                 result.AvailableSequenceNumbers = list(found.unacknowledged)
                 if params.SendInitialValues:
-                    for item in list(found.items.values()):
-                        if isinstance(item, Item):
-                            item.last = None
-                        context.publisher.resample(item)
+                    await context.publisher.resend(found)
             response.Parameters.Results.append(result)
         return response
 

@@ -77,7 +77,8 @@ class Notices:
         self._knows = knows
         self._term: Term | None = None
         self._through_ns = 0
-        self._open: dict[Key, Stretch] = {}
+        self.open_gaps: dict[Key, Stretch] = {}
+        """By device and scan class: the gaps that go on."""
 
     def of(self, record: Record, own: bool, now_ns: int) -> Iterator[Event]:
         """The events that a committed record is; `own` says that this node wrote it.
@@ -174,16 +175,16 @@ class Notices:
         class goes on.
         """
         if position.term != self._term and body.since_ns > self._through_ns:
-            self._open.clear()  # what this node told before it was Standby
+            self.open_gaps.clear()  # what this node told before it was Standby
         self._term, self._through_ns = position.term, body.through_ns
-        if not self._open and not body.holes:
+        if not self.open_gaps and not body.holes:
             return []
         ends = {(late.device, late.scan_class): late.through_ns for late in body.behind}
         holes: dict[Key, list[Stretch]] = {}
         for hole in body.holes:
             _add(holes.setdefault((hole.device, hole.scan_class), []), hole)
         told: list[Told] = []
-        for key in dict.fromkeys([*self._open, *holes]):
+        for key in dict.fromkeys([*self.open_gaps, *holes]):
             told += self._step(key, holes.get(key, []), ends.get(key, body.through_ns))
         return told
 
@@ -193,24 +194,24 @@ class Notices:
             yield self._gap(found, (position, number), now_ns)
 
     def _step(self, key: Key, holes: list[Stretch], end_ns: int) -> Iterator[Told]:
-        known = self._open.get(key)
+        known = self.open_gaps.get(key)
         if known is not None and (not holes or holes[0].from_ns > known.to_ns):
             if end_ns <= known.to_ns:
                 return  # nothing new was said of this class
-            del self._open[key]
+            del self.open_gaps[key]
             yield Told(types.GAP_CLOSED, key, known)
             known = None
         if known is not None:
             holes = [Stretch(known.from_ns, holes[0].to_ns, known.cause), *holes[1:]]
         going_on = holes.pop() if holes and holes[-1].to_ns >= end_ns else None
         if holes:
-            self._open.pop(key, None)
+            self.open_gaps.pop(key, None)
             joined = Stretch(holes[0].from_ns, holes[-1].to_ns, holes[0].cause)
             yield Told(types.GAP_CLOSED, key, joined, len(holes))
         if going_on is not None:
-            if key not in self._open:
+            if key not in self.open_gaps:
                 yield Told(types.GAP_OPENED, key, going_on)
-            self._open[key] = going_on
+            self.open_gaps[key] = going_on
 
     def _gap(self, told: Told, name: tuple[Position, int], now_ns: int) -> Event:
         event_type, (device, scan_class), (from_ns, to_ns, cause), number = told

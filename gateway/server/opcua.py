@@ -12,7 +12,6 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from asyncua import Server, ua
@@ -25,11 +24,13 @@ from gateway.model import HistoryReader
 from gateway.server import history_nodes
 from gateway.server.address_space import SiteTree, Staged
 from gateway.server.admission import Admission
+from gateway.server.alarm_methods import AlarmService
+from gateway.server.alarms import Trouble, all_wrong
 from gateway.server.audit import LOCK_OUT, USER, Audit, Record, user_changes
 from gateway.server.certificate import Identity, load_identity
 from gateway.server.context import Context, Write
 from gateway.server.diagnostics import DiagnosticsTable, Supply
-from gateway.server.discovery import PRODUCT_URI, Discovery, Member, url_of
+from gateway.server.discovery import Discovery, Member, url_of
 from gateway.server.event_feed import EventSource
 from gateway.server.event_nodes import standard_fields, with_ours
 from gateway.server.history import History
@@ -38,6 +39,7 @@ from gateway.server.logins import Logins
 from gateway.server.methods import Methods
 from gateway.server.monitoring import Monitoring
 from gateway.server.nodes import Layers
+from gateway.server.offering import offer_endpoints, say_who_we_are
 from gateway.server.pair_methods import PairMethods
 from gateway.server.publisher import Publisher
 from gateway.server.redundancy import Pair, RedundancyNodes, RedundantSet, Shown
@@ -45,6 +47,7 @@ from gateway.server.sessions import Sessions
 from gateway.server.settings import OpcUaSettings, User
 from gateway.server.slices import free, in_slices
 from gateway.server.standard_nodes import answer, install
+from gateway.server.subscription_methods import SubscriptionMethods
 from gateway.server.transport import Listener
 from gateway.server.upkeep import Upkeep
 from gateway.server.veil import Veil
@@ -53,14 +56,6 @@ from gateway.server.views import QuickViewService
 _log: Final = logging.getLogger(__name__)
 ANY_SEVERITY: Final = 600
 _ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
-_SECURE: Final = (
-    ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
-    ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,
-    ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
-    ua.SecurityPolicyType.Aes128Sha256RsaOaep_Sign,
-    ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
-    ua.SecurityPolicyType.Basic256Sha256_Sign,
-)
 
 
 class OpcUaServer:
@@ -132,6 +127,7 @@ class OpcUaServer:
             methods=Methods(),
         )
         self.events = EventSource(publisher.events, settings.application(site), tree, clock)
+        self._alarms = AlarmService(lambda: self._troubles(pair), publisher, audit, clock)
 
     @property
     def context(self) -> Context:
@@ -195,17 +191,19 @@ class OpcUaServer:
         await server.set_application_uri(uri)
         index = await server.register_namespace(settings.namespace(self._site))
         assert index == 2, "the site's namespace must have the same index on both nodes"
-        await self._say_who_we_are()
+        await say_who_we_are(server)
         staged = await self.prepare(self._devices, self._context.live.live)
         self._context.tree.serve(self._layers, staged)
         install(self._context.space, self._set, self._clock, settings.limits)
         history_nodes.install(self._context.space)
         self._redundancy.install()
+        SubscriptionMethods(self._context.publisher).add_to(self._context.methods)
+        self._alarms.add_to(self._context.methods)
         if self._methods is not None:
             self._methods.add_to(self._context.methods)
         await server.load_certificate(self._identity.certificate_der, "DER")
         await server.load_private_key(self._identity.key_pem, format="PEM")
-        self._offer_endpoints()
+        offer_endpoints(server, self._set.own, settings.insecure)
         # What a library's session wrote at its start is history; nobody writes nodes any more.
         await self._server._setup_server_nodes()
         self._context.discovery.policies = list(self._context.internal.endpoints)
@@ -215,7 +213,12 @@ class OpcUaServer:
                 "`insecure` is meant for a demonstration",
                 settings.host,
             )
-        elif settings.trust_any:
+        elif not self._context.logins.users:
+            _log.warning(
+                "nobody can log in to OPC UA: site.yaml has no `users:`; "
+                "`hotpair password` makes what to write there"
+            )
+        if settings.trust_any and not settings.insecure:
             self._alarm(
                 ANY_SEVERITY,
                 "every OPC UA client's certificate is trusted (opcua: trust: any in node.yaml); "
@@ -250,30 +253,6 @@ class OpcUaServer:
         context.logins.replace(users)
         context.sessions.users_changed(users, GUEST)
         self._freeing = asyncio.create_task(free(before), name="opcua-old-nodes")
-
-    async def _say_who_we_are(self) -> None:
-        try:
-            release = version("hotpair")
-        except PackageNotFoundError:
-            release = "0"
-        built = datetime.now(UTC)
-        await self._server.set_build_info(
-            PRODUCT_URI, "Hotpair", "Hotpair", release, release, built
-        )
-
-    def _offer_endpoints(self) -> None:
-        server, settings = self._server, self._settings
-        server.product_uri = PRODUCT_URI
-        server.name = self._set.own.name
-        server.application_type = ua.ApplicationType.Server
-        server.set_endpoint(self._set.own.urls[0])
-        policies = list(_SECURE)
-        tokens: list[Any] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
-        if settings.insecure:
-            policies.append(ua.SecurityPolicyType.NoSecurity)
-            tokens.insert(0, ua.AnonymousIdentityToken)
-        server.set_security_policy(policies)
-        server.set_identity_tokens(tokens)
 
     def _names(self) -> list[str]:
         """Every name by which clients may reach this server, the most telling first."""
@@ -355,13 +334,22 @@ class OpcUaServer:
         self._context.publisher.mark(points)
 
     def look(self) -> None:
-        """How the server stands may have changed: tell who subscribed to that. Cheap."""
+        """How server and field stand may have changed: tell who subscribed to that. Cheap."""
+        self._alarms.look()
         if self._methods is not None:
             self._methods.look()
         shown = self._set.shown
         if shown != self._told:
             self._told = shown
             self._context.publisher.tell_server()
+
+    def _troubles(self, pair: Pair | None) -> list[Trouble] | None:
+        """All that is wrong in the field; None where this node doesn't watch it."""
+        watched = pair.watched() if pair is not None else None
+        if watched is None:
+            self.events.rest()
+            return None
+        return all_wrong(watched, self.events.troubles(), self._clock.utc_ns())
 
     def tell(self) -> None:
         """Something of the Server object changed: tell who subscribed to it."""

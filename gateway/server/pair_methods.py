@@ -18,7 +18,7 @@ from gateway.errors import ControlError
 from gateway.model import NS_PER_S
 from gateway.pair.words import Role as PairRole
 from gateway.server.encoding import from_ticks
-from gateway.server.methods import CallRefused, Method, Methods
+from gateway.server.methods import Call, CallRefused, Method, Methods
 from gateway.server.nodes import standard
 from gateway.server.permissions import to_call
 from gateway.server.redundancy import FAILOVER, OBJECT, Outage, Pair, RedundantSet
@@ -89,10 +89,15 @@ class PairMethods:
 
     # ------------------------------------------------------------------------------- orders
 
-    async def _failover(self, user: User, _arguments: list[Any]) -> None:
-        await self._hand_over(user, _CODES.BadNotExecutable)
+    async def _failover(self, call: Call) -> list[ua.Variant]:
+        await self._hand_over(call.user, _CODES.BadNotExecutable)
+        return []
 
-    async def _change(self, user: User, arguments: list[Any]) -> None:
+    async def _change(self, call: Call) -> list[ua.Variant]:
+        await self._ordered(call.user, call.arguments)
+        return []
+
+    async def _ordered(self, user: User, arguments: list[Any]) -> None:
         state, returns, seconds, reason, restart = arguments
         outage = Outage(
             int(state if state is not None else -1),
@@ -137,14 +142,15 @@ class PairMethods:
     async def _take_out(self, user: User, outage: Outage) -> None:
         """Out of service: a Main hands over first."""
         if self._is_main():
-            outage.at_ns = self._clock.monotonic_ns()
+            outage.leaves = True
             self._set.outage = outage
+            self._tell()
             try:
                 await self._hand_over(user, _CODES.BadInvalidState)
             except CallRefused:
                 self._set.outage = Outage()
                 raise
-        outage.at_ns = None
+        outage.at_ns, outage.leaves = None, False
         self._set.outage = outage
         self._audit(user, f"{_STATES(outage.state).name}: {outage.reason}")
         self._tell()

@@ -24,7 +24,7 @@ from gateway.server.event_feed import EventFeed
 from gateway.server.event_queue import EventItem
 from gateway.server.items import PointTarget
 from gateway.server.settings import Limits
-from gateway.server.subscription import DISABLED, Item, Outcome, Subscription
+from gateway.server.subscription import DISABLED, REPORTING, Item, Outcome, Subscription
 from gateway.server.veil import Veil
 
 _log: Final = logging.getLogger(__name__)
@@ -148,6 +148,18 @@ class Publisher:
         if isinstance(item, Item):  # events have none
             self._offer(item)
 
+    async def resend(self, subscription: Subscription) -> None:
+        """Have the items that report say again what they last said, or what waits of them.
+
+        As OPC 10000-4 section 5.14.7 has it of initial values; in stretches.
+        """
+        for done, item in enumerate(list(subscription.items.values()), 1):
+            if isinstance(item, Item) and item.mode == REPORTING and not item.queue:
+                item.last = None
+                self._offer(item)
+            if done % STRETCH == 0:
+                await asyncio.sleep(0)
+
     def follow(self, point: Callable[[str], PointSpec | None]) -> None:
         """Another revision is served: items go on with the points of their names.
 
@@ -180,7 +192,8 @@ class Publisher:
     def tell_server(self) -> None:
         """Say at once what changed of the Server object: whoever hears it may have to move.
 
-        Sent beside the publishing interval where a publish request waits. Never waits itself.
+        Sent beside the publishing interval, to the publish request that waits or to the next one.
+        Never waits itself.
         """
         told: dict[int, None] = {}
         for item in list(self._by_node):
@@ -189,8 +202,9 @@ class Publisher:
                 told[item.subscription.subscription_id] = None
         for subscription_id in told:
             subscription, receiver = self._subscriptions[subscription_id]
-            if subscription.has_notifications and receiver.may_publish():
-                subscription.late = self.send_one(subscription, receiver)
+            if subscription.has_notifications:
+                waits = receiver.may_publish()
+                subscription.late = self.send_one(subscription, receiver) if waits else True
 
     def clear(self) -> None:
         """Forget everything: the endpoint closes."""

@@ -13,6 +13,7 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace, NodeData
 
 from gateway.pair.words import Role
+from gateway.server.alarms import Watched
 from gateway.server.discovery import Member
 from gateway.server.nodes import TreeBuilder, computed, standard
 from gateway.server.service_level import Duty, Mode, Situation
@@ -62,6 +63,9 @@ class Pair(Protocol):
     def refusal(self) -> str:
         """Why no changeover is possible now, or nothing."""
 
+    def watched(self) -> Watched | None:
+        """The field as this node sees it; None where it doesn't poll it."""
+
     async def failover(self, who: str) -> None:
         """Hand the reign over, or have it handed here. Raises ControlError."""
 
@@ -73,19 +77,22 @@ class Pair(Protocol):
 class Outage:
     """This server was taken out of service by an administrator, or will be at `at_ns`.
 
-    `at_ns` is of the monotonic clock; `returns_ns` UTC, 0 when nobody said.
+    Until then it serves as ever; it `leaves` once it hands over. `at_ns` is of the monotonic
+    clock; `returns_ns` UTC, 0 when nobody said.
     """
 
     state: int = STATE_RUNNING
     reason: str = ""
     returns_ns: int = 0
     at_ns: int | None = None
+    leaves: bool = False
 
     @property
     def duty(self) -> Duty:
-        if self.at_ns is not None:
+        if self.leaves:
             return Duty.LEAVING
-        return Duty.SERVING if self.state == STATE_RUNNING else Duty.OUT_OF_SERVICE
+        out = self.state != STATE_RUNNING and self.at_ns is None
+        return Duty.OUT_OF_SERVICE if out else Duty.SERVING
 
 
 class Shown(NamedTuple):
@@ -119,8 +126,8 @@ class RedundantSet:
         """What clients are told now."""
         standing, outage = self.standing, self.outage
         situation, reason = standing.situation, standing.reason
-        if outage.duty is not Duty.SERVING and situation.duty is Duty.SERVING:
-            situation, reason = replace(situation, duty=outage.duty), outage.reason
+        if situation.duty is Duty.SERVING:
+            situation, reason = replace(situation, duty=outage.duty), outage.reason or reason
         if self.closed is not None:
             # Who hears this is about to be disconnected; only an ordered outage keeps it away.
             ordered = outage.duty is not Duty.SERVING
@@ -131,14 +138,14 @@ class RedundantSet:
     def _state(self, situation: Situation) -> int:
         if self.closed is not None:
             return STATE_SHUTDOWN
-        if self.outage.duty is Duty.OUT_OF_SERVICE:
+        if self.outage.state != STATE_RUNNING:
+            # An order that was accepted shows at once, though it is announced only
+            # (OPC 10000-5 section 9.4).
             return self.outage.state
         if situation.role is Role.STARTING:
             return STATE_SUSPENDED
-        leaves = situation.duty is Duty.LEAVING
-        if leaves and (not self.settings.is_warm or self.outage.at_ns is not None):
-            return STATE_SHUTDOWN
-        return STATE_RUNNING
+        leaves = situation.duty is Duty.LEAVING and not self.settings.is_warm
+        return STATE_SHUTDOWN if leaves else STATE_RUNNING
 
     @property
     def members(self) -> list[Member]:

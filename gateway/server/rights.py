@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 
 from gateway.server import permissions
-from gateway.server.context import Context
 from gateway.server.permissions import Permission
 from gateway.server.sessions import Session
 from gateway.server.settings import Role
 
+if TYPE_CHECKING:
+    from gateway.server.context import Context
+
 _CODES = ua.StatusCodes
 _A = ua.AttributeIds
 TOLD: Final = frozenset({_A.RolePermissions, _A.UserRolePermissions, _A.UserExecutable})
-"""The attributes that `read` answers; UserAccessLevel is beside the values."""
+"""The attributes that are answered from the table, not from the node."""
+CURRENT_WRITE: Final = 2
+"""The bit of AccessLevel (OPC 10000-3 section 8.57)."""
 
 
 def role_of(session: Session) -> Role | None:
@@ -35,7 +39,28 @@ def may_call(session: Session, method: ua.NodeId) -> bool:
     return role is not None and role >= permissions.to_call(_number(method))
 
 
-def read(context: Context, session: Session, nodeid: ua.NodeId, attribute: int) -> ua.DataValue:
+def shown(context: Context, session: Session, nodeid: ua.NodeId, attribute: int) -> ua.DataValue:
+    """An attribute as the user of a session is told it: those of users differ by role."""
+    point = context.tree.point(nodeid)
+    if point is not None:
+        if attribute == _A.Value and not point.access.readable:
+            return ua.DataValue(StatusCode=ua.StatusCode(_CODES.BadNotReadable))
+        if attribute == _A.UserAccessLevel and not may_write(session):
+            level = context.space.read_attribute_value(nodeid, _A.AccessLevel).Value.Value
+            return ua.DataValue(ua.Variant(level & ~CURRENT_WRITE, ua.VariantType.Byte))
+    if attribute in (_A.Executable, _A.UserExecutable):
+        method = context.methods.find(nodeid)
+        if method is not None:
+            allowed = attribute == _A.Executable or method.allows(session)
+            can = allowed and method.executable()
+            return ua.DataValue(ua.Variant(can, ua.VariantType.Boolean))
+    if attribute in TOLD:
+        return _told(context, session, nodeid, attribute)
+    found: ua.DataValue = context.space.read_attribute_value(nodeid, attribute)
+    return found
+
+
+def _told(context: Context, session: Session, nodeid: ua.NodeId, attribute: int) -> ua.DataValue:
     """One of the attributes TOLD; what a role may not know is BadUserAccessDenied."""
     role = role_of(session)
     data = context.space.get(nodeid)

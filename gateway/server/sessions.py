@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -18,7 +18,7 @@ from asyncua import ua
 
 from gateway.clock import Clock
 from gateway.model import NS_PER_MS
-from gateway.server.history_points import ContinuationPoints
+from gateway.server.continuation import ContinuationPoints, Room
 from gateway.server.publisher import Publisher
 from gateway.server.settings import Limits, Role, User
 from gateway.server.subscription import Subscription
@@ -62,12 +62,12 @@ class Session:
     channel: Channel | None
     nonce: bytes
     last_ns: int
+    history_points: ContinuationPoints
+    browse_points: ContinuationPoints
     account: User | None = None
     closed: bool = False
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
     requests: deque[PublishRequest] = field(default_factory=deque)
-    history_points: ContinuationPoints = field(default_factory=ContinuationPoints)
-    browse_points: OrderedDict[bytes, list[Any]] = field(default_factory=OrderedDict)
     write_order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -138,6 +138,7 @@ class Sessions:
         self._clock = clock
         self._limits = limits
         self._by_token: dict[bytes, Session] = {}
+        self.room = Room(limits.max_continuation_bytes)
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -149,12 +150,13 @@ class Sessions:
         self, name: str, asked_timeout_ms: float, certificate: bytes | None, channel: Channel
     ) -> Session:
         """A new session on a channel, not yet activated. Raises UaStatusCodeError."""
+        limits = self._limits
         on_channel = sum(1 for found in self._by_token.values() if found.channel is channel)
-        if on_channel >= self._limits.max_sessions_per_connection:
+        if on_channel >= limits.max_sessions_per_connection:
             raise ua.UaStatusCodeError(_CODES.BadTooManySessions)
-        if len(self._by_token) >= self._limits.max_sessions:
+        if len(self._by_token) >= limits.max_sessions:
             raise ua.UaStatusCodeError(_CODES.BadTooManySessions)
-        lowest, highest = self._limits.min_session_ms, self._limits.max_session_ms
+        lowest, highest = limits.min_session_ms, limits.max_session_ms
         timeout_ms = (
             min(max(asked_timeout_ms, lowest), highest) if asked_timeout_ms > 0 else highest
         )
@@ -169,6 +171,10 @@ class Sessions:
             channel=channel,
             nonce=secrets.token_bytes(NONCE_BYTES),
             last_ns=self._clock.monotonic_ns(),
+            history_points=ContinuationPoints(
+                self.room, limits.max_history_points, limits.history_point_ms * NS_PER_MS
+            ),
+            browse_points=ContinuationPoints(self.room, limits.max_browse_points),
         )
         self._by_token[token] = session
         return session
@@ -221,9 +227,10 @@ class Sessions:
                     self.close(session)
 
     def sweep(self) -> None:
-        """End the sessions that have timed out."""
+        """End the sessions that have timed out, and the continuation points that grew old."""
         now_ns = self._clock.monotonic_ns()
         for session in list(self._by_token.values()):
+            session.history_points.expire(now_ns)
             if session.idle(now_ns):
                 self.close(session, status=_CODES.BadTimeout)
 

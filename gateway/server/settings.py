@@ -79,7 +79,8 @@ class Limits:
     """Every bound of the server. What is advertised of them is enforced.
 
     Chunk and message sizes are bytes, intervals ms, counts per what the name says. Before a log-in
-    a message has `max_unproven_bytes`; all arrays of a request together have `max_elements`.
+    a message has `max_unproven_bytes`; all arrays of a request together have `max_elements`, all
+    continuation points of all sessions `max_continuation_bytes`.
     """
 
     max_connections: int = 100
@@ -135,6 +136,7 @@ class Limits:
     max_history_times: int = 10_000
     max_history_points: int = 100
     history_point_ms: int = 120_000
+    max_continuation_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ NAMES: Final[Mapping[int, str]] = {
     CHAIN_INCOMPLETE: "BadCertificateChainIncomplete",
     POLICY_CHECK_FAILED: "BadCertificatePolicyCheckFailed",
 }
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -59,6 +59,7 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+"""What the library raises for a certificate or CRL that is none."""
 _TOLD: Final = frozenset(
     {TIME_INVALID, ISSUER_TIME_INVALID, URI_INVALID, USE_NOT_ALLOWED, ISSUER_USE_NOT_ALLOWED}
 )
@@ -163,7 +164,7 @@ def parse(data: bytes) -> x509.Certificate:
     try:
         found = x509.load_der_x509_certificate(data)
         _ = found.extensions, found.not_valid_after_utc, found.subject, found.issuer
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise NotTrusted(INVALID, f"it can't be read: {error}") from error
     return found
 
@@ -259,7 +260,7 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -268,7 +269,7 @@ def _check_policy(certificate: x509.Certificate, is_own: bool) -> None:
     """Kind and length of the key, and how it was signed; issuers may have longer keys."""
     try:
         key, signed_with = certificate.public_key(), certificate.signature_hash_algorithm
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise NotTrusted(POLICY_CHECK_FAILED, f"its key is of no known kind: {error}") from error
     least, most = KEY_BITS
     whose = "its" if is_own else f"the issuer {subject(certificate)}'s"

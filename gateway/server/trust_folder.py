@@ -23,7 +23,7 @@ from cryptography import x509
 
 from gateway.errors import ControlError
 from gateway.server import trust
-from gateway.server.trust import NotTrusted, TrustList
+from gateway.server.trust import UNREADABLE, NotTrusted, TrustList
 
 FILES_MAX: Final = 1_000
 FILE_MAX_BYTES: Final = 4 * 2**20
@@ -99,8 +99,10 @@ class TrustFolder:
             for path in _files(self._pki / name):
                 try:
                     found.append((path, parse(_content(path))))
-                except (OSError, ValueError, NotTrusted) as error:
-                    problems.append(f"{path} is not used: {error}")
+                except (OSError, NotTrusted, *UNREADABLE) as error:
+                    problems.append(
+                        f"{path} is not used: {error}; put DER or PEM in its place, or remove it"
+                    )
             return found
 
         trusted = read("trusted/certs", parse_certificate)
@@ -219,9 +221,12 @@ def parse_certificate(data: bytes) -> x509.Certificate:
 
 
 def _parse_crl(data: bytes) -> x509.CertificateRevocationList:
-    if b"-----BEGIN" in data:
-        return x509.load_pem_x509_crl(data)
-    return x509.load_der_x509_crl(data)
+    """A CRL from DER or PEM. Raises what is UNREADABLE, now and not when a client comes."""
+    is_pem = b"-----BEGIN" in data
+    found = x509.load_pem_x509_crl(data) if is_pem else x509.load_der_x509_crl(data)
+    # The library reads these parts when they are asked for.
+    _ = found.issuer, found.next_update_utc, found.get_revoked_certificate_by_serial_number(1)
+    return found
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any, Final
 
 from asyncua import ua
 from asyncua.server.address_space import AddressSpace, ViewService
 
 from gateway.server.context import Context
+from gateway.server.continuation import REFERENCE_BYTES, Request
 from gateway.server.rights import may_call
 from gateway.server.sessions import Session
 
 _CODES = ua.StatusCodes
 STRETCH: Final = 20
-_POINT_BYTES: Final = 16
 
 
 class QuickViewService(ViewService):  # type: ignore[misc]
@@ -45,9 +44,10 @@ async def browse(context: Context, session: Session, params: Any) -> Any:
     most = context.limits.max_references_per_node
     if params.RequestedMaxReferencesPerNode:
         most = min(most, params.RequestedMaxReferencesPerNode)
+    request = session.browse_points.request()
     results = []
     for done, description in enumerate(params.NodesToBrowse, 1):
-        results.append(_browse(context, session, description, most))
+        results.append(_browse(context, description, most, request))
         if done % STRETCH == 0:
             await asyncio.sleep(0)
     response = ua.BrowseResponse()
@@ -55,7 +55,7 @@ async def browse(context: Context, session: Session, params: Any) -> Any:
     return response
 
 
-def _browse(context: Context, session: Session, description: Any, most: int) -> ua.BrowseResult:
+def _browse(context: Context, description: Any, most: int, request: Request) -> ua.BrowseResult:
     if description.NodeId not in context.space:
         return _refused(_CODES.BadNodeIdUnknown)
     direction = int(description.BrowseDirection)
@@ -66,17 +66,18 @@ def _browse(context: Context, session: Session, description: Any, most: int) -> 
         return _refused(_CODES.BadReferenceTypeIdInvalid)
     view = context.internal.view_service
     found = view.browse(ua.BrowseParameters(NodesToBrowse=[description]))[0]
-    return _page(context, session, list(found.References), most)
+    return _page(context, found.References, most, request)
 
 
-def _page(context: Context, session: Session, references: list[Any], most: int) -> ua.BrowseResult:
+def _page(context: Context, references: list[Any], most: int, request: Request) -> ua.BrowseResult:
     result = ua.BrowseResult()
     result.References = references[:most]
     if len(references) > most:
-        if len(session.browse_points) >= context.limits.max_browse_points:
+        left = references[most:]
+        now_ns = context.clock.monotonic_ns()
+        name = request.keep((most, left), REFERENCE_BYTES * len(left), now_ns)
+        if name is None:
             return _refused(_CODES.BadNoContinuationPoints)
-        name = secrets.token_bytes(_POINT_BYTES)
-        session.browse_points[name] = [most, *references[most:]]
         result.ContinuationPoint = name
     return result
 
@@ -87,15 +88,17 @@ def _refused(status: int) -> ua.BrowseResult:
 
 async def browse_next(context: Context, session: Session, params: Any) -> Any:
     """The next pages, or the release of what is left."""
+    request, now_ns = session.browse_points.request(), context.clock.monotonic_ns()
     results = []
     for name in params.ContinuationPoints:
-        kept = session.browse_points.pop(name, None)
+        kept = request.take(name, now_ns)
         if kept is None:
             results.append(_refused(_CODES.BadContinuationPointInvalid))
         elif params.ReleaseContinuationPoints:
             results.append(ua.BrowseResult())
         else:
-            results.append(_page(context, session, kept[1:], kept[0]))
+            most, left = kept
+            results.append(_page(context, left, most, request))
     response = ua.BrowseNextResponse()
     response.Parameters.Results = results
     return response

@@ -42,6 +42,7 @@ from gateway.model import (
     Term,
     Value,
 )
+from gateway.server.alarms import Trouble, Watched
 from gateway.server.opcua import OpcUaServer
 from gateway.server.passwords import hash_password
 from gateway.server.redundancy import ALONE, UNHEARD, Standing, Told
@@ -99,6 +100,7 @@ class MemoryHistory:
     def __init__(self) -> None:
         self.rows: dict[str, list[HistoryRow]] = {}
         self.reads = 0
+        self.rows_read = 0
 
     def fill(self, point: str, count: int, step_ns: int = NS_PER_S) -> None:
         position = Position(Term(1, "a", 1), 1)
@@ -132,12 +134,15 @@ class MemoryHistory:
         if reverse:
             high = cursor[0] if cursor else high
             begin = max(low, high - limit)
+            self.rows_read += high - begin
             return HistoryPage(rows[begin:high][::-1], (begin,) if begin > low else None)
         low = cursor[0] if cursor else low
         end = min(high, low + limit)
+        self.rows_read += end - low
         return HistoryPage(rows[low:end], (end,) if end < high else None)
 
     async def at_or_before(self, point: str, time_ns: int) -> HistoryRow | None:
+        self.rows_read += 1
         index = self._at(point, time_ns + 1)
         return self.rows[point][index - 1] if index else None
 
@@ -157,6 +162,8 @@ class MemoryPair:
     now: Standing = ALONE
     refused: str = ""
     ordered: list[str] = field(default_factory=list)
+    troubles: list[Trouble] | None = field(default_factory=list)
+    disabled: frozenset[str] = frozenset()
     audits: list[tuple[str, str, str]] = field(default_factory=list)
 
     def standing(self) -> Standing:
@@ -164,6 +171,9 @@ class MemoryPair:
 
     def refusal(self) -> str:
         return self.refused
+
+    def watched(self) -> Watched | None:
+        return None if self.troubles is None else Watched(self.troubles, self.disabled)
 
     async def failover(self, who: str) -> None:
         if self.refused:
@@ -201,6 +211,11 @@ class Plant:
     def stands(self, situation: Situation, reason: str = "", peer: Told = UNHEARD) -> None:
         """The server stands otherwise from now on."""
         self.pair.now = Standing(situation, reason, peer)
+        self.server.look()
+
+    def wrong(self, *troubles: Trouble) -> None:
+        """The field is so from now on."""
+        self.pair.troubles = list(troubles)
         self.server.look()
 
     def set(self, point: str, value: Value, status: int = 0, time_ns: int = 0) -> None:

@@ -61,6 +61,11 @@ def event(found: tuple[str, Any, bool]) -> bool:
     return found[0] == EVENT
 
 
+def ordered(found: tuple[str, Any, bool]) -> bool:
+    """Whether something heard is the event of an order, not of what came of it."""
+    return found[0] == EVENT and found[1].startswith(("changeover ", "Failover "))
+
+
 def point(good: bool) -> Any:
     """Whether something heard is the point, Good or not."""
     return lambda found: found[0] == POINT and found[2] is good
@@ -125,9 +130,11 @@ async def test_a_warm_standby_becomes_main_by_failover_and_nobody_is_cut(tmp_pat
             await heard.until(event)
             first = next(filter(event, heard.found))
             assert first[1].startswith(f"node {standby.name} is main: ")
+            await heard.until(ordered)
         assert await main.role() == "synced"
         await polls_of(plant, standby)
         assert pollers(plant) == [main.name, standby.name], "only a Main polls"
+        assert len(list(filter(ordered, heard.found))) == 1, "one order is one event"
 
 
 async def test_haclient_goes_on_when_the_main_is_killed(tmp_path: Path) -> None:

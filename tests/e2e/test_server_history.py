@@ -177,9 +177,9 @@ async def test_a_continuation_point_is_used_once_and_by_its_session(
 
 
 async def test_continuation_points_are_bounded_and_can_be_released(client: Client) -> None:
-    points = [(await ask(client, second(0), second(1000))).ContinuationPoint for _ in range(3)]
-    full = await ask(client, second(0), second(1000))
-    assert full.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints
+    points = [(await ask(client, second(0), second(1000))).ContinuationPoint for _ in range(4)]
+    given_up = await ask(client, second(0), second(1000), point=points.pop(0))
+    assert given_up.StatusCode.value == ua.StatusCodes.BadContinuationPointInvalid
     for point in points:
         assert (await ask(client, point=point, release=True)).StatusCode.is_good()
     gone = await ask(client, point=points[0], release=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.model import NS_PER_S, HistoryRow, Origin, Position, Status, Term
 from gateway.server.aggregates import AGGREGATES
 from gateway.server.bounds import CALCULATED, INTERPOLATED, PARTIAL, UNCERTAIN_DATA_SUB_NORMAL
 from gateway.server.encoding import ticks
+from gateway.server.history_derived import LOOK_SAMPLES
 from gateway.server.settings import Limits
 from tests.e2e.server_rig import START_NS, Plant, running
 from tests.e2e.test_server_history import EPOCH, LEVEL, ask, second, values
@@ -324,14 +326,77 @@ async def test_continuation_points_of_all_kinds_share_one_bound_and_are_released
         ua.ReadRawModifiedDetails(False, second(0), second(1000), 0, False),
     ]
     points = [(await ask(client, details=details)).ContinuationPoint for details in kinds]
-    for details in kinds:
-        full = await ask(client, details=details)
-        assert full.StatusCode.value == CODES.BadNoContinuationPoints
-    other = await ask(client, details=kinds[1], point=points[0])
+    nodes = [ua.HistoryReadValueId(NodeId=LEVEL)] * (POINTS + 1)
+    params = ua.HistoryReadParameters(kinds[2], ua.TimestampsToReturn.Source, False, nodes)
+    found = await client.uaclient.history_read(params)
+    said = [result.StatusCode.value for result in found]
+    assert said == [0] * POINTS + [CODES.BadNoContinuationPoints]
+    for details, point in zip(kinds, points, strict=True):
+        gone = await ask(client, details=details, point=point)
+        assert gone.StatusCode.value == CODES.BadContinuationPointInvalid, "it gave way to others"
+    names = [result.ContinuationPoint for result in found[:POINTS]]
+    other = await ask(client, details=kinds[1], point=names[0])
     assert other.StatusCode.value == CODES.BadContinuationPointInvalid
-    for point in points[1:]:
+    for point in names[1:]:
         assert (await ask(client, point=point, release=True)).StatusCode.is_good()
+        gone = await ask(client, point=point, release=True)
+        assert gone.StatusCode.value == CODES.BadContinuationPointInvalid
     assert (await ask(client, details=kinds[0])).ContinuationPoint
+
+
+async def test_what_all_sessions_hold_is_bounded(tmp_path: Path) -> None:
+    limits = Limits(max_history_values=PAGE, max_continuation_bytes=12_000)
+    details = at_times(*(second(n) for n in range(900)))
+    async with running(tmp_path, insecure=True, limits=limits, extra=1_500) as plant:
+        plant.history.fill("plc1/level", 900)
+        async with Client(plant.url) as one, Client(plant.url) as two:
+            first = await ask(one, details=details)
+            assert first.ContinuationPoint
+            for _ in range(3):
+                again = await ask(two, details=details)
+                assert again.StatusCode.value == CODES.BadNoContinuationPoints
+            big = ua.BrowseDescription(NodeId=ua.NodeId("big", 2), ResultMask=63)
+            [page] = await two.uaclient.browse(ua.BrowseParameters(NodesToBrowse=[big]))
+            assert page.StatusCode.value == CODES.BadNoContinuationPoints
+            await ask(one, details=details, point=first.ContinuationPoint, release=True)
+            [page] = await two.uaclient.browse(ua.BrowseParameters(NodesToBrowse=[big]))
+            assert page.ContinuationPoint
+            refused = await ask(one, details=details)
+            assert refused.StatusCode.value == CODES.BadNoContinuationPoints
+        assert plant.server.context.sessions.room.taken == 0
+
+
+async def test_a_request_reads_so_many_samples_and_no_more(plant: Plant, client: Client) -> None:
+    """Each time, and each block of intervals, would look back over a thousand samples that are
+    Bad; all nodes of a request together read what one may.
+    """
+    bad = [row(n, None, Status.BAD_NO_COMMUNICATION) for n in range(1, 1_500)]
+    plant.history.rows["plc2/level"] = [row(0, 7.0), *bad]
+    node = ua.NodeId("plc2/level", 2)
+    times_asked = at_times(*(second(1_400 + n / 10) for n in range(TIMES)))
+    blocks = processed("Interpolative", second(1_400), second(1_499), 1)
+    blocks.AggregateType *= POINTS
+    for details, count in ((times_asked, TIMES), (blocks, 99)):
+        answers: list[list[Any]] = [[] for _ in range(POINTS)]
+        left: dict[int, Any] = dict.fromkeys(range(POINTS))
+        requests = 0
+        while left:
+            before = plant.history.rows_read
+            nodes = [ua.HistoryReadValueId(NodeId=node, ContinuationPoint=p) for p in left.values()]
+            if details is blocks:
+                blocks.AggregateType = blocks.AggregateType[: len(nodes)]
+            params = ua.HistoryReadParameters(details, ua.TimestampsToReturn.Source, False, nodes)
+            found = await client.uaclient.history_read(params)
+            requests += 1
+            assert plant.history.rows_read - before <= BUDGET + LOOK_SAMPLES
+            for number, result in zip(list(left), found, strict=True):
+                result.StatusCode.check()
+                answers[number] += values(result)
+                left[number] = result.ContinuationPoint
+                if not result.ContinuationPoint:
+                    del left[number]
+        assert answers == [[None] * count] * POINTS
+        assert requests > 1
 
 
 async def test_malformed_times_are_a_fault_and_the_connection_stays(client: Client) -> None:

@@ -362,11 +362,14 @@ async def test_an_administrator_takes_a_main_out_of_service_and_back(pki: Path) 
     async with one_of_two(pki) as plant, logged_in(plant, "anna") as anna:
         heard = Heard()
         subscription = await anna.create_subscription(3_600_000, heard)
-        await subscription.subscribe_data_change(anna.get_node(ua.NodeId(LEVEL)))
+        nodes = [anna.get_node(ua.NodeId(number)) for number in (LEVEL, STATE, REASON)]
+        await subscription.subscribe_data_change(nodes)
         assert (
             await change(anna, *order(ua.ServerState.Shutdown, 30, returns=returns)) == codes.Good
         )
-        await heard.until((LEVEL, 2))
+        await heard.until((STATE, 4), (REASON, "new fans"))
+        told = await value(anna, LEVEL)
+        assert told == 255, "until then it serves, and nobody else has values"
         status = await value(anna, IDS.Server_ServerStatus)
         assert (status.State, status.ShutdownReason.Text) == (ua.ServerState.Shutdown, "new fans")
         assert 28 <= status.SecondsTillShutdown <= 30
@@ -374,6 +377,7 @@ async def test_an_administrator_takes_a_main_out_of_service_and_back(pki: Path) 
         assert plant.pair.ordered == []
         assert await change(anna, *order(ua.ServerState.Suspended)) == codes.Good
         assert plant.pair.ordered == ["anna"], "a Main hands over first"
+        await heard.until((LEVEL, 2))
         plant.stands(STANDBY)
         await heard.until((LEVEL, 0))
         assert await value(anna, STATE) == ua.ServerState.Suspended

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.server import trust
+from gateway.server.identity import GUEST, NOT_HEARD
 from gateway.server.settings import Role, User
 from gateway.server.trust_folder import TrustFolder
 from hil.fuzz.corpus import create_session
@@ -169,6 +171,24 @@ async def test_clients_of_a_trusted_ca_come_in_until_it_revokes_them(
     crl.unlink()
 
 
+async def test_a_malformed_crl_is_told_once_and_stands_in_nobodys_way(
+    plant: Plant, lists: TrustFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists.accept(str(ROOT.write(tmp_path, "root")[1]))
+    crl = plant.pki_dir / "issuers/crl/root.crl"
+    whole = revoke(ROOT, HMI.certificate.serial_number).public_bytes(Encoding.DER)
+    crl.write_bytes(whole.replace(b"Plant root", b"\xff" * 10))
+    await until(lambda: bool(told(plant, "root.crl")), "the malformed file is told")
+    assert await comes_in(await client_of(plant, HMI, tmp_path))
+    rounds = len(plant.alarms)
+    lists.accept(str(SCADA.write(tmp_path, "scada")[1]))
+    await until(lambda: len(plant.alarms) > rounds, "the folder was read again")
+    [text] = told(plant, "root.crl")
+    assert text.startswith(f"{crl} is not used: ") and "remove it" in text
+    assert not [record for record in caplog.records if record.exc_info]
+    crl.unlink()
+
+
 async def test_who_sends_a_chain_may_say_all_of_it_again(
     plant: Plant, lists: TrustFolder, tmp_path: Path
 ) -> None:
@@ -222,6 +242,13 @@ async def test_strangers_without_end_neither_fill_the_disk_nor_the_journal(
     assert len(lists.entries()) <= 20
     assert len(plant.alarms) <= 20
     assert 0 < len(plant.audit) <= 30
+
+
+async def test_where_nobody_can_log_in_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path, users={}):
+        assert "`hotpair password` makes what to write there" in caplog.text
 
 
 async def test_where_any_client_is_trusted_it_is_said_loudly(tmp_path: Path) -> None:
@@ -279,6 +306,8 @@ async def test_failures_by_certificate_lock_a_peer_out_as_wrong_passwords_do(
         await (await client_of(plant, SCADA, tmp_path, ALICE)).connect()
     [entry] = [entry for entry in plant.audit if entry[0] == "lock-out"]
     assert "4 log-ins from 127.0.0.1 failed" in entry[3]
+    outcomes = [entry[3] for entry in plant.audit if entry[0] == "login refused"]
+    assert outcomes == ["BadIdentityTokenRejected"] * 4 + [NOT_HEARD] * 2
 
 
 async def test_a_user_without_a_password_has_none(
@@ -340,6 +369,77 @@ async def test_a_user_is_told_what_its_role_may_do(
         else:
             with pytest.raises(E.BadUserAccessDenied):
                 await asked(LEVEL, ua.AttributeIds.RolePermissions)
+
+
+class Told:
+    """What a subscription told last of each attribute, and whether a value came."""
+
+    def __init__(self) -> None:
+        self.of: dict[ua.AttributeIds, ua.DataValue] = {}
+        self.news = asyncio.Event()
+
+    def datachange_notification(self, _node: Any, _value: Any, data: Any) -> None:
+        attribute = data.subscription_data.attribute
+        self.of[attribute] = data.monitored_item.Value
+        self.news.set()
+
+    async def until(self, attribute: ua.AttributeIds, wanted: Callable[[Any], bool]) -> None:
+        async with asyncio.timeout(5):
+            while attribute not in self.of or not wanted(self.of[attribute]):
+                self.news.clear()
+                await self.news.wait()
+
+
+RIGHTS = (
+    ua.AttributeIds.UserAccessLevel,
+    ua.AttributeIds.RolePermissions,
+    ua.AttributeIds.UserRolePermissions,
+    ua.AttributeIds.UserWriteMask,
+)
+
+
+@pytest.mark.parametrize("user", ["olga", "otto", "ada"])
+async def test_items_on_rights_tell_the_user_what_a_read_does(
+    plant: Plant, lists: TrustFolder, tmp_path: Path, user: str
+) -> None:
+    trusted(plant.pki_dir, SCADA.write(tmp_path)[1])
+    change = ua.NodeId(ua.ObjectIds.Server_RequestServerStateChange)
+    items = [(LEVEL, attribute) for attribute in RIGHTS]
+    items += [(change.to_string(), ua.AttributeIds.UserExecutable)]
+    async with await client_of(plant, SCADA, tmp_path, user) as client:
+        told = Told()
+        subscription = await client.create_subscription(50, told)
+        for name, attribute in items:
+            node = client.get_node(name)
+            await subscription.subscribe_data_change(node, attribute)
+            read = await node.read_attribute(attribute, raise_on_bad_status=False)
+            await told.until(
+                attribute,
+                lambda found, read=read: (
+                    (found.Value, found.StatusCode) == (read.Value, read.StatusCode)
+                ),
+            )
+        with pytest.raises(E.BadAttributeIdInvalid):
+            await subscription.subscribe_data_change(
+                client.get_node(LEVEL), ua.AttributeIds.UserExecutable
+            )
+        assert told.of[ua.AttributeIds.UserExecutable].Value.Value is (user == "ada")
+        assert told.of[ua.AttributeIds.RolePermissions].StatusCode.is_good() is (user == "ada")
+
+
+async def test_items_on_rights_follow_the_role(
+    plant: Plant, lists: TrustFolder, tmp_path: Path
+) -> None:
+    trusted(plant.pki_dir, SCADA.write(tmp_path)[1])
+    sessions, level = plant.server.context.sessions, ua.AttributeIds.UserAccessLevel
+    async with await client_of(plant, SCADA, tmp_path, "otto") as client:
+        told = Told()
+        subscription = await client.create_subscription(50, told)
+        await subscription.subscribe_data_change(client.get_node(LEVEL), level)
+        await told.until(level, lambda found: found.Value.Value & 2 == 2)
+        demoted = replace(PEOPLE["otto"], role=Role.OBSERVER)
+        sessions.users_changed(PEOPLE | {"otto": demoted}, GUEST)
+        await told.until(level, lambda found: found.Value.Value & 2 == 0)
 
 
 async def test_methods_are_for_those_whose_role_may_call_them(

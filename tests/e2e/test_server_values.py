@@ -314,7 +314,6 @@ async def test_items_that_can_not_be_monitored_are_refused_one_by_one(client: Cl
         ("ns=2;s=plc1/count", {"Filter": percent(1.0)}, codes.BadMonitoredItemFilterUnsupported),
         (LEVEL, {"Filter": percent(200.0)}, codes.BadDeadbandFilterInvalid),
         (LEVEL, {"Filter": ua.EventFilter()}, codes.BadMonitoredItemFilterUnsupported),
-        ("ns=2;s=plc1/setpoint", {}, codes.BadNotReadable),
         ("ns=2;s=nothing", {}, codes.BadNodeIdUnknown),
         ("ns=2;s=plc1", {}, codes.BadAttributeIdInvalid),
     ):
@@ -323,6 +322,18 @@ async def test_items_that_can_not_be_monitored_are_refused_one_by_one(client: Cl
     found = await monitor(client, subscription, LEVEL, QueueSize=10**6, SamplingInterval=0.0)
     assert found.StatusCode.is_good()
     assert (found.RevisedQueueSize, found.RevisedSamplingInterval) == (100, 50.0)
+    await subscription.delete()
+
+
+async def test_what_can_only_be_written_is_watched_and_says_so(client: Client) -> None:
+    heard = Heard()
+    subscription = await client.create_subscription(50, heard)
+    # Not refused: OPC 10000-4 section 5.13.2.1.
+    await subscription.subscribe_data_change(client.get_node("ns=2;s=plc1/setpoint"))
+    await heard.until(1)
+    [(value, data)] = heard.values
+    assert value is None
+    assert data.StatusCode.value == ua.StatusCodes.BadNotReadable
     await subscription.delete()
 
 

@@ -142,7 +142,7 @@ def test_a_filter_is_decoded_into_a_class_of_its_own() -> None:
 
 
 def test_the_policies_we_offer_exist_and_no_weak_one_is_among_them() -> None:
-    from gateway.server.opcua import _SECURE
+    from gateway.server.offering import _SECURE
 
     for policy_type in _SECURE:
         policy, mode, _ = SECURITY_POLICY_TYPE_MAP[policy_type]

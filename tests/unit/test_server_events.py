@@ -34,6 +34,7 @@ from gateway.server.event_values import (
     DATE_TIME,
     LOCALIZED_TEXT,
     NODE_ID,
+    STATUS_CODE,
     STRING,
     UINT16,
     UINT32,
@@ -63,6 +64,11 @@ def event(text: str = "hello", severity: int = 500, **more: Any) -> Event:
         (Field(BOOLEAN, True), ua.VariantType.Boolean, True),
         (Field(UINT16, 1000), ua.VariantType.UInt16, 1000),
         (Field(UINT32, 70_000), ua.VariantType.UInt32, 70_000),
+        (
+            Field(STATUS_CODE, 0x40900000),
+            ua.VariantType.StatusCode,
+            ua.StatusCode(0x40900000),
+        ),
         (Field(STRING, "grün"), ua.VariantType.String, "grün"),
         (Field(BYTE_STRING, b"\x00\xff"), ua.VariantType.ByteString, b"\x00\xff"),
         (Field(LOCALIZED_TEXT, "x"), ua.VariantType.LocalizedText, ua.LocalizedText("x")),
@@ -454,6 +460,17 @@ def test_events_wait_in_order_and_make_the_subscription_speak() -> None:
     assert watched.subscription.has_notifications
     assert watched.take() == ["a", "b"]
     assert not watched.subscription.has_notifications and watched.take() == []
+
+
+def test_what_is_always_told_passes_every_filter_but_not_a_disabled_item() -> None:
+    watched = Watched(device="plc1")
+    nothing = Where([Element(Operator.EQUALS, [Literal(1), Literal(2)])])
+    watched.item.configure(EventFilter([FieldOperand(None, TEXT), None], nothing), 3, True)
+    assert not watched.item.offer(event("a", device="plc1"), True)
+    assert watched.item.offer(event("b", audit=True, always=True), False)
+    assert watched.take() == ["b"]
+    watched.item.set_mode(DISABLED)
+    assert not watched.item.offer(event("c", always=True), True)
 
 
 def test_a_full_queue_gives_up_the_oldest_and_says_so_before_the_rest() -> None:

@@ -26,15 +26,15 @@ from gateway.server.bounds import (
 )
 from gateway.server.encoding import ticks
 from gateway.server.history_derived import (
+    INTERVAL_BYTES,
     LOOK_SAMPLES,
     AtTimeRest,
+    Budget,
     ProcessedRest,
     Samples,
     at_times,
     processed,
 )
-from gateway.server.history_points import ContinuationPoints
-from gateway.server.settings import Limits
 
 LEVEL = PointSpec(0, "plc1", "level", DataType.FLOAT64, "normal", Access.READ, None)
 UNCERTAIN = UNCERTAIN_DATA_SUB_NORMAL
@@ -67,8 +67,12 @@ def ask(name: str, first: int, end: int, step_s: float = 0.0, until: float = 60)
     return ProcessedRest(LEVEL, AGGREGATES[name], DEFAULTS, cut, at(until))
 
 
+def samples_of(journal: Journal, budget: int = ALL) -> Samples:
+    return Samples(journal, LEVEL, Budget(budget))
+
+
 async def said(journal: Journal, rest: ProcessedRest) -> list[tuple[object, int]]:
-    found, left = await processed(Samples(journal, LEVEL), rest, ALL, ALL)
+    found, left = await processed(samples_of(journal), rest, ALL)
     assert left is None
     return [(result.value, result.status) for result in found]
 
@@ -76,7 +80,7 @@ async def said(journal: Journal, rest: ProcessedRest) -> list[tuple[object, int]
 async def times(journal: Journal, *seconds: float, simple: bool = False) -> list[Result]:
     asked = b"".join(ticks(at(second)).to_bytes(8, "little") for second in seconds)
     rest = AtTimeRest(LEVEL, asked, simple, at(60))
-    found, left = await at_times(Samples(journal, LEVEL), rest, 1_000)
+    found, left = await at_times(samples_of(journal), rest, 1_000)
     assert left is None
     return [result for result, _ in found]
 
@@ -100,11 +104,11 @@ async def test_an_open_gap_is_bad_data_and_a_filled_one_is_not(tmp_path: Path) -
 
 async def test_what_is_known_ends_now_or_behind_a_sample_that_is_ahead(tmp_path: Path) -> None:
     async with journal_of(tmp_path) as journal:
-        samples = Samples(journal, LEVEL)
+        samples = samples_of(journal)
         assert await samples.known_until(at(70), at(40)) == at(70)
         assert await samples.known_until(at(70), at(80)) == at(70)
         assert await samples.known_until(at(45) + 7, at(80)) == at(50) + 100
-        nothing = Samples(journal, replace(LEVEL, name="nothing"))
+        nothing = Samples(journal, replace(LEVEL, name="nothing"), Budget(ALL))
         assert await nothing.known_until(at(45), at(80)) == at(45)
 
 
@@ -115,7 +119,7 @@ async def test_before_1970_and_after_what_fits_there_is_nothing(tmp_path: Path) 
         for begin_ns, end_ns in ((start_ns, start_ns + NS_PER_S), (2**62, 2**62 + NS_PER_S)):
             cut = intervals(begin_ns, end_ns, 0, 1)
             whole = ProcessedRest(LEVEL, rest.aggregate, DEFAULTS, cut, at(60))
-            found, _ = await processed(Samples(journal, LEVEL), whole, 1, ALL)
+            found, _ = await processed(samples_of(journal), whole, 1)
             assert [result.status for result in found] == [BAD_NO_DATA]
 
 
@@ -140,32 +144,34 @@ async def test_a_budget_and_pages_change_nothing_of_what_is_said(name: str, tmp_
         for second in range(0, 2_600, 2):
             journal.append(batch(second, float(second % 7)))
         await journal.append(covered(0, 2_600))
-        samples = Samples(journal, LEVEL)
         for first, end, step_s in ((1, 2_599, 3), (2_599, 1, 3), (0, 2_600, 0)):
             whole = ask(name, first, end, step_s, until=2_600)
-            at_once, left = await processed(samples, whole, ALL, ALL)
+            at_once, left = await processed(samples_of(journal), whole, ALL)
             assert left is None
             found: list[Result] = []
             rest: ProcessedRest | None = whole
             for _ in range(100):
                 assert rest is not None
-                part, rest = await processed(samples, rest, 97, 250)
+                part, rest = await processed(samples_of(journal, 250), rest, 97)
                 found += part
                 if rest is None:
                     break
             assert found == at_once
 
 
-def test_a_continuation_point_that_grew_old_makes_room_and_leads_nowhere() -> None:
-    points, limits = ContinuationPoints(), Limits(max_history_points=1, history_point_ms=1_000)
-    old = points.keep("old", 0, limits)
-    assert old is not None
-    assert points.keep("early", NS_PER_S - 1, limits) is None
-    young = points.keep("young", NS_PER_S, limits)
-    assert young is not None
-    assert points.take(old, NS_PER_S) is None
-    assert points.take(young, 2 * NS_PER_S - 1) == "young"
-    assert points.take(young, NS_PER_S) is None
-    late = points.keep("late", 0, limits)
-    assert late is not None
-    assert points.take(late, NS_PER_S) is None
+async def test_what_goes_on_says_how_much_it_holds(tmp_path: Path) -> None:
+    async with Side(tmp_path, "a").journal(reigns=True) as journal:
+        await journal.append(revision())
+        for second in range(100):
+            journal.append(batch(second, float(second)))
+        await journal.append(covered(0, 100))
+        whole = ask("Average", 0, 100, 1, until=100)
+        assert whole.size == 0
+        _, left = await processed(samples_of(journal, 50), whole, ALL)
+        assert left is not None and left.size == 100 * INTERVAL_BYTES
+        asked = AtTimeRest(LEVEL, bytes(8 * 10), False, at(60))
+        assert asked.size == 80
+        found, rest = await at_times(samples_of(journal, 3), asked, 1_000)
+        assert rest is not None and (len(found), rest.size) == (3, 56)
+        found, rest = await at_times(samples_of(journal, 0), asked, 1_000)
+        assert (found, rest) == ([], asked), "another node used up what this request may read"

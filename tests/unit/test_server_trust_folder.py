@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,3 +182,34 @@ def test_a_folder_that_can_not_be_written_is_told(folder: TrustFolder) -> None:
     (folder.path / "rejected/certs" / f"{print_of(LONE)}.der").mkdir()
     with pytest.raises(ControlError, match="can't be removed"):
         folder.remove(print_of(LONE))
+
+
+def test_a_crl_whose_issuer_is_no_text_is_told(folder: TrustFolder) -> None:
+    put(folder, "trusted/certs/root.der", ROOT.der)
+    whole = revoke(ROOT, now=NOW).public_bytes(Encoding.DER)
+    path = put(folder, "trusted/crl/root.crl", whole.replace(b"Plant root", b"\xff" * 10))
+    [text] = folder.load().problems
+    assert text.startswith(f"{path} is not used: ")
+    assert text.endswith("; put DER or PEM in its place, or remove it")
+
+
+def test_a_crl_that_is_malformed_anywhere_is_told_or_does_no_harm(folder: TrustFolder) -> None:
+    """The library reads parts of a CRL when they are asked for; that may be when a client comes."""
+    put(folder, "trusted/certs/root.der", ROOT.der)
+    client = make("HMI 2", ROOT, now=NOW)
+    whole = revoke(ROOT, client.certificate.serial_number, now=NOW).public_bytes(Encoding.DER)
+    told = 0
+    path = put(folder, "trusted/crl/root.crl", whole)
+    for at in range(0, len(whole), 7):
+        for other in (0x00, 0xFF, whole[at] ^ 1):
+            path.write_bytes(whole[:at] + bytes([other]) + whole[at + 1 :])
+            os.utime(path, ns=(at, at * 1_000 + other))
+            loaded = folder.load()
+            with contextlib.suppress(NotTrusted):
+                check(client.der, loaded.trust, NOW)
+            if loaded.problems:
+                told += 1
+                [text] = loaded.problems
+                assert text.startswith(f"{path} is not used: ")
+                assert text.endswith("; put DER or PEM in its place, or remove it")
+    assert told > 30

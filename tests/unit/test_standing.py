@@ -13,6 +13,7 @@ from gateway.errors import ControlError
 from gateway.journal.records import Fact
 from gateway.model import NS_PER_S
 from gateway.pair.words import Field, Role
+from gateway.server.alarms import Watched, lost
 from gateway.server.discovery import Member
 from gateway.server.redundancy import UNHEARD, Told
 from gateway.server.service_level import Backup, Duty, Situation
@@ -43,10 +44,11 @@ class Node:
         self.facts: dict[tuple[str, str], Any] = {}
         self.appended: list[Fact] = []
         self.others: list[Member | None] = []
-        self.orders = SimpleNamespace(refusal=lambda: "no", changeover=self._changeover)
+        self.orders = SimpleNamespace(refusal=lambda: self.refused, changeover=self._changeover)
         self.orders.note = lambda *told: self.noted.append(told)
         self.noted: list[tuple[str, ...]] = []
-        self.refused = False
+        self.refused = ""
+        self.ordered: list[str] = []
         clock: Any = SimpleNamespace(utc_ns=lambda: 7)
         self.standing = NodeStanding("a", clock, PairSettings(**pair), linked)
 
@@ -54,12 +56,14 @@ class Node:
         return self.now_ns_
 
     async def _changeover(self, who: str) -> str:
-        if self.refused:
-            raise ControlError("the peer is not heard")
+        self.ordered.append(who)
         return f"b is Main, asked by {who}"
 
     def begin(self) -> NodeStanding:
-        states = {name: SimpleNamespace(fault=fault) for name, fault in self.faults.items()}
+        states = {
+            name: SimpleNamespace(fault=fault, down_since_ns=5)
+            for name, fault in self.faults.items()
+        }
         collector = SimpleNamespace(
             maintenance=SimpleNamespace(disabled=self.disabled), states=states, devices=self.faults
         )
@@ -94,6 +98,18 @@ def test_a_main_counts_the_devices_in_service_that_answer() -> None:
     node.disabled = {"plc3"}
     found = node.begin().standing()
     assert found.situation == Situation(Role.MAIN, Duty.SERVING, Backup.READY, 2, 3)
+
+
+def test_alarms_are_of_devices_in_service_that_do_not_answer_their_main() -> None:
+    node = Node()
+    assert node.standing.watched() is None
+    fault = SimpleNamespace(detail="no answer")
+    node.faults |= {"plc2": fault, "plc3": fault}
+    node.disabled = {"plc3"}
+    standing = node.begin()
+    assert standing.watched() == Watched([lost("plc2", 5, "no answer")], frozenset({"plc3"}))
+    node.machine.role = Role.SYNCED
+    assert standing.watched() is None
 
 
 @pytest.mark.parametrize(
@@ -222,15 +238,15 @@ def test_the_other_server_is_known_by_the_journal_though_its_node_is_dead() -> N
     assert node.others[3:] == [None, None], "one of two is a guess"
 
 
-async def test_orders_by_opc_ua_are_audited_whatever_they_come_to() -> None:
+async def test_an_order_by_opc_ua_is_put_on_record_once_whatever_it_comes_to() -> None:
     node = Node()
     standing = node.begin()
-    assert standing.refusal() == "no"
     await standing.failover("anna")
-    node.refused = True
-    with pytest.raises(ControlError):
+    assert node.ordered == ["anna"]
+    assert node.noted == [], "who carries a changeover out puts it on record"
+    node.refused = "the peer is not heard"
+    assert standing.refusal() == node.refused
+    with pytest.raises(ControlError, match="not heard"):
         await standing.failover("anna")
-    assert node.noted == [
-        ("Failover", "anna", "b is Main, asked by anna"),
-        ("Failover", "anna", "refused: the peer is not heard"),
-    ]
+    assert node.ordered == ["anna"]
+    assert node.noted == [("Failover", "anna", "refused: the peer is not heard")]

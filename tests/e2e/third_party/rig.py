@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def need_npm(package: str) -> None:
     """Skip, or fail, without this npm package."""
     need_program("node")
     need((NODE_MODULES / package).is_dir(), f"npm package {package}")
+
+
+def need_package(name: str) -> None:
+    """Skip, or fail, without this Python package."""
+    need(find_spec(name), f"PyPI package {name}")
 
 
 def script(name: str, *arguments: object) -> list[str]:
