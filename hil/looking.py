@@ -19,7 +19,7 @@ def look_of(at_ns: int, node: str, status: Status) -> Look:
         at_ns,
         node,
         status["role"],
-        status["role_shown"],
+        status["role_shown"] + (", paused" if status.get("paused") else ""),
         pulls["samples_behind"],
         pulls["lag_ms"],
         pulls["equal_at_ns"],

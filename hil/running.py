@@ -18,11 +18,12 @@ import msgspec
 from hil.acts import WORDS
 from hil.gateway import ProgramError
 from hil.ground import on
-from hil.junit import junit
 from hil.lab import Lab, LabError, possible
 from hil.laying import SCENARIOS, find_site, ground_of, links_of, prepare
 from hil.play import Player, told
 from hil.recording import RUN_FILE, Outcome, Recording
+from hil.recording import load as load_run
+from hil.report.files import PAGE_FILE, write
 from hil.scenario import Mistake, Scenario, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
@@ -34,7 +35,6 @@ FAILED: Final = 1
 BAD_INPUT: Final = 2
 UNKNOWN: Final = 3
 STATUS: Final = {Outcome.PASSED: PASSED, Outcome.FAILED: FAILED, Outcome.UNKNOWN: UNKNOWN}
-JUNIT_FILE: Final = "junit.xml"
 EVIDENCE_SHOWN: Final = 5
 
 
@@ -78,7 +78,7 @@ async def run_one(
         pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines)
         async with on(pair, needs_of(scenario)):
             run = await Player(scenario, pair, say).play()
-    (folder / JUNIT_FILE).write_text(junit(run), encoding="utf-8")
+    write(run, folder)
     return run
 
 
@@ -162,7 +162,7 @@ def _played(
     for finding in found.findings:
         kept = () if finding.outcome is Outcome.PASSED else finding.evidence[:EVIDENCE_SHOWN]
         say(told(msgspec.structs.replace(finding, evidence=kept)))
-    where = f"; kept in {folder} ({RUN_FILE}, {JUNIT_FILE}, logs, journals)" if keeps else ""
+    where = f"; kept in {folder} ({PAGE_FILE}, {RUN_FILE}, logs, journals)" if keeps else ""
     say(f"{found.outcome.value.upper()}: {one.scenario.name}{where}")
     said = {
         "scenario": found.scenario,
@@ -209,3 +209,15 @@ def show(as_json: bool) -> int:
     for name, lasts_s, scenario in found:
         print(f"{name} ({scenario.site}, {lasts_s:g} s): {scenario.promise}")
     return status
+
+
+def report(folder: Path) -> int:
+    """`hotpair hil report`: write the report of a kept run anew; the exit status."""
+    try:
+        page = write(load_run(folder), folder)
+    except (OSError, msgspec.MsgspecError) as error:
+        remedy = "give the folder of one run, which `hotpair hil run --keep` left"
+        print(f"hotpair: {folder}: no recording to report of ({error}): {remedy}", file=sys.stderr)
+        return BAD_INPUT
+    print(page)
+    return PASSED

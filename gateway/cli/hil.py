@@ -36,3 +36,11 @@ def show(json: Json = False) -> None:
     from hil.running import show as tell
 
     raise typer.Exit(tell(json))
+
+
+@hil.command()
+def report(folder: Annotated[Path, typer.Argument(help="what `run --keep` left of one")]) -> None:
+    """Write report.html and junit.xml of a kept run anew."""
+    from hil.running import report as write
+
+    raise typer.Exit(write(folder))

@@ -91,6 +91,12 @@ def test_a_scenario_is_played_judged_and_kept(tmp_path: Path) -> None:
     suite = Xml.parse(folder / "junit.xml").getroot().find("testsuite")
     assert suite is not None and suite.get("tests") == str(len(run.findings))
     assert "took over: kill -9" in (folder / "transcript.txt").read_text()
+    page = folder / "report.html"
+    assert "The Main dies while a device is away" in page.read_text(encoding="utf-8")
+    page.unlink()
+    again = hil("report", str(folder))
+    assert (again.returncode, again.stdout.strip()) == (0, str(page)) and page.exists()
+    assert hil("report", str(tmp_path)).returncode == 2
 
 
 def test_an_expectation_that_does_not_hold_fails_the_run_with_its_evidence(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from xml.etree import ElementTree as Xml
 
 import msgspec
 import pytest
@@ -14,7 +13,6 @@ from hil.judges import Evidence, Verdict
 from hil.judges_client import Lacking, Seen
 from hil.judges_journal import Journal
 from hil.judges_windback import Missed
-from hil.junit import junit
 from hil.looking import look_of, shown
 from hil.outstation.polls import Poll
 from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Stretch, Switch, Told
@@ -401,31 +399,3 @@ def test_a_look_keeps_what_a_report_shows() -> None:
         "a main, b silent; down: plc2; Standby 3 samples, 4 ms behind"
     )
     assert shown({"a": status("synced"), "b": {}}) == "a synced, b silent; no Main"
-
-
-# ------------------------------------------------------------------------------ JUnit
-
-
-def test_junit_has_a_case_a_finding_with_evidence_in_failures_and_errors() -> None:
-    run = a_run()
-    run.findings = [
-        Finding("one", Outcome.PASSED, "fine"),
-        Finding("two", Outcome.FAILED, "1 missing", ("at 6 s: held \x00 <2>", "more"), (6, 7)),
-        Finding("three", Outcome.UNKNOWN, "no polls"),
-    ]
-    root = Xml.fromstring(junit(run))
-    suite = root.find("testsuite")
-    assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
-    assert suite.get("name") == "One" and suite.get("time") == "20.000"
-    cases = suite.findall("testcase")
-    assert [case.get("name") for case in cases] == ["one", "two", "three"]
-    failure, error = cases[1].find("failure"), cases[2].find("error")
-    assert failure is not None and error is not None
-    assert failure.get("message") == "1 missing"
-    assert failure.text == "at 6 s: held � <2>\nmore"
-    assert error.get("message") == "no polls"
-    seed = suite.find("properties/property[@name='seed']")
-    assert seed is not None and seed.get("value") == "7"
-    run.seed = None
-    assert 'name="seed"' not in junit(run)
