@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drivers.opcua.nodes import parse_node
+from drivers.opcua.nodes import HELP, parse_node
+from drivers.opcua.rehearsal import remedy_of
 from drivers.opcua.session_browsing import Visit, endpoints
 from drivers.opcua.settings import OpcUaDevice
 from gateway.commissioning import Login
 from gateway.driver import DriverContext
-from gateway.errors import BadInput, DeviceError
+from gateway.errors import BadInput, DeviceError, LinkError
 from gateway.model import NS_PER_MS
 
 
@@ -51,7 +52,7 @@ def check_node_id(text: str) -> None:
     try:
         parse_node(text)
     except ValueError as error:
-        raise BadInput(str(error)) from None
+        raise BadInput(f"{text!r} is no NodeId", f"{HELP[0].upper()}{HELP[1:]}") from error
 
 
 async def about(device: OpcUaDevice, context: DriverContext) -> dict[str, Any]:
@@ -59,8 +60,12 @@ async def about(device: OpcUaDevice, context: DriverContext) -> dict[str, Any]:
 
     Raises DeviceError when it does not tell even its endpoints.
     """
+    try:
+        offered = await endpoints(device, context)
+    except LinkError as error:
+        raise LinkError(error.message, error.remedy or remedy_of(error.message)) from error
     found: dict[str, Any] = {
-        "endpoints": [end._asdict() for end in await endpoints(device, context)],
+        "endpoints": [end._asdict() for end in offered],
         "server": None,
         "refused": "",
     }
@@ -85,7 +90,10 @@ async def variables(
 ) -> dict[str, Any]:
     """The variables below a node, and whether a bound ended the search. Raises DeviceError."""
     visit = Visit(device, context)
-    await visit.open()
+    try:
+        await visit.open()
+    except LinkError as error:
+        raise LinkError(error.message, error.remedy or remedy_of(error.message)) from error
     try:
         tree = await visit.browse(start, depth, limit, told)
     finally:

@@ -18,7 +18,7 @@ from gateway.config.site import better_name
 from gateway.driver import DriverContext
 from gateway.errors import BadInput, ConfigError, NotThere
 
-FORMS: Final = ("table", "yaml", "csv", "json")
+FORMS: Final = ("table", "yaml", "csv")
 NAME_MAX: Final = 64
 
 
@@ -35,10 +35,10 @@ class Wanted(NamedTuple):
     timeout: str
 
 
-def browse(wanted: Wanted, login: Login, node: Path) -> None:
+def browse(wanted: Wanted, login: Login, node: Path, as_json: bool) -> None:
     """`hotpair browse`. Raises BadInput, NotThere, ConfigError, DeviceError."""
     if wanted.form not in FORMS:
-        raise BadInput(f"{wanted.form!r} is no form", f"Write --as {', '.join(FORMS[:-1])}")
+        raise BadInput(f"{wanted.form!r} is no form", f"Write --as {', '.join(FORMS)}")
     from gateway.opcua_visits import check_node_id, opcua_device
 
     check_node_id(wanted.start)
@@ -56,7 +56,7 @@ def browse(wanted: Wanted, login: Login, node: Path) -> None:
             "deeper with --start",
             file=sys.stderr,
         )
-    if wanted.form == "json":
+    if as_json:
         print(json.dumps(found | {"variables": rows}))
     elif wanted.form == "csv":
         print(as_csv(_sheet(name, rows)), end="")

@@ -93,8 +93,8 @@ def browse(
     from gateway.cli.browse import Wanted
     from gateway.cli.browse import browse as look
 
-    wanted = Wanted(target, start, depth, limit, match, "json" if json else form, device, timeout)
-    look(wanted, (user, password_file, policy, trust_any), node)
+    wanted = Wanted(target, start, depth, limit, match, form, device, timeout)
+    look(wanted, (user, password_file, policy, trust_any), node, json)
 
 
 @app.command()

@@ -280,8 +280,8 @@ def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
 
 def gaps(node: Path, device: str, start: str, end: str, state: str, as_json: bool) -> None:
     """`hotpair gaps`."""
+    span = {"from": instant(start), "to": instant(end), "device": device}
     with NodeClient(node) as client:
-        span = {"from": instant(start), "to": instant(end), "device": device}
         asked = {"state": state} if state else {}
         show(lambda: client.get("/gaps", **span, **asked), as_json, draw_gaps)
 
@@ -293,6 +293,6 @@ def events(node: Path, start: str, end: str, as_json: bool) -> None:
         rows = ((e["time"], e["severity"], e["source"], e["text"]) for e in found)
         return table(f"{len(found)} events", ("time", "severity", "source", "text"), rows)
 
+    span = {"from": instant(start), "to": instant(end)}
     with NodeClient(node) as client:
-        span = {"from": instant(start), "to": instant(end)}
         show(lambda: client.get("/events", **span), as_json, draw)
