@@ -25,16 +25,26 @@ from gateway.config.points_csv import (
 from gateway.config.points_sheet import Sheet
 from gateway.config.text import CSV_MAX_BYTES, Unreadable
 from gateway.driver import Schema
-from gateway.errors import Problem
+from gateway.errors import ControlError, Problem
 
 SHEET: Final = "points"
 UNPACKED_MAX: Final = 20 * CSV_MAX_BYTES
 
 
 def write_workbook(sheet: Sheet) -> bytes:
-    """A workbook with one sheet; plain numbers are numbers, all else is text, never a formula."""
+    """A workbook with one sheet; plain numbers are numbers, all else is text, never a formula.
+
+    Raises ControlError for a text that no workbook can hold.
+    """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    for row in sheet.rows:
+        for column, text in row.items():
+            if ILLEGAL_CHARACTERS_RE.search(text):
+                told = f"`{column}` of {row['device']}/{row['point']} holds a control character"
+                raise ControlError(f"{told}, which no workbook can", "Write CSV instead")
 
     book = Workbook(write_only=True)
     page = book.create_sheet(SHEET)
@@ -42,10 +52,7 @@ def write_workbook(sheet: Sheet) -> bytes:
     for row in sheet.rows:
         cells = []
         for column in sheet.columns:
-            text = row.get(column)
-            value = None if text is None else cell_scalar(text)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            cell = WriteOnlyCell(page, value if number and repr(value) == text else text)
+            cell = WriteOnlyCell(page, _value(row.get(column)))
             if isinstance(cell.value, str):
                 cell.data_type = "s"
             cells.append(cell)
@@ -53,6 +60,14 @@ def write_workbook(sheet: Sheet) -> bytes:
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
+
+
+def _value(text: str | None) -> str | int | float | None:
+    """A cell as a number where spreadsheets (16 digits) keep all of it, else as text."""
+    value = None if text is None else cell_scalar(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or repr(value) != text:
+        return text
+    return value if abs(value) < 2**53 and float(f"{value:.16g}") == value else text
 
 
 def read_workbook(file: Path, drivers: Mapping[str, Schema], found: Found) -> Table | None:

@@ -50,7 +50,7 @@ def _cell(key: str, value: Any, kind: str) -> str:
     if kind == "list":
         if not isinstance(value, list | tuple) or not value:
             raise Unsayable(f"`{key}` is no list with entries")
-        return "|".join(_part(key, part) for part in value)
+        return _led("|".join(_part(key, part) for part in value))
     if kind == "map":
         if not isinstance(value, Mapping) or not value:
             raise Unsayable(f"`{key}` is no mapping with entries")
@@ -91,8 +91,12 @@ def _map(key: str, value: Mapping[Any, Any]) -> str:
         if "|" in plain or plain != plain.strip():
             raise Unsayable(f"`{key}` has a text with `|` or outer blanks: {text!r}")
         parts.append(f"{_plain(name)}={plain}")
-    joined = "|".join(parts)
-    return guarded(joined)
+    return _led("|".join(parts))
+
+
+def _led(entries: str) -> str:
+    """Entries that no spreadsheet takes for a formula: an empty one before them says nothing."""
+    return f"|{entries}" if entries.startswith(FORMULA_SIGNS) else entries
 
 
 def _range(value: Mapping[str, Any]) -> dict[str, str]:

@@ -61,7 +61,12 @@ class Table:
 
 def is_row(cells: list[str]) -> bool:
     """Whether a record says something: it is neither blank nor a comment."""
-    return bool(cells) and not cells[0].lstrip().startswith("#") and any(map(str.strip, cells))
+    return bool(cells) and not is_row_comment(cells[0]) and any(map(str.strip, cells))
+
+
+def is_row_comment(text: str) -> bool:
+    """Whether a line, or the first cell of a row, begins a comment."""
+    return text.lstrip().startswith("#")
 
 
 def sniff(header: str) -> str:
@@ -69,18 +74,23 @@ def sniff(header: str) -> str:
     return max(DELIMITERS, key=lambda delimiter: (header.count(delimiter), delimiter == ","))
 
 
+def dialect(text: str) -> tuple[str, int]:
+    """The delimiter of a file, and how many lines say nothing else (Excel's `sep=;`)."""
+    declared = re.fullmatch(r'"?sep=([;,\t|])"?[;,]*', text.partition("\n")[0].strip("\r "))
+    if declared is not None:
+        return declared[1], 1
+    said = (line for line in io.StringIO(text) if line.strip() and not is_row_comment(line))
+    return sniff(next(said, "")), 0
+
+
 def parse(text: str, file: str, columns: frozenset[str], found: Found) -> Table | None:
     """The rows of a file; what is wrong is reported to `found`. None without a usable header.
 
     `columns` are the keys that the points of this site may have.
     """
-    lines_before = 0
-    first, _, rest = text.partition("\n")
-    delimiter = None
-    if (declared := re.fullmatch(r'"?sep=([;,\t|])"?[;,]*', first.strip("\r "))) is not None:
-        text, delimiter, lines_before = rest, declared[1], 1
-        first = rest.partition("\n")[0]
-    delimiter = delimiter or sniff(first)
+    delimiter, lines_before = dialect(text)
+    if lines_before:
+        text = text.partition("\n")[2]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     rows: list[Row] = []

@@ -20,7 +20,7 @@ from gateway.config.drafts import DeviceDraft, PointDraft, Reading, Source, path
 from gateway.config.explain import Place
 from gateway.config.found import Found, suggest
 from gateway.config.lines import Lines
-from gateway.config.points_csv import RANGE_COLUMNS, Row, Table, is_row, parse, settings, sniff
+from gateway.config.points_csv import RANGE_COLUMNS, Row, Table, dialect, is_row, parse, settings
 from gateway.config.yaml import Node
 from gateway.driver import Schema
 from gateway.errors import Problem
@@ -153,8 +153,6 @@ def plan_import(
     rows = _usable(incoming, drafts, target, plan)
     text = source.read(site.parent / plan.into) if named else ""
     lines = _merge(text, rows, incoming, plan, prune)
-    if plan.problems:
-        return plan
     overlay = {site.parent / plan.into: plan.text}
     if not named:
         plan.site_text = _named(source.read(site), plan.into, drafts)
@@ -165,7 +163,7 @@ def plan_import(
 
     found = Found()
     build_site(site, replace(source, read=read), drivers, found)
-    plan.problems = [_back(problem, target, lines, incoming.file) for problem in found.problems()]
+    plan.problems += [_back(problem, target, lines, incoming.file) for problem in found.problems()]
     return plan
 
 
@@ -241,10 +239,12 @@ class _Record:
     cells: list[str]
 
 
-def _records(text: str, delimiter: str) -> list[_Record]:
-    lines = text.splitlines(keepends=True)
+def _records(text: str, delimiter: str, lines_before: int) -> list[_Record]:
+    lines = list(io.StringIO(text, newline=""))
+    found = [_Record(line, []) for line in lines[:lines_before]]
+    lines = lines[lines_before:]
     reader = csv.reader(lines, delimiter=delimiter)
-    found, begin = [], 0
+    begin = 0
     for row in reader:
         found.append(_Record("".join(lines[begin : reader.line_num]), row))
         begin = reader.line_num
@@ -259,9 +259,8 @@ def _merge(
     prune: bool,
 ) -> dict[int, int]:
     """Change the records that rows speak of; where each row came to lie, by line."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = sniff(first) if first and not first.startswith("sep=") else ","
-    records = _records(text, delimiter)
+    delimiter, lines_before = dialect(text)
+    records = _records(text, delimiter, lines_before)
     at = next((n for n, record in enumerate(records) if is_row(record.cells)), None)
     if at is None:
         header = list(FIRST_COLUMNS)
@@ -318,7 +317,7 @@ def _written(records: Iterable[_Record], delimiter: str) -> tuple[str, dict[int,
         if not text.endswith(("\n", "\r")):
             text += "\n"
         begins[id(record)] = line
-        line += len(text.splitlines())
+        line += len(list(io.StringIO(text, newline="")))
         parts.append(text)
     return "".join(parts), begins
 
