@@ -46,7 +46,9 @@ def kept(data: Any, schema: Any, root: Mapping[str, Any], depth: int = 0) -> Any
     if isinstance(data, list):
         items = next((o["items"] for o in options if isinstance(o.get("items"), Mapping)), None)
         if items is None:
-            prefix: list[Any] = next((o["prefixItems"] for o in options if "prefixItems" in o), [])
+            prefix = next((o["prefixItems"] for o in options if "prefixItems" in o), None)
+            if prefix is None:
+                return REMOVED
             return [
                 kept(item, part, root, depth + 1) for item, part in zip(data, prefix, strict=False)
             ]

@@ -33,8 +33,10 @@ def cells(data: Mapping[str, Any], model: type[PointSettings]) -> dict[str, str]
     for key, value in data.items():
         if key == "range" and isinstance(value, Mapping):
             found |= _range(value)
+        elif key not in by_column:
+            raise Unsayable(f"`{key}` is no key of a point here")
         elif value is not None:
-            found[key] = _checked(key, _cell(key, value, by_column.get(key, "text")))
+            found[key] = _checked(key, _cell(key, value, by_column[key]))
     return found
 
 

@@ -300,6 +300,7 @@ def test_a_control_character_is_told_when_no_workbook_can_hold_it() -> None:
         ({"enum": {}}, "no mapping with entries"),
         ({"enum": {1: "a|b"}}, "a text with `|`"),
         ({"range": {"eu": 5}}, "`range.eu` is no pair"),
+        ({"notes": "x"}, "`notes` is no key of a point"),
     ],
 )
 def test_what_no_cell_can_hold_says_so(data: dict[str, object], tells: str) -> None:
@@ -309,3 +310,22 @@ def test_what_no_cell_can_hold_says_so(data: dict[str, object], tells: str) -> N
 
 def test_nothing_is_said_by_nothing() -> None:
     assert cells({"unit": None, "range": None}, ModbusPoint) == {}
+
+
+def test_a_file_of_excel_and_one_without_a_last_line_end_are_kept(
+    site: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "points.csv").write_bytes(b"sep=;\r\ndevice;name;address\r\nplc1;flow;10")
+    file = put(tmp_path, "device,point,address", "plc1,more,12")
+    assert hotpair("import", file, "--site", site).status == 0
+    text = (tmp_path / "points.csv").read_bytes()
+    assert text == b"sep=;\r\ndevice;name;address\r\nplc1;flow;10\nplc1;more;12\n"
+
+
+def test_a_range_is_taken_in_either_form(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("device,point,address,range\nplc1,a,1,0..10 -> 0..5\n")
+    file = put(tmp_path, "device,point,raw_min,raw_max,eu_min,eu_max", "plc1,a,0,20,0,5")
+    assert hotpair("import", file, "--site", site).status == 0
+    taken = points_of(site)["plc1/a"]
+    assert isinstance(taken, ModbusPoint) and taken.range is not None
+    assert taken.range.raw == (0, 20)
