@@ -139,7 +139,7 @@ def test_a_configuration_without_secrets_is_kept_whole(file: str, make: Any) -> 
     schema, data = make(schemas()), tree.plain()
     for device in data.get("devices", {}).values():
         device.pop("windback", None)  # the schema of a site does not say what is in it
-    assert kept(data, schema, schema) == data
+    assert kept(data, schema, schema) == json.loads(json.dumps(data))
 
 
 def test_what_has_another_type_or_depth_than_the_models_have_is_left_out() -> None:
