@@ -162,3 +162,11 @@ class AskRefused(PeerError):
 
 class ControlError(HotpairError):
     """A command to a running node could not be carried out."""
+
+
+class BadInput(ControlError):
+    """What was typed, or a file that was named, can't be meant: nothing was tried."""
+
+
+class NotThere(ControlError):
+    """What was named does not exist, or does not answer."""

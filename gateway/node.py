@@ -15,7 +15,7 @@ from gateway.acquisition.maintenance import ACTIONS, coerce
 from gateway.clock import Clock
 from gateway.config.node import NodeConfig
 from gateway.driver import Frame, PointSpec
-from gateway.errors import ControlError
+from gateway.errors import BadInput, ControlError, NotThere
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, HistoryReader, Value, format_time, status_name
@@ -72,7 +72,7 @@ class NodeView:
         """A point by id. Raises ControlError."""
         found = self._running.points.get(point)
         if found is None:
-            raise ControlError(f"there is no point {point!r}", "`hotpair points` lists them")
+            raise NotThere(f"there is no point {point!r}", "`hotpair points` lists them")
         return found
 
     # ------------------------------------------------------------------------------ looking
@@ -307,7 +307,7 @@ class NodeView:
     def _known_device(self, device: str) -> str:
         if device not in self._collector.devices:
             known = ", ".join(sorted(self._collector.devices))
-            raise ControlError(f"there is no device {device!r}", f"Known are: {known}")
+            raise NotThere(f"there is no device {device!r}", f"Known are: {known}")
         return device
 
     def _must_poll(self, lacks: str) -> None:
@@ -320,12 +320,12 @@ class NodeView:
         line = self._collector.line_of(self._known_device(device))
         self._must_poll("reads no device")
         if not 1 <= count <= RAW_COUNT_MAX:
-            raise ControlError(f"count {count} is out of range", f"Ask for 1 to {RAW_COUNT_MAX}")
+            raise BadInput(f"count {count} is out of range", f"Ask for 1 to {RAW_COUNT_MAX}")
         try:
             return list(await line.raw(device, area, address, count))
         except ValueError as error:
             remedy = "Areas are holding, input, coil and discrete; addresses count from 0"
-            raise ControlError(f"{area} {address}: {error}", remedy) from error
+            raise BadInput(f"{area} {address}: {error}", remedy) from error
 
     def trace(self, device: str, sink: Callable[[Frame], None]) -> Callable[[], None]:
         """Send each frame of a device to `sink` until the returned function is called."""
@@ -340,7 +340,7 @@ class NodeView:
         point = self._running.points.get(target)
         if point is None and (target not in self._collector.devices or action == "substitute"):
             kind = "point" if action in ("substitute", "release") else "device or point"
-            raise ControlError(f"there is no {kind} {target!r}", "`hotpair points` lists them")
+            raise NotThere(f"there is no {kind} {target!r}", "`hotpair points` lists them")
         if action == "substitute":
             assert point is not None
             value = coerce(point, value)

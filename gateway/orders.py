@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.acquisition.maintenance import coerce
 from gateway.driver import LogSpec, Rehearsal, WriteOutcome
-from gateway.errors import ControlError, HotpairError
+from gateway.errors import ControlError, HotpairError, NotThere
 from gateway.journal.records import Audit, Fact
 from gateway.model import Value, format_time
 from gateway.node import NodeView
@@ -219,7 +219,7 @@ class Orders:
         devices = self._running.field.collector.devices
         if device not in devices:
             known = ", ".join(sorted(devices))
-            raise ControlError(f"there is no device {device!r}", f"Known are: {known}")
+            raise NotThere(f"there is no device {device!r}", f"Known are: {known}")
         logs = self._running.field.logs(device)
         if not logs:
             raise ControlError(

@@ -57,6 +57,11 @@ def load(name: str) -> Profile:
 
 def parse(text: str, file: str) -> Profile:
     """The profile that a text holds. Raises ConfigError with every mistake, by line of `file`."""
+    return parse_lines(text, file)[0]
+
+
+def parse_lines(text: str, file: str) -> tuple[Profile, Lines]:
+    """The profile that a text holds, and the line of each path in it. Raises ConfigError."""
     data, lines, problems = _read(text, file)
     if problems:
         raise ConfigError(problems)
@@ -72,7 +77,7 @@ def parse(text: str, file: str) -> Profile:
     ]
     if found:
         raise ConfigError(sorted(found, key=lambda problem: problem.line))
-    return profile
+    return profile, lines
 
 
 def review(profile: Profile) -> Iterator[tuple[Loc, str, str]]:

@@ -24,6 +24,7 @@ WRITE_COILS: Final = 15
 WRITE_REGISTERS: Final = 16
 READ_FILE: Final = 20
 MASK_WRITE: Final = 22
+READ_DEVICE_ID: Final = 43
 
 READ_FUNCTION: Final[dict[Area, int]] = {
     Area.COIL: READ_COILS,
@@ -40,8 +41,10 @@ FUNCTION_NAMES: Final[dict[int, str]] = {
     6: "write register",
     15: "write coils",
     16: "write registers",
+    17: "report server id",
     20: "read file record",
     22: "mask write register",
+    43: "read device identification",
 }
 EXCEPTION_NAMES: Final[dict[int, str]] = {
     1: "illegal function",
@@ -150,9 +153,25 @@ def rtu_reply_size(frame: bytes) -> int | None:
         return 5
     if function in (1, 2, 3, 4, 17, 20, 21, 23):
         return 5 + frame[2]
+    if function == READ_DEVICE_ID:
+        return _device_id_size(frame)
     if function == 24:
         return None if len(frame) < 4 else 6 + int.from_bytes(frame[2:4], "big")
     return _ECHO_SIZE.get(function, 0)
+
+
+def _device_id_size(frame: bytes) -> int | None:
+    """The length of a reply to FC43/14, which only its objects tell (section 6.21)."""
+    if frame[2] != 14:
+        return 0
+    if len(frame) < 8:
+        return None
+    at = 8
+    for _ in range(frame[7]):
+        if len(frame) < at + 2:
+            return None
+        at += 2 + frame[at + 1]
+    return at + 2
 
 
 def describe_request(unit: int, function: int, payload: bytes) -> str:

@@ -65,6 +65,20 @@ def _identifier(kind: str, text: str) -> Identifier:
     return text
 
 
+def node_text(identifier: Identifier, index: int, namespaces: Sequence[str]) -> str:
+    """A NodeId as `parse_node` reads it, its namespace by URI where that is known."""
+    kinds = {int: "i", str: "s", UUID: "g", bytes: "b"}
+    kind = next(letter for type_, letter in kinds.items() if isinstance(identifier, type_))
+    shown = base64.b64encode(identifier).decode() if isinstance(identifier, bytes) else identifier
+    text = f"{kind}={shown}"
+    if index == 0:
+        return text
+    if index < len(namespaces):
+        uri = namespaces[index].replace("%", "%25").replace(";", "%3B")
+        return f"nsu={uri};{text}"
+    return f"ns={index};{text}"
+
+
 def resolve(node: NodeText, namespaces: Sequence[str]) -> tuple[Identifier, int] | None:
     """Identifier and namespace index on a server with these namespaces; None if it lacks the URI.
 

@@ -74,7 +74,12 @@ async def _remedy(error: DeviceError, device: OpcUaDevice, context: DriverContex
         return error.remedy or "It took the connection but said nothing: is it an OPC UA server?"
     if error.remedy:
         return error.remedy
-    return next((text for signs, text in _REASONS if any(s in error.message for s in signs)), "")
+    return remedy_of(error.message)
+
+
+def remedy_of(reason: str) -> str:
+    """What a person can do about a connection that did not come about."""
+    return next((text for signs, text in _REASONS if any(s in reason for s in signs)), "")
 
 
 def _trust(device: OpcUaDevice, context: DriverContext) -> str:

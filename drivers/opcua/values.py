@@ -131,6 +131,12 @@ def fits(builtin: Builtin, target: DataType) -> bool:
     return builtin is NATURAL[target]
 
 
+def natural(builtin: Builtin) -> DataType | None:
+    """The point type that holds every value of a built-in type; None where none does."""
+    exact = (kind for kind, own in NATURAL.items() if own is builtin)
+    return next(exact, next((kind for kind in NATURAL if fits(builtin, kind)), None))
+
+
 def widens(source: DataType, target: DataType) -> bool:
     """Whether a point of type `source` may be published as `target`."""
     return fits(NATURAL[source], target)

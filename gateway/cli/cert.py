@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from gateway.cli.new_files import write_new
 from gateway.config.site import NAME, better_name
-from gateway.errors import ControlError
+from gateway.errors import BadInput
 from gateway.pair.certificate import DAYS_MAX, make_identity
 
 _ADDRESSES: Final = ("10.0.9.1:7700", "10.0.9.2:7700")
@@ -22,6 +23,7 @@ def cert(
     days: int,
     force: bool,
     say: Callable[[str], None] = print,
+    as_json: bool = False,
 ) -> None:
     """Write four files and print each node's `link:` line. Raises ControlError."""
     nodes = (first, second)
@@ -32,19 +34,11 @@ def cert(
         identity = make_identity(node, now_ns, days)
         made[out / f"{node}.key"] = (identity.key_pem, 0o600)
         made[out / f"{node}.crt"] = (identity.certificate_pem, 0o644)
-    there = [path for path in made if path.exists() or path.is_symlink()]
-    if there and not force:
-        raise ControlError(
-            f"{there[0]} exists: nothing was written",
-            "With --force it is replaced; then replace it on both nodes, or they can't connect",
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for path, (text, mode) in made.items():
-            _write(path, text, mode)
-    except OSError as error:
-        where = error.filename or out
-        raise ControlError(f"{where} can't be written: {error.strerror}") from error
+    remedy = "With --force it is replaced; then replace it on both nodes, or they can't connect"
+    write_new(made, force, remedy)
+    if as_json:
+        say(json.dumps({"written": [str(path) for path in made]}))
+        return
     for own, other, listen, peer in (
         (first, second, *_ADDRESSES),
         (second, first, *reversed(_ADDRESSES)),
@@ -61,21 +55,8 @@ def cert(
 def _check(nodes: tuple[str, str], days: int) -> None:
     for node in nodes:
         if not NAME.match(node):
-            raise ControlError(f"`{node}` is no name of a node", f"Write {better_name(node)}")
+            raise BadInput(f"`{node}` is no name of a node", f"Write {better_name(node)}")
     if nodes[0] == nodes[1]:
-        raise ControlError("both nodes have the same name", "Name them as their `node:` does")
+        raise BadInput("both nodes have the same name", "Name them as their `node:` does")
     if not 1 <= days <= DAYS_MAX:
-        raise ControlError(f"{days} days can't be", f"Give --days from 1 to {DAYS_MAX}")
-
-
-def _write(path: Path, text: bytes, mode: int) -> None:
-    # Complete or not at all, and a key is never readable by others, not even for a moment.
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+        raise BadInput(f"{days} days can't be", f"Give --days from 1 to {DAYS_MAX}")

@@ -10,9 +10,12 @@ from typing import Any, Final
 
 import httpx
 
-from gateway.errors import ControlError
+from gateway.errors import BadInput, ControlError, NotThere
 
 TIMEOUT_S: Final = 30.0
+SILENT: Final = "BadNoCommunication"
+"""How a device error is told whose device did not answer."""
+_KINDS: Final = {404: NotThere, 422: BadInput}
 
 
 def socket_of(node: Path) -> Path:
@@ -33,15 +36,15 @@ def who() -> str:
 class NodeClient:
     """A connection to one node. Raises ControlError."""
 
-    def __init__(self, node: Path) -> None:
+    def __init__(self, node: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = socket_of(node)
         if not self._path.exists():
-            raise ControlError(
+            raise NotThere(
                 f"no node runs on {self._path.parent}", "Start it with `hotpair run node.yaml`"
             )
         transport = httpx.HTTPTransport(uds=str(self._path))
         self._http = httpx.Client(
-            transport=transport, base_url="http://node", timeout=TIMEOUT_S, trust_env=False
+            transport=transport, base_url="http://node", timeout=timeout_s, trust_env=False
         )
 
     def __enter__(self) -> NodeClient:
@@ -60,22 +63,28 @@ class NodeClient:
 
     def lines(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """A stream of JSON lines, until the node or the reader ends it."""
-        with self._http.stream("GET", path, params=params, timeout=None) as response:
-            if response.is_error:
-                response.read()
-                self._checked(response)
-            for line in response.iter_lines():
-                if line:
-                    yield json.loads(line)
+        try:
+            with self._http.stream("GET", path, params=params, timeout=None) as response:
+                if response.is_error:
+                    response.read()
+                    self._checked(response)
+                for line in response.iter_lines():
+                    if line:
+                        yield json.loads(line)
+        except httpx.TransportError as error:
+            raise self._silent(error) from error
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             return self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise ControlError(
-                f"the node at {self._path} does not answer ({error})",
-                "Look at its log; start it with `hotpair run node.yaml`",
-            ) from error
+            raise self._silent(error) from error
+
+    def _silent(self, error: Exception) -> NotThere:
+        return NotThere(
+            f"the node at {self._path} does not answer ({error})",
+            "Look at its log; start it with `hotpair run node.yaml`",
+        )
 
     @staticmethod
     def _checked(response: httpx.Response) -> Any:
@@ -91,4 +100,7 @@ class NodeClient:
         detail = body.get("detail", response.reason_phrase)
         if isinstance(detail, list):
             detail = "; ".join(f"{'/'.join(map(str, d['loc'][1:]))}: {d['msg']}" for d in detail)
-        raise ControlError(str(detail), body.get("remedy", ""))
+        kind = _KINDS.get(response.status_code, ControlError)
+        if body.get("status") == SILENT:
+            kind = NotThere
+        raise kind(str(detail), body.get("remedy", ""))

@@ -1,4 +1,4 @@
-"""Commands that act through a running node: raw, trace, write, maintenance, backup."""
+"""Commands that act through a running node: raw, trace, write, maintenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from gateway.cli.client import NodeClient, who
 from gateway.cli.look import console, table
-from gateway.errors import ControlError
+from gateway.cli.options import tell
+from gateway.errors import BadInput
 
 
 def value_of(text: str) -> bool | int | float | str:
@@ -23,7 +24,7 @@ def value_of(text: str) -> bool | int | float | str:
         except ValueError:
             continue
         if not math.isfinite(number):
-            raise ControlError(f"{text} is no value to write", "Give a finite number")
+            raise BadInput(f"{text} is no value to write", "Give a finite number")
         return number
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
@@ -74,16 +75,12 @@ def write(node: Path, point: str, value: str, as_json: bool) -> int:
     return 0 if outcome["status"].startswith("Good") else 1
 
 
-def maintain(node: Path, action: str, target: str, value: str | None, why: str) -> None:
+def maintain(
+    node: Path, action: str, target: str, value: str | None, why: str, as_json: bool
+) -> None:
     """`hotpair disable | enable | substitute | release`."""
     body: dict[str, Any] = {"action": action, "target": target, "who": who(), "why": why}
     if value is not None:
         body["value"] = value_of(value)
     with NodeClient(node) as client:
-        print(client.post("/maintenance", body)["done"])
-
-
-def backup(node: Path, folder: Path) -> None:
-    """`hotpair backup`."""
-    with NodeClient(node) as client:
-        print(client.post("/backup", {"path": str(folder.resolve())})["done"])
+        tell(client.post("/maintenance", body), as_json)

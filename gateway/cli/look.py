@@ -1,11 +1,11 @@
-"""Commands that look at a running node: status, points, history, gaps, events."""
+"""Commands that look at a running node: status, points, read, gaps, events."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.client import NodeClient
-from gateway.errors import ControlError
+from gateway.config.found import suggest
+from gateway.errors import BadInput, NotThere
 from gateway.model import format_time, parse_duration, parse_time
 
 STATE_STYLES = {
@@ -52,7 +53,7 @@ def console() -> Console:
 
 
 def instant(text: str) -> int:
-    """An ISO 8601 time, or a duration back from now, in ns UTC. Raises ControlError."""
+    """An ISO 8601 time, or a duration back from now, in ns UTC. Raises BadInput."""
     try:
         return time.time_ns() - parse_duration(text)
     except ValueError:
@@ -61,7 +62,7 @@ def instant(text: str) -> int:
         return parse_time(text)
     except ValueError:
         remedy = "Write 2026-11-22T09:30:00Z, or how far back: 15m, 2h, 1d"
-        raise ControlError(f"{text!r} is no time", remedy) from None
+        raise BadInput(f"{text!r} is no time", remedy) from None
 
 
 def show(make: Callable[[], Any], as_json: bool, draw: Callable[[Any], RenderableType]) -> None:
@@ -222,52 +223,36 @@ def draw_points(found: list[dict[str, Any]]) -> RenderableType:
     return table(f"{len(found)} points", columns, map(row, found))
 
 
-def points(node: Path, pattern: str, as_json: bool, watch: bool) -> None:
+def points(node: Path, pattern: str, bad: bool, writable: bool, as_json: bool, watch: bool) -> None:
     """`hotpair points`."""
     with NodeClient(node) as client:
+
+        def found() -> list[dict[str, Any]]:
+            return [
+                point
+                for point in client.get("/points", pattern=pattern)
+                if not (bad and point["status"] == "Good")
+                and not (writable and "w" not in point["access"])
+            ]
+
         if watch:
-            renew(lambda: client.get("/points", pattern=pattern), draw_points)
-        show(lambda: client.get("/points", pattern=pattern), as_json, draw_points)
+            renew(found, draw_points)
+        show(found, as_json, draw_points)
 
 
-def read_history(
-    client: NodeClient, point: str, from_ns: int, to_ns: int, limit: int
-) -> list[dict[str, Any]]:
-    """The stored samples of a point, page by page."""
-    rows: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None and len(rows) < limit:
-        span = {"from": from_ns, "to": to_ns, "limit": min(10_000, limit - len(rows))}
-        page = client.get("/history", point=point, cursor=cursor, **span)
-        rows += page["rows"]
-        cursor = page["cursor"]
-    return rows
-
-
-def history(node: Path, point: str, start: str, end: str, as_json: bool, limit: int) -> None:
-    """`hotpair history`."""
-    from gateway.model import status_name
-
-    def draw(found: list[dict[str, Any]]) -> RenderableType:
-        rows = (
-            (
-                format_time(r["time_ns"]),
-                r["value"],
-                status_name(r["status"]),
-                r["origin"],
-                r["position"],
-            )
-            for r in found
-        )
-        return table(
-            f"{point}: {len(found)} samples",
-            ("time", "value", "status", "origin", "position"),
-            rows,
-        )
-
+def read(node: Path, names: Sequence[str], as_json: bool) -> int:
+    """`hotpair read`; the exit status is 1 when a value is Bad. Raises NotThere."""
     with NodeClient(node) as client:
-        found = read_history(client, point, instant(start), instant(end), limit)
-        show(lambda: found, as_json, draw)
+        live = {point["point"]: point for point in client.get("/points")}
+    if unknown := [name for name in names if name not in live]:
+        raise NotThere(f"there is no point {unknown[0]!r}", suggest(unknown[0], live, "points"))
+    found = [live[name] for name in names]
+    if as_json:
+        print(json.dumps(found))
+    for point in () if as_json else found:
+        value = "" if point["value"] is None else str(point["value"])
+        print(" ".join(filter(None, (point["point"], value, point["unit"], point["status"]))))
+    return 1 if any(point["status"].startswith("Bad") for point in found) else 0
 
 
 def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
@@ -295,8 +280,8 @@ def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
 
 def gaps(node: Path, device: str, start: str, end: str, state: str, as_json: bool) -> None:
     """`hotpair gaps`."""
+    span = {"from": instant(start), "to": instant(end), "device": device}
     with NodeClient(node) as client:
-        span = {"from": instant(start), "to": instant(end), "device": device}
         asked = {"state": state} if state else {}
         show(lambda: client.get("/gaps", **span, **asked), as_json, draw_gaps)
 
@@ -308,6 +293,6 @@ def events(node: Path, start: str, end: str, as_json: bool) -> None:
         rows = ((e["time"], e["severity"], e["source"], e["text"]) for e in found)
         return table(f"{len(found)} events", ("time", "severity", "source", "text"), rows)
 
+    span = {"from": instant(start), "to": instant(end)}
     with NodeClient(node) as client:
-        span = {"from": instant(start), "to": instant(end)}
         show(lambda: client.get("/events", **span), as_json, draw)

@@ -33,6 +33,8 @@ def apply(
     if loaded.site is None:
         for problem in loaded.problems:
             print(problem, file=sys.stderr)
+        if as_json:
+            print(json.dumps({"number": 0, "problems": list(map(str, loaded.problems))}))
         print(f"{site}: {loaded.problem_count} problem(s): nothing was sent", file=sys.stderr)
         return 1
     body = {"files": dict(loaded.site.files), "alone": alone, "dry_run": dry_run}

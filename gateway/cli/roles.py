@@ -11,7 +11,8 @@ from rich.text import Text
 
 from gateway.cli.client import NodeClient, who
 from gateway.cli.look import console, show, table
-from gateway.errors import ControlError
+from gateway.cli.options import tell
+from gateway.errors import BadInput
 
 
 def draw_roles(found: dict[str, Any]) -> RenderableType:
@@ -39,18 +40,18 @@ def roles(node: Path, as_json: bool, limit: int) -> None:
         show(lambda: client.get("/roles", limit=limit), as_json, draw_roles)
 
 
-def command(node: Path, path: str) -> None:
+def command(node: Path, path: str, as_json: bool) -> None:
     """`hotpair changeover | pause | resume`."""
     with NodeClient(node) as client:
-        print(client.post(path, {"who": who()})["done"])
+        tell(client.post(path, {"who": who()}), as_json)
 
 
-def peer(node: Path, state: str) -> None:
+def peer(node: Path, state: str, as_json: bool) -> None:
     """`hotpair peer absent | present`."""
     if state not in ("absent", "present"):
-        raise ControlError(f"{state!r} is no state of a peer", "Write absent or present")
+        raise BadInput(f"{state!r} is no state of a peer", "Write absent or present")
     with NodeClient(node) as client:
-        print(client.post("/peer", {"absent": state == "absent", "who": who()})["done"])
+        tell(client.post("/peer", {"absent": state == "absent", "who": who()}), as_json)
 
 
 def rehearse(node: Path, as_json: bool) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.server.trust_folder import Entry, TrustFolder
 
 app = typer.Typer()
-trust = typer.Typer(no_args_is_help=True)
+trust = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(trust, name="trust", help="Which OPC UA clients this node lets in; at once in force.")
 
 Which = Annotated[str, typer.Argument(help="thumbprint (4 or more hex digits), or a file")]
@@ -44,11 +44,15 @@ def accept(
         bool, typer.Option("--issuer", help="a CA that completes chains but is not trusted itself")
     ] = False,
     node: NodeFile = DEFAULT_NODE,
+    json: Json = False,
 ) -> None:
     """Let in a client that was rejected, or the clients of the certificate in a file."""
     from gateway.server.trust import is_authority, subject
 
     entry = _folder(node).accept(which, issuer)
+    if json:
+        print(json_text.dumps(_row(entry)))
+        return
     print(f"{entry.thumbprint} {subject(entry.certificate)} is {_means(entry)}")
     if entry.state == "trusted" and is_authority(entry.certificate):
         print("It is a CA: every client whose certificate it issued is let in")
@@ -57,12 +61,13 @@ def accept(
 
 
 @trust.command()
-def remove(which: Which, node: NodeFile = DEFAULT_NODE) -> None:
+def remove(which: Which, node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
     """Let a client in no more; its connections end."""
     from gateway.server.trust import subject
 
     entry = _folder(node).remove(which)
-    print(f"{entry.thumbprint} {subject(entry.certificate)} is trusted no more")
+    told = f"{entry.thumbprint} {subject(entry.certificate)} is trusted no more"
+    print(json_text.dumps({"done": told, "thumbprint": entry.thumbprint}) if json else told)
 
 
 @app.command()

@@ -21,11 +21,11 @@ PIECE_NS: Final = 600 * NS_PER_S
 
 def windback(node: Path, device: str, start: str, end: str, as_json: bool) -> None:
     """`hotpair windback`: ask for a stretch of a device, or show what is read now."""
+    span = {"from_ns": instant(start), "to_ns": instant(end)}
     with NodeClient(node) as client:
         if not device:
             show(lambda: client.get("/windback"), as_json, draw)
             return
-        span = {"from_ns": instant(start), "to_ns": instant(end)}
         done = client.post("/windback", {"device": device, "who": who(), **span})
     print(json.dumps(done) if as_json else done["done"])
 

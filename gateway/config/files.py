@@ -13,7 +13,7 @@ from gateway.config.site import SiteConfig
 from gateway.config.text import Unreadable, decode, size_limit
 from gateway.config.yaml import parse
 from gateway.driver import Schema
-from gateway.errors import ConfigError, ControlError
+from gateway.errors import BadInput, ConfigError, NotThere
 from profiles.load import load_text, names
 
 
@@ -107,15 +107,15 @@ def load_site(site_file: Path, drivers: Mapping[str, Schema]) -> SiteConfig:
 
 
 def data_dir_of(node_file: Path) -> Path:
-    """Where a node keeps its data, for commands to it. Raises ControlError.
+    """Where a node keeps its data, for commands to it. Raises NotThere, BadInput.
 
     Only this one key is looked at: a running node can be asked though its file was since broken.
     """
     try:
         tree, _ = parse(read_text(node_file), str(node_file))
     except Unreadable as error:
-        raise ControlError(error.message, error.remedy) from error
+        raise NotThere(error.message, error.remedy) from error
     said = tree.child("data_dir") if tree is not None else None
     if said is None or not isinstance(said.value, str):
-        raise ControlError(f"{node_file} names no data_dir", "Run `hotpair check` on it.")
+        raise BadInput(f"{node_file} names no data_dir", "Run `hotpair check` on it.")
     return node_file.parent / said.value

@@ -56,6 +56,17 @@ class Table:
     file: str
     rows: tuple[Row, ...]
     decimal_comma: bool
+    columns: tuple[str, ...] = ()
+
+
+def is_row(cells: list[str]) -> bool:
+    """Whether a record says something: it is neither blank nor a comment."""
+    return bool(cells) and not is_row_comment(cells[0]) and any(map(str.strip, cells))
+
+
+def is_row_comment(text: str) -> bool:
+    """Whether a line, or the first cell of a row, begins a comment."""
+    return text.lstrip().startswith("#")
 
 
 def sniff(header: str) -> str:
@@ -63,30 +74,35 @@ def sniff(header: str) -> str:
     return max(DELIMITERS, key=lambda delimiter: (header.count(delimiter), delimiter == ","))
 
 
+def dialect(text: str) -> tuple[str, int]:
+    """The delimiter of a file, and how many lines say nothing else (Excel's `sep=;`)."""
+    declared = re.fullmatch(r'"?sep=([;,\t|])"?[;,]*', text.partition("\n")[0].strip("\r "))
+    if declared is not None:
+        return declared[1], 1
+    said = (line for line in io.StringIO(text) if line.strip() and not is_row_comment(line))
+    return sniff(next(said, "")), 0
+
+
 def parse(text: str, file: str, columns: frozenset[str], found: Found) -> Table | None:
     """The rows of a file; what is wrong is reported to `found`. None without a usable header.
 
     `columns` are the keys that the points of this site may have.
     """
-    lines_before = 0
-    first, _, rest = text.partition("\n")
-    delimiter = None
-    if (declared := re.fullmatch(r'"?sep=([;,\t|])"?[;,]*', first.strip("\r "))) is not None:
-        text, delimiter, lines_before = rest, declared[1], 1
-        first = rest.partition("\n")[0]
-    delimiter = delimiter or sniff(first)
+    delimiter, lines_before = dialect(text)
+    if lines_before:
+        text = text.partition("\n")[2]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     rows: list[Row] = []
     line = 1 + lines_before
     try:
         for cells in reader:
-            if cells and not cells[0].lstrip().startswith("#") and any(map(str.strip, cells)):
+            if is_row(cells):
                 if header is None:
-                    header = _header(cells, file, line, columns, found)
+                    header = header_of(cells, file, line, columns, found)
                     if header is None:
                         return None
-                elif (row := _row(cells, header, file, line, delimiter, found)) is not None:
+                elif (row := row_of(cells, header, file, line, delimiter, found)) is not None:
                     rows.append(row)
             line = reader.line_num + 1 + lines_before
     except csv.Error as error:
@@ -95,15 +111,16 @@ def parse(text: str, file: str, columns: frozenset[str], found: Found) -> Table 
     if header is None:
         found.add(Problem(file, 0, "", None, "the file has no header", _HEADER_REMEDY))
         return None
-    return Table(file, tuple(rows), delimiter == ";")
+    return Table(file, tuple(rows), delimiter == ";", tuple(header))
 
 
 _HEADER_REMEDY: Final = "The first row names the columns: device, point, register, address, type, …"
 
 
-def _header(
+def header_of(
     cells: list[str], file: str, line: int, columns: frozenset[str], found: Found
 ) -> list[str] | None:
+    """The columns of a header row; None when rows can't be read by it."""
     names = [cell.strip().lower() for cell in cells]
     while names and not names[-1]:
         names.pop()
@@ -130,9 +147,10 @@ def _header(
     return None if missing else [name if name in known else "" for name in names]
 
 
-def _row(
+def row_of(
     cells: list[str], header: list[str], file: str, line: int, delimiter: str, found: Found
 ) -> Row | None:
+    """A row by its columns; None when it can't be used."""
     if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
         found.add(
             Problem(
@@ -195,7 +213,8 @@ def _text(cell: str) -> str:
     return cell.removeprefix("'")
 
 
-def _scalar(cell: str) -> Any:
+def cell_scalar(cell: str) -> Any:
+    """A cell as the scalar that YAML would read, or the text that it is."""
     if cell.startswith("'"):
         return cell[1:]
     if cell in ("TRUE", "FALSE") or cell[0] in "+-.0123456789":
@@ -204,7 +223,7 @@ def _scalar(cell: str) -> Any:
 
 
 def _comma_scalar(cell: str) -> Any:
-    return _scalar(cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell)
+    return cell_scalar(cell.replace(",", ".") if _DECIMAL_COMMA.match(cell) else cell)
 
 
 def _parts(cell: str, scalar: Convert) -> list[Any]:
@@ -232,7 +251,7 @@ def _range(cell: str) -> dict[str, list[float]] | str:
 
 def settings(row: Row, table: Table, model: type[PointSettings]) -> dict[str, Any]:
     """A row as the mapping that a YAML point would be; what can't be read stays text."""
-    scalar = _comma_scalar if table.decimal_comma else _scalar
+    scalar = _comma_scalar if table.decimal_comma else cell_scalar
     by_column = kinds(model)
     result: dict[str, Any] = {}
     for column, cell in row.cells.items():

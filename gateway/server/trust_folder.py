@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 
-from gateway.errors import ControlError
+from gateway.errors import ControlError, NotThere
 from gateway.server import trust
 from gateway.server.trust import UNREADABLE, NotTrusted, TrustList
 
@@ -205,7 +205,7 @@ class TrustFolder:
             if entry.state in states and entry.thumbprint.startswith(prefix)
         ]
         if not found:
-            raise ControlError(f"no {words} certificate has the thumbprint {which}", remedy)
+            raise NotThere(f"no {words} certificate has the thumbprint {which}", remedy)
         if len({entry.thumbprint for entry in found}) > 1:
             raise ControlError(
                 f"several certificates begin with {which}", "Give more digits of the thumbprint"

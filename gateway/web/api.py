@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from gateway.driver import Frame, Rehearsal, WriteOutcome
-from gateway.errors import DeviceError, HotpairError
+from gateway.errors import BadInput, DeviceError, HotpairError, NotThere
 from gateway.model import (
     GapState,
     HistoryReader,
@@ -155,6 +155,11 @@ def frame_as_json(frame: Frame) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
+def http_status(error: HotpairError) -> int:
+    """How HTTP calls an error: not there, not to be understood, or refused."""
+    return 404 if isinstance(error, NotThere) else 422 if isinstance(error, BadInput) else 409
+
+
 def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
     """The interface of a node; `routers` are those of other modules."""
     app = FastAPI(title="Hotpair", docs_url=None, redoc_url=None)
@@ -165,7 +170,7 @@ def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
         body = {"detail": error.message, "remedy": error.remedy}
         if isinstance(error, DeviceError):
             body["status"] = status_name(error.status)
-        return JSONResponse(body, status_code=409)
+        return JSONResponse(body, status_code=http_status(error))
 
     app.include_router(looking(node))
     app.include_router(history(node))
@@ -179,7 +184,7 @@ def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
 def checked(node: Node, point: str) -> str:
     """The id of a point that exists. Raises HTTP 404."""
     if not node.knows(point):
-        raise HTTPException(404, f"no point {point!r}: `hotpair points` lists them")
+        raise NotThere(f"there is no point {point!r}", "`hotpair points` lists them")
     return point
 
 
@@ -262,6 +267,9 @@ def history(node: Node) -> APIRouter:
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         names = [device] if device else node.site_devices
         found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
+        if not found and device and device not in node.site_devices:
+            known = ", ".join(node.site_devices)
+            raise NotThere(f"there is no device {device!r}", f"Known are: {known}")
         return [gap._asdict() for gap in found if state is None or gap.state is state]
 
     @router.get("/windback")

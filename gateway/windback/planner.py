@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.driver.log import LogSpec, LogWanted
-from gateway.errors import ControlError
+from gateway.errors import BadInput
 from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, format_time
 
 Stretch = tuple[int, int]
@@ -149,14 +149,14 @@ def _within(gap: Gap, stretches: Iterable[Stretch]) -> bool:
 
 
 def check_asked(from_ns: int, to_ns: int, now_ns: int) -> None:
-    """Refuse a stretch that nobody can mean. Raises ControlError."""
+    """Refuse a stretch that nobody can mean. Raises BadInput."""
     if from_ns >= to_ns:
-        raise ControlError(
+        raise BadInput(
             f"the stretch ends at {format_time(to_ns)}, before it begins at {format_time(from_ns)}",
             "Write --from before --to",
         )
     if to_ns > now_ns + AHEAD_NS:
-        raise ControlError(
+        raise BadInput(
             f"{format_time(to_ns)} is in the future: here it is {format_time(now_ns)}",
             "Ask for what has passed",
         )

@@ -94,7 +94,8 @@ def test_frames_are_told_in_words() -> None:
     assert say(1, 22, frames.mask_payload(4, 2, True)).endswith("4 and FFFB or 0004")
     asked = bytes.fromhex("07 06 0004 0001 000A")
     assert say(1, 20, asked) == "unit 1 read file record 1 of file 4 x 10"
-    assert say(1, 43, b"\x0e") == "unit 1 function 43"
+    assert say(1, 43, b"\x0e") == "unit 1 read device identification"
+    assert say(1, 24, b"\0\1") == "unit 1 function 24"
     assert frames.describe_reply(1, 0x83, b"\2").endswith("exception 2 (illegal data address)")
     assert frames.describe_reply(1, 0x83, b"").endswith("exception 0 (not in the specification)")
     assert frames.describe_reply(1, 3, b"\4abcd") == "unit 1 read holding registers: 4 bytes"
