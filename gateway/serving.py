@@ -34,6 +34,7 @@ from gateway.web.feeds import Audience, EventListener, LiveListener
 from gateway.web.gate import Gate
 from gateway.web.listener import TcpListener
 from gateway.web.metrics import metrics_text
+from gateway.web.pages import page
 from gateway.web.rest import Rest, build
 from gateway.web.tokens import FACT, Token
 
@@ -118,7 +119,7 @@ class Serving:
                 self._stamp = _stamp(self._certificate)
                 context = self._context = self._certificate.context()
             host, port = self._web.listen
-            listener = TcpListener(build(self._parts()), host, port, context)
+            listener = TcpListener(build(self._parts(), page()), host, port, context)
             await listener.start()
         except (OSError, ValueError) as error:
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
@@ -138,6 +139,7 @@ class Serving:
             metrics=self._metrics,
             metrics_open=self._web.metrics == "open",
             tls=self._web.tls is not None,
+            peer_page=self._web.peer or "",
             lasting=self._certificate is not None and self._certificate.issued,
         )
 

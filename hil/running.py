@@ -211,7 +211,7 @@ def show(as_json: bool) -> int:
     return status
 
 
-def report(folder: Path) -> int:
+def report(folder: Path, as_json: bool) -> int:
     """`hotpair hil report`: write the report of a kept run anew; the exit status."""
     try:
         page = write(load_run(folder), folder)
@@ -219,5 +219,5 @@ def report(folder: Path) -> int:
         remedy = "give the folder of one run, which `hotpair hil run --keep` left"
         print(f"hotpair: {folder}: no recording to report of ({error}): {remedy}", file=sys.stderr)
         return BAD_INPUT
-    print(page)
+    print(json.dumps({"report": str(page)}) if as_json else page)
     return PASSED

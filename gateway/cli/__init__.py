@@ -88,7 +88,7 @@ def main() -> None:
     from gateway.errors import ConfigError, HotpairError
 
     try:
-        app()
+        app(prog_name="hotpair")
     except HotpairError as error:
         problems = error.problems if isinstance(error, ConfigError) else []
         for problem in problems:

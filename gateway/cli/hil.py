@@ -39,8 +39,11 @@ def show(json: Json = False) -> None:
 
 
 @hil.command()
-def report(folder: Annotated[Path, typer.Argument(help="what `run --keep` left of one")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="what `run --keep` left of one")],
+    json: Json = False,
+) -> None:
     """Write report.html and junit.xml of a kept run anew."""
     from hil.running import report as write
 
-    raise typer.Exit(write(folder))
+    raise typer.Exit(write(folder, json))

@@ -48,12 +48,13 @@ def show(node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
 
 
 @token.command()
-def revoke(name: Name, node: NodeFile = DEFAULT_NODE) -> None:
+def revoke(name: Name, node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
     """Let a token in no more, on both nodes."""
     from gateway.cli.client import NodeClient, who
 
     with NodeClient(node) as client:
-        print(client.post("/tokens/revoke", {"name": name, "who": who()})["done"])
+        answer = client.post("/tokens/revoke", {"name": name, "who": who()})
+    print(json_text.dumps(answer) if json else answer["done"])
 
 
 def draw(found: list[dict[str, Any]]) -> RenderableType:

@@ -196,6 +196,13 @@ class WebNode(Settings):
     insecure: bool = Field(
         False, description="no encryption beyond this machine: passwords can be overheard"
     )
+    peer: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+/?$",
+        max_length=300,
+        description="where the other node's page is: the page links to it",
+        examples=["https://gw-b.plant:8080"],
+    )
     metrics: Literal["login", "open"] = Field(
         "login", description="open: /metrics and nothing else can be read without a log-in"
     )

@@ -50,6 +50,7 @@ class Me(BaseModel):
     token: bool
     node: str
     site: str
+    peer_page: str
 
 
 class Peer(BaseModel):

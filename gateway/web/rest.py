@@ -52,6 +52,7 @@ class Rest(NamedTuple):
     metrics_open: bool
     tls: bool
     lasting: bool = False
+    peer_page: str = ""
 
 
 def build(parts: Rest, *routers: APIRouter) -> Asgi:
@@ -201,6 +202,7 @@ def _me(parts: Rest, asking: Caller) -> dict[str, Any]:
         "token": not asking.session,
         "node": parts.source.name,
         "site": parts.source.site,
+        "peer_page": parts.peer_page,
     }
 
 

@@ -20,7 +20,8 @@ from gateway.web.source import Source
 
 LIVE_POINTS_MAX: Final = 5_000
 PATTERNS_MAX: Final = 200
-KEEP_ALIVE_S: Final = 5.0
+KEEP_ALIVE_S: Final = 2.0
+"""The page counts a stream that is silent for twice as long and a second as broken."""
 A_POINT_S: Final = 100e-6
 """The pause that each point takes, times the streams: some 10 us of work, a tenth of the time."""
 TRACE_SECONDS_MAX: Final = 600

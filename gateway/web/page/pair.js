@@ -1,0 +1,108 @@
+// The pair: who is Main and why, what joins the nodes, and handing over.
+
+import { call, may, post, query } from "./api.js";
+import { ask, facts, h, Table } from "./dom.js";
+import { timeline } from "./chart.js";
+import { iso, many, span } from "./words.js";
+
+const RANGE_MS = 86400000;
+
+export class Pair {
+  constructor() {
+    this.nodes = h("div", { class: "nodes live" });
+    this.rest = h("div", { class: "live" });
+    this.acts = h("div", { class: "tools" });
+    this.roles = h("div");
+    const up = (link) => (link.up ? "● up" : "■ down");
+    this.links = new Table("Links between the nodes", [
+      { name: "Link", text: (l) => l.name }, { name: "Kind", text: (l) => l.kind },
+      { name: "State", text: up, look: (l) => (l.up ? "good" : "bad") },
+      { name: "Since", text: (l) => iso(l.since) },
+      { name: "Round trip", kind: "n", text: (l) => span(l.rtt_ms) },
+      { name: "Last heard", kind: "n", text: (l) => span(l.last_heard_age_ms) },
+      { name: "Refused because", kind: "wide", text: (l) => l.refused_why },
+    ], (l) => l.name, "This node has no link: it runs alone.");
+    this.witness = new Table("Witness", [
+      { name: "Witness", text: (w) => w.name }, { name: "Kind", text: (w) => w.kind },
+      { name: "State", kind: "wide", look: (w) => (w.trouble ? "bad" : "good"),
+        text: (w) => (w.trouble ? `■ ${w.trouble}. ${w.remedy}` : "● answers") },
+      { name: "Owner", text: (w) => w.owner ?? "" },
+    ], (w) => w.name, "There is no witness.");
+    this.element = h("div", {}, this.nodes, this.acts, h("h2", {}, "Who was Main, last 24 hours"),
+      this.roles, h("h2", {}, "Replication"), this.rest, h("h2", {}, "Links"), this.links.element,
+      h("h2", {}, "Witness"), this.witness.element);
+    this.history();
+  }
+
+  async history() {
+    try {
+      const found = await call(query("/roles", { limit: 100 }));
+      const to = Date.now();
+      this.roles.replaceChildren(timeline(found.reigns, to - RANGE_MS, to));
+    } catch (error) {
+      this.roles.replaceChildren(h("p", { class: "note bad" }, error.message));
+    }
+  }
+
+  status(s) {
+    if (this.role && this.role !== s.role) this.history();
+    this.role = s.role;
+    const own = card(s.node, "this node", s.role, s.role_shown, facts([
+      ["Why", s.why], ["Since", `${span(s.role_age_ms)} ago`], ["Term", s.term],
+      ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint]]));
+    const p = s.peer;
+    const peer = p ? card(p.node, "other node", p.role, p.role_shown, facts([
+      ["Heard", `${span(p.heard_ms_ago)} ago`], ["Field", p.field], ["Term", p.term],
+      ["Able", p.able ? "yes" : "no"], ["Hears this node", p.hears_this_node ? "yes" : "no"]]))
+      : card("", "other node", s.links.length ? "silent" : "", s.links.length ? "Nothing heard" : "None",
+        h("p", {}, s.links.length ? s.peer_view : "This node runs alone."));
+    this.nodes.replaceChildren(own, peer);
+    const r = s.replication;
+    this.rest.replaceChildren(facts(r ? [
+      ["Mode", `${r.mode}: ${r.state}`],
+      ["Equal by digest", r.equal === null ? "○ not compared yet" : r.equal ? "● equal" : "■ different"],
+      ...["sending", "receiving"].map((way) => [way === "sending" ? "Sending" : "Receiving",
+        r[way].connected ? `${many(r[way].records_behind)} records behind, lag ${span(r[way].lag_ms)}`
+          : "■ not connected"]),
+      ["Complete through", iso(s.complete_through)],
+      ["Clocks", s.clocks_apart ? `■ apart by ${span(Math.abs(s.clock_ahead_ms))}` : "● together"],
+    ] : [["Replication", "none: this node runs alone"]], "facts"));
+    this.links.update(s.links);
+    this.witness.update(s.witness);
+    this.offer(s);
+  }
+
+  offer(s) {
+    if (!may("changeover") || !s.links.length) return;
+    const main = s.role === "main" ? s.node : s.peer?.role === "main" ? s.peer.node : "";
+    const standby = s.role === "synced" ? s.node : s.peer?.role === "synced" ? s.peer.node : "";
+    const why = !main ? "there is no Main" : !standby ? "the Standby is not synced" : "";
+    const key = `${main}${standby}${s.paused}`;
+    if (key === this.offered) return;
+    this.offered = key;
+    const pause = s.paused ? "resume" : "pause";
+    this.acts.replaceChildren(
+      h("button", { type: "button", class: "main", disabled: !!why, id: "changeover",
+        onclick: () => handOver(main, standby) }, "Change over…"),
+      h("button", { type: "button", onclick: () => ask({
+        title: s.paused ? "Let roles change by themselves again?" : "Stop automatic changes of roles?",
+        body: h("p", {}, s.paused ? "If the Main fails, the Standby takes over by itself again."
+          : "If the Main fails, nobody takes over until somebody resumes. Nothing else changes."),
+        yes: s.paused ? "Resume" : "Pause", act: async () => (await post(`/${pause}`)).done,
+      }) }, s.paused ? "Resume…" : "Pause…"),
+      h("span", { class: "quiet" }, why ? `No changeover now: ${why}.` : ""));
+  }
+}
+
+function handOver(main, standby) {
+  ask({
+    title: `Hand over from node ${main} to node ${standby}?`,
+    body: [h("p", {}, `Node ${standby} becomes Main and polls the devices; node ${main} becomes Standby.`),
+      h("p", {}, "No scan is lost and none is doubled. Devices see their connections come from "
+        + `node ${standby}. If it can't take over, node ${main} stays Main and says why.`)],
+    yes: "Change over", act: async () => (await post("/changeover")).done,
+  });
+}
+
+const card = (node, which, role, shown, inner) => h("section", { class: `card ${role}` },
+  h("h2", {}, node ? `Node ${node}, ${which}` : which), h("p", { class: "role" }, shown), inner);
