@@ -145,7 +145,7 @@ async def test_maintenance_is_declared_survives_a_restart_and_is_never_a_fault(
         assert Cause.DISABLED in causes
         assert Cause.DEVICE not in causes and Cause.LINK not in causes
         status, _, err = await plant.hotpair("disable", "nobody", "--why", "x")
-        assert status == 1
+        assert status == 3
         assert "nobody" in err
 
 
