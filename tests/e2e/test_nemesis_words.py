@@ -20,7 +20,7 @@ from hil.words import Need
 
 from .fault_rig import Ground, lay_out
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 SOON_S = 30.0
 needs_tamper = pytest.mark.skipif(bool(tamper.hindrance()), reason=tamper.hindrance())
