@@ -155,6 +155,15 @@ def frame_as_json(frame: Frame) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
+def refusal(error: Exception) -> JSONResponse:
+    """What a request is told that came to an error of ours."""
+    assert isinstance(error, HotpairError)
+    body = {"detail": error.message, "remedy": error.remedy}
+    if isinstance(error, DeviceError):
+        body["status"] = status_name(error.status)
+    return JSONResponse(body, status_code=http_status(error))
+
+
 def http_status(error: HotpairError) -> int:
     """How HTTP calls an error: not there, not to be understood, or refused."""
     return 404 if isinstance(error, NotThere) else 422 if isinstance(error, BadInput) else 409
@@ -166,11 +175,7 @@ def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
 
     @app.exception_handler(HotpairError)
     async def explain(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HotpairError)
-        body = {"detail": error.message, "remedy": error.remedy}
-        if isinstance(error, DeviceError):
-            body["status"] = status_name(error.status)
-        return JSONResponse(body, status_code=http_status(error))
+        return refusal(error)
 
     app.include_router(looking(node))
     app.include_router(history(node))

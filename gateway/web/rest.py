@@ -14,10 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from gateway import __version__
-from gateway.errors import DeviceError, HotpairError
-from gateway.model import parse_duration, status_name
+from gateway.errors import HotpairError
+from gateway.model import parse_duration
 from gateway.server.logins import LoginThrottled
 from gateway.web import answers
+from gateway.web.api import refusal
 from gateway.web.feeds import Audience, EventListener, LiveListener
 from gateway.web.gate import Gate
 from gateway.web.guard import Asgi, Guard
@@ -90,11 +91,7 @@ def build(parts: Rest, *routers: APIRouter) -> Asgi:
 def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(HotpairError)
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HotpairError)
-        body = {"detail": error.message, "remedy": error.remedy}
-        if isinstance(error, DeviceError):
-            body["status"] = status_name(error.status)
-        return JSONResponse(body, 409)
+        return refusal(error)
 
     @app.exception_handler(RequestValidationError)
     async def meaningless(_: Request, error: Exception) -> JSONResponse:
