@@ -22,9 +22,9 @@ from .windback_methods import BY_NAME, FINE, FINE_S, METHODS, Method
 from .windback_rig import WindbackNode, states, windback_node, wound, wrong
 
 STAMPS_NS = 50 * NS_PER_MS
+"""How far a corrected stamp may be from the truth, besides the clock's own resolution."""
 PERIOD_NS = 1_000 * NS_PER_MS
 """So old may be what a gap begins with, in the slowest class."""
-"""How far a corrected stamp may be from the truth, besides the clock's own resolution."""
 
 
 async def judged(

@@ -80,6 +80,18 @@ def test_what_is_lacking_or_long_ago_is_in_force_no_more() -> None:
     assert before(paged(wanted(5, 200), late)[0]) == [(4.5, 5)]
 
 
+def test_a_read_that_goes_on_begins_with_the_record_before_its_seam() -> None:
+    found = pager(wanted(5, 9)._replace(next_record=6))
+    found.take([entry(n, n - 0.5) for n in range(3, 12)])  # 5 was read before, as of 5.2 maybe
+    (page,) = found.finish()
+    assert before(page) == [(4.5, 5)] and page.first_record == 6
+    found = pager(wanted(5, 9)._replace(next_record=6))
+    found.take([entry(n, n + 0.5) for n in range(3, 12)])
+    (page,) = found.finish()
+    assert before(page) == [(5, 5)], "by its number it is before, by its stamp it is after"
+    assert page.first_record == 6 and seconds([page])[0] == 6.5
+
+
 def test_a_clock_that_was_set_back_twice_is_twice_as_unsure() -> None:
     records = [entry(n, n + 95) for n in range(5)] + [entry(n, n + 5) for n in range(5, 8)]
     (page,) = paged(wanted(0, 200), records + [entry(n, n) for n in range(8, 20)])

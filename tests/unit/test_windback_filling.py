@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gateway.driver import ClockReading, DeviceEvent, Lacking, LogPage, Observation
+from drivers.modbus.log.paging import Pager
+from drivers.modbus.log.records import Entry
+from gateway.driver import ClockReading, DeviceEvent, Lacking, LogPage, LogWanted, Observation
 from gateway.driver.log import LogSpec
 from gateway.driver.spec import DeviceSpec, PointSpec
 from gateway.journal.records import Batch, Event, Fill
@@ -116,6 +118,24 @@ def test_a_gap_begins_with_what_the_log_had_in_force_there() -> None:
     assert samples(fill(late, there, 99)) == [(3, gap[0], 6.98)], "a record lies there"
     aged = replace(page, before=(Observation(3, gap[0] - 201 * ms, 6.99, 0),))
     assert samples(fill(late, aged, 99)) == [(3, 38_500 * ms, 6.98)], "it was polled since"
+
+
+def test_the_record_before_a_hole_comes_from_the_log_to_the_gap() -> None:
+    ms = S // 1000
+    wanted = LogWanted("ring", 38_301 * ms, 38_674 * ms)
+    pager = Pager(wanted, None, 200 * ms, ClockReading(0, ms), 40 * S)
+    stamps = (38_099_600, 38_299_600, 38_499_600, 38_699_600)
+    values = (7.60, 6.99, 6.99, 6.98)
+    pager.take(
+        [
+            Entry(n, us * 1000, 0, ((3, value, 0),))
+            for n, (us, value) in enumerate(zip(stamps, values, strict=True))
+        ]
+    )
+    gap = {"fast": [(wanted.from_ns, wanted.to_ns)]}
+    (page,) = pager.finish()
+    found = samples(fill(target(gap), page, 99))
+    assert found == [(3, wanted.from_ns, 6.99), (3, 38_499_600_000, 6.99)]
 
 
 def test_each_class_of_a_stretch_begins_where_its_own_gap_does() -> None:
