@@ -91,7 +91,9 @@ class LogPage:
     Pages of one read join: each begins where the one before ended, the first at the wanted
     `from_ns`; the last ends at the wanted `to_ns`, or before it where the log's newest record ends
     (the rest may be asked for later), or after it where a record that was read is not given again.
-    `lacking` lies within [from, through). `clock` is None where
+    `lacking` lies within [from, through). `before` are the observations in force where the page
+    begins, of the record before it: each lies at or before `from_ns`, and was given to nobody or
+    with the page before. `clock` is None where
     the device's clock can't be read: then times are as trustworthy as the device. `oldest_ns` is
     the oldest record that the log still holds. Records are numbered as the device numbers them,
     unwrapped; None where it doesn't. `acknowledge`: what `Line.acknowledge` needs, None: nothing.
@@ -112,6 +114,7 @@ class LogPage:
     clock: ClockReading | None = None
     acknowledge: Any = None
     fullness: float | None = None
+    before: Sequence[Observation] = ()
 
 
 PAGE_RECORDS_MAX: Final = 2_000

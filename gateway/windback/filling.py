@@ -1,12 +1,14 @@
 """What a page of a log means for the journal: samples for the gaps, and what was judged.
 
-Pure. Samples appear only where nothing was polled: a page is cut to the gaps that it was read for,
+Pure. A gap begins with what the log had in force there: the value polled last is older than that.
+Samples appear only where nothing was polled: a page is cut to the gaps that it was read for,
 class by class. Each stretch of a gap that the page went over is judged once, for the points that
 the log has: filled, coarse where the log is slower than the scan, lost where it lacks the stretch.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -14,7 +16,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from gateway.driver.log import Lacking, LogPage, LogSpec
-from gateway.driver.spec import DeviceSpec
+from gateway.driver.spec import DeviceSpec, Observation
 from gateway.journal.coverage import Interval, Intervals, intersect, is_in, union
 from gateway.journal.records import Batch, Body, Event, Fill, SampleRow
 from gateway.model import NS_PER_S, Gap, GapState, Origin
@@ -93,6 +95,8 @@ def fill(target: Target, page: LogPage, now_ns: int) -> Filled:
     window: list[Interval] = [(page.from_ns, page.through_ns)]
     parts = {name: intersect(gaps, window) for name, gaps in target.gaps.items()}
     rows = _rows(target, page, parts)
+    if begun := _begun(target, page):
+        rows = sorted([*rows, *begun], key=lambda row: row[1])
     bodies: list[Body] = [
         _batch(target, page, rows[at : at + SAMPLES_MAX], now_ns)
         for at in range(0, len(rows), SAMPLES_MAX)
@@ -118,6 +122,37 @@ def _rows(
     return [
         o for o in page.observations if is_in(parts.get(class_of.get(o.point, ""), ()), o.time_ns)
     ]
+
+
+def _begun(target: Target, page: LogPage) -> list[SampleRow]:
+    """What the log had in force where gaps begin within the page, at their beginnings.
+
+    Only what is at most a scan period old there: older than that, what was polled last is newer.
+    Observations of the whole page are gone through once, for all gaps together.
+    """
+    starts = sorted(
+        (start_ns, name)
+        for name, gaps in target.gaps.items()
+        for start_ns, _ in gaps[bisect_left(gaps, (page.from_ns,)) :]
+        if start_ns < page.through_ns
+    )
+    numbers = {point.name: point.number for point in target.device.points}
+    latest: dict[int, Observation] = {row.point: row for row in page.before}
+    begun: list[SampleRow] = []
+    at = 0
+    for start_ns, name in starts:
+        while at < len(page.observations) and page.observations[at].time_ns <= start_ns:
+            latest[page.observations[at].point] = page.observations[at]
+            at += 1
+        lacks = [part for part in page.lacking if part.from_ns <= start_ns]
+        oldest_ns = start_ns - target.device.scan_classes.get(name, 0)
+        for point in target.judged.get(name, ()):
+            row = latest.get(numbers[point])
+            if row is None or not oldest_ns <= row.time_ns < start_ns:
+                continue
+            if not any(p.to_ns > row.time_ns and point in (p.points or (point,)) for p in lacks):
+                begun.append(row._replace(time_ns=start_ns))
+    return begun
 
 
 def _batch(target: Target, page: LogPage, rows: Sequence[SampleRow], now_ns: int) -> Batch:

@@ -92,6 +92,7 @@ def test_pages_hold_exactly_the_records_of_the_stretch(
         # Only stamps that fill pages by themselves are moved, by less than any clock can tell.
         assert 0 <= observation.time_ns - times[observation.value] * SECOND <= 60
     assert_lacking_is_right(pages, entries, wanted, resolution)
+    assert_before_is_right(pages, times, torn, resolution)
 
 
 def assert_joined(pages: list[LogPage], wanted: LogWanted, page_records: int) -> None:
@@ -107,6 +108,25 @@ def assert_joined(pages: list[LogPage], wanted: LogWanted, page_records: int) ->
         assert ends == sorted(ends)
         assert all(page.from_ns <= end <= page.through_ns for end in ends)
     assert through_ns <= wanted.to_ns
+
+
+def assert_before_is_right(
+    pages: list[LogPage], times: list[int], torn: set[int], resolution: int | None
+) -> None:
+    given: list[int] = []
+    for page in pages:
+        for seen in page.before:
+            assert isinstance(seen.value, int)
+            assert seen.time_ns <= page.from_ns
+            assert resolution is None or page.from_ns - seen.time_ns <= 1.5 * resolution * SECOND
+            assert not any(lack.from_ns <= page.from_ns for lack in page.lacking)
+            later = [n for n in range(seen.value + 1, len(times)) if n not in torn]
+            following = later[0] if later else None
+            first = page.observations[0].value if page.observations else None
+            assert first is None or first == following, "it is the last one before the page"
+        if given and resolution is None and page.observations:
+            assert [seen.value for seen in page.before] == given[-1:] or page.lacking
+        given += [o.value for o in page.observations if isinstance(o.value, int)]
 
 
 def assert_lacking_is_right(

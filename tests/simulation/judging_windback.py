@@ -15,7 +15,7 @@ from gateway.journal.reconstruct import Reconstruction
 from gateway.model import NS_PER_MS, NS_PER_S, GapState, is_bad
 from tests.simulation.agenda import meant
 from tests.simulation.declared import gaps_now, told_fills
-from tests.simulation.plant import value_at
+from tests.simulation.plant import CLASSES, POINTS, value_at
 
 if TYPE_CHECKING:
     from tests.simulation.node import Process
@@ -43,6 +43,11 @@ class Wound:
         device, _, self._name = point.partition("/")
         self._world = world
         self._point = point
+        self._period_ns = next(
+            CLASSES[device][scan_class]
+            for owner, name, scan_class, _ in POINTS
+            if (owner, name) == (device, self._name)
+        )
         self._logged = world.logged.get(device)
         self._born_ns = process.store.kept.born_ns or 0
         self._fills = [written for written in fills if self._name in written.fill.points]
@@ -75,22 +80,53 @@ class Wound:
         row = held.row
         if is_bad(row.status) or not isinstance(row.value, int):
             return f"{part}, but Bad ({row.status:#x})"
+        if not held.wound_back:
+            # Two reads may have placed the records where they meet as far apart as they said.
+            spacing_ns += max(
+                (w.fill.uncertainty_ns for w in self._fills if w.fill.from_ns == part.from_ns),
+                default=0,
+            )
         if at_ns - max(row.time_ns, self._parts[place].from_ns) > spacing_ns:
             return f"{part}, but the last record is of {row.time_ns}"
         if not held.wound_back:
-            return None  # the poll before it is judged as such
+            return self._outdone(row.time_ns, row.value, self._parts[place])
+        begun = any(written.fill.from_ns == row.time_ns for written in self._fills)
+        older_ns = self._period_ns if begun else 0  # what was in force where a gap begins
         clock = self._world.hosts[row.position.term.node].clock
         for true_ns in meant(clock, row.received_ns):
             if self._logged.hides_a_step(true_ns):
                 return None
             about_ns = row.time_ns - (row.received_ns - true_ns)
-            low, high = (
-                value_at(self._point, about_ns + sign * self._unsure_ns(row.time_ns))
-                for sign in (-1, 1)
-            )
+            unsure_ns = self._unsure_ns(row.time_ns)
+            low = value_at(self._point, about_ns - unsure_ns - older_ns)
+            high = value_at(self._point, about_ns + unsure_ns)
             if low <= row.value <= high:
                 return None
         return f"{row.value} was read for {row.time_ns} at {row.received_ns}: it was not held then"
+
+    def _outdone(self, time_ns: int, value: int, part: Missing) -> str | None:
+        """Why a poll may not speak in a filled stretch: its log knew better where that began."""
+        assert self._logged is not None
+        if time_ns >= part.from_ns:
+            return None  # it is judged as the poll it is
+        for position, fill in self._fills:
+            if fill.from_ns != part.from_ns or position.term != part.term:
+                continue
+            if fill.kind not in SPOKEN:
+                continue
+            unsure_ns = max(0, fill.uncertainty_ns) + SLACK_NS
+            reach_ns = min(self._period_ns, self._logged.kept.resolution_ns * 3 // 2)
+            known: list[int] = []
+            for true_ns in meant(self._world.hosts[position.term.node].clock, fill.at_ns):
+                begin_ns = part.from_ns - (fill.at_ns - true_ns)
+                made = [self._logged.made_ns(n) for n in self._logged.held(true_ns)]
+                near = [ns for ns in made if unsure_ns <= begin_ns - ns < reach_ns - unsure_ns]
+                if not near or self._logged.hides_a_step(true_ns):
+                    return None
+                known.append(value_at(self._point, near[-1]))
+            if known and value < min(known):
+                return f"{part} begins with {value} of {time_ns}, but the log held {known}"
+        return None
 
     def _joins(self, place: int) -> bool:
         before, part = self._parts[place - 1], self._parts[place]

@@ -55,6 +55,43 @@ def test_records_before_a_clock_was_set_back_were_late() -> None:
     assert event.text == "its clock was set back by 90s: times before it may be wrong"
 
 
+def before(page: LogPage) -> list[tuple[float, Any]]:
+    return [((seen.time_ns - NOW_NS) / SECOND, seen.value) for seen in page.before]
+
+
+def test_a_page_tells_what_was_in_force_where_it_begins() -> None:
+    records = [entry(n, n + 0.5) for n in range(20)]
+    pages = paged(wanted(5, 12), records, page_records=3)
+    assert [before(page) for page in pages] == [[(4.5, 4)], [(7.5, 7)], [(10.5, 10)]]
+    assert before(paged(wanted(-5, 3), records)[0]) == [], "nothing was before it"
+
+
+def test_what_is_lacking_or_long_ago_is_in_force_no_more() -> None:
+    torn = [entry(3, 3), entry(4, None), entry(5, None), entry(6, 6)]
+    assert before(paged(wanted(4, 9), torn)[0]) == []
+    paused = [entry(3, 2), entry(4, 3.6), entry(5, 20)]
+    assert before(paged(wanted(4, 9), paused)[0]) == [(3.6, 4)], "until its time is over"
+    assert before(paged(wanted(5, 9), paused)[0]) == []
+    # A clock that is set back moves what came before, and the last of that comes before the page.
+    late = [entry(n, n + 90) for n in range(10)] + [entry(n, n) for n in range(10, 20)]
+    (page,) = paged(wanted(5, 200), late)
+    assert before(page) == [(4, 4)] and seconds([page])[0] == 5
+    late = [entry(n, n + 89.5) for n in range(10)] + [entry(n, n - 0.5) for n in range(10, 20)]
+    assert before(paged(wanted(5, 200), late)[0]) == [(4.5, 5)]
+
+
+def test_a_read_that_goes_on_begins_with_the_record_before_its_seam() -> None:
+    found = pager(wanted(5, 9)._replace(next_record=6))
+    found.take([entry(n, n - 0.5) for n in range(3, 12)])  # 5 was read before, as of 5.2 maybe
+    (page,) = found.finish()
+    assert before(page) == [(4.5, 5)] and page.first_record == 6
+    found = pager(wanted(5, 9)._replace(next_record=6))
+    found.take([entry(n, n + 0.5) for n in range(3, 12)])
+    (page,) = found.finish()
+    assert before(page) == [(5, 5)], "by its number it is before, by its stamp it is after"
+    assert page.first_record == 6 and seconds([page])[0] == 6.5
+
+
 def test_a_clock_that_was_set_back_twice_is_twice_as_unsure() -> None:
     records = [entry(n, n + 95) for n in range(5)] + [entry(n, n + 5) for n in range(5, 8)]
     (page,) = paged(wanted(0, 200), records + [entry(n, n) for n in range(8, 20)])

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from gateway.driver import ClockReading, DeviceEvent, Lacking, LogPage, Observation
+from dataclasses import replace
+from typing import Any
+
+from drivers.modbus.log.paging import Pager
+from drivers.modbus.log.records import Entry
+from gateway.driver import ClockReading, DeviceEvent, Lacking, LogPage, LogWanted, Observation
 from gateway.driver.log import LogSpec
 from gateway.driver.spec import DeviceSpec, PointSpec
 from gateway.journal.records import Batch, Event, Fill
 from gateway.model import NS_PER_S, Access, Cause, DataType, Gap, GapState, Origin
-from gateway.windback.filling import SAMPLES_MAX, Target, by_class, class_points, fill, lost
+from gateway.windback.filling import (
+    SAMPLES_MAX,
+    Filled,
+    Target,
+    by_class,
+    class_points,
+    fill,
+    lost,
+)
 from gateway.windback.planner import NOT_LOGGED
 
 S = NS_PER_S
@@ -81,6 +94,61 @@ def test_a_log_slower_than_the_scan_fills_coarsely() -> None:
     (record,) = found.bodies
     assert isinstance(record, Fill) and record.kind == GapState.COARSE
     assert record.why == "the log has one record each 60 s" and record.uncertainty_ns == -1
+
+
+def samples(found: Filled) -> list[tuple[int, int, Any]]:
+    return [row[:3] for body in found.bodies if isinstance(body, Batch) for row in body.samples]
+
+
+def test_a_gap_begins_with_what_the_log_had_in_force_there() -> None:
+    """A poll at 37.862 said 7.60; the log has 6.99 since 38.2996, and the gap begins at 38.301."""
+    ms = S // 1000
+    plc = replace(PLC1, scan_classes={"fast": 200 * ms, "slow": 10 * S})
+    gap = (38_301 * ms, 38_674 * ms)
+    late = Target(plc, 7, RING, frozenset({"level", "flow"}), {"fast": [gap]})
+    before = (Observation(3, 38_300 * ms, 6.99, 0), Observation(4, 38_300 * ms, 1.0, 0))
+    page = LogPage(*gap, [Observation(3, 38_500 * ms, 6.98, 0)], before=before)
+    assert samples(fill(late, page, 99)) == [(3, 38_301 * ms, 6.99), (3, 38_500 * ms, 6.98)]
+    assert samples(fill(late, replace(page, before=()), 99)) == [(3, 38_500 * ms, 6.98)]
+    torn = replace(page, lacking=(Lacking(gap[0], gap[0] + 1, "torn"),))
+    assert samples(fill(late, torn, 99)) == [(3, 38_500 * ms, 6.98)]
+    other = replace(page, lacking=(Lacking(gap[0], gap[0] + 1, "torn", ("flow",)),))
+    assert len(samples(fill(late, other, 99))) == 2, "another point is lacking"
+    there = replace(page, observations=[Observation(3, gap[0], 6.98, 0)])
+    assert samples(fill(late, there, 99)) == [(3, gap[0], 6.98)], "a record lies there"
+    aged = replace(page, before=(Observation(3, gap[0] - 201 * ms, 6.99, 0),))
+    assert samples(fill(late, aged, 99)) == [(3, 38_500 * ms, 6.98)], "it was polled since"
+
+
+def test_the_record_before_a_hole_comes_from_the_log_to_the_gap() -> None:
+    ms = S // 1000
+    wanted = LogWanted("ring", 38_301 * ms, 38_674 * ms)
+    pager = Pager(wanted, None, 200 * ms, ClockReading(0, ms), 40 * S)
+    stamps = (38_099_600, 38_299_600, 38_499_600, 38_699_600)
+    values = (7.60, 6.99, 6.99, 6.98)
+    pager.take(
+        [
+            Entry(n, us * 1000, 0, ((3, value, 0),))
+            for n, (us, value) in enumerate(zip(stamps, values, strict=True))
+        ]
+    )
+    gap = {"fast": [(wanted.from_ns, wanted.to_ns)]}
+    (page,) = pager.finish()
+    found = samples(fill(target(gap), page, 99))
+    assert found == [(3, wanted.from_ns, 6.99), (3, 38_499_600_000, 6.99)]
+
+
+def test_each_class_of_a_stretch_begins_where_its_own_gap_does() -> None:
+    gaps = {"fast": [(-9 * S, 2 * S), (5 * S + 1, 9 * S)], "slow": [(3 * S + 5, 20 * S)]}
+    seen = [Observation(n, t * S, float(t), 0) for t in range(10) for n in (3, 4)]
+    page = LogPage(0, 10 * S, seen, before=(Observation(3, -1, -1.0, 0),))
+    found = samples(fill(target(gaps), page, 99))
+    assert [row for row in found if row[1] % S] == [(4, 3 * S + 5, 3.0), (3, 5 * S + 1, 5.0)]
+    assert [time for _, time, _ in found] == sorted(time for _, time, _ in found)
+    on = LogPage(10 * S, 30 * S, [], before=tuple(seen[-2:]))
+    assert samples(fill(target(gaps), on, 99)) == [], "a read that goes on begins no gap"
+    hidden = replace(page, lacking=(Lacking(3 * S + 1, 3 * S + 4, "no value"),))
+    assert [r for r in samples(fill(target(gaps), hidden, 99)) if r[1] % S] == [(3, 5 * S + 1, 5.0)]
 
 
 def test_what_the_log_lacks_is_lost_with_its_reasons() -> None:

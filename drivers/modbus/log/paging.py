@@ -73,6 +73,7 @@ class Pager:
         self.from_ns = wanted.from_ns
         """Where the next page begins."""
         self._held: list[_Held] = []
+        self._preceding: _Held | None = None
         self._lacks: list[Lacking] = []
         self._events: list[DeviceEvent] = []
         self._why = ""
@@ -151,7 +152,7 @@ class Pager:
 
     def _add(self, held: _Held) -> None:
         if self._is_before(held) and self._crowd != (held.time_ns, self.from_ns):
-            self._last_ns, self._why = held.time_ns, ""
+            self._last_ns, self._why, self._preceding = held.time_ns, "", held
             return
         # Earlier only where the page before was full of this very time, or by another reading.
         held = held._replace(time_ns=max(held.time_ns, self.from_ns))
@@ -197,11 +198,12 @@ class Pager:
 
     def _stepped(self, time_ns: int, by_ns: int) -> None:
         """The clock was set back before the record of `time_ns`: what came before was late."""
-        self._held = [
-            each._replace(time_ns=each.time_ns - by_ns)
-            for each in self._held
-            if each.time_ns - by_ns >= self.from_ns
-        ]
+        if self._preceding is not None:
+            self._preceding = self._preceding._replace(time_ns=self._preceding.time_ns - by_ns)
+        late = [each._replace(time_ns=each.time_ns - by_ns) for each in self._held]
+        self._held = [each for each in late if each.time_ns >= self.from_ns]
+        if len(self._held) < len(late):
+            self._preceding = late[-len(self._held) - 1]
         self._lacks = [
             Lacking(max(a - by_ns, self.from_ns), b - by_ns, why)
             for a, b, why, _ in self._lacks
@@ -292,11 +294,9 @@ class Pager:
         following = self._held[0].number if self._held else self._next
         if not self._held and not self.done and following is not None:
             following += 1
-        observations = [
-            Observation(number, each.time_ns, value, status)
-            for each in taken
-            for number, value, status in each.entry.values
-        ]
+        observations = [seen for each in taken for seen in _observed(each, each.time_ns)]
+        before = self._in_force(lacks)
+        self._preceding = taken[-1] if taken else self._preceding
         from_ns, self.from_ns = self.from_ns, through_ns
         events, self._events = self._events, []
         return LogPage(
@@ -312,12 +312,28 @@ class Pager:
             newest_ns=self.newest_ns,
             resolution_ns=self._resolution_ns,
             clock=self._said_clock(),
+            before=before,
         )
+
+    def _in_force(self, lacks: Sequence[Lacking]) -> Sequence[Observation]:
+        """What the record before a page says of its beginning, if nothing is lacking there."""
+        held, begin_ns = self._preceding, self.from_ns
+        if held is None or (lacks and lacks[0].from_ns <= begin_ns):
+            return ()
+        resolution_ns = self._resolution_ns
+        if resolution_ns and 2 * (begin_ns - held.time_ns) > 3 * resolution_ns:
+            return ()
+        # By number it is before, though by this reading of the clock it may be a little later.
+        return _observed(held, min(held.time_ns, begin_ns))
 
     def _said_clock(self) -> ClockReading | None:
         if self._clock is None:
             return None
         return ClockReading(self.stamps.offset_ns, self._clock.uncertainty_ns + self._doubt_ns)
+
+
+def _observed(held: _Held, time_ns: int) -> list[Observation]:
+    return [Observation(n, time_ns, value, status) for n, value, status in held.entry.values]
 
 
 def _was_set(time_ns: int, by_ns: int) -> DeviceEvent:
