@@ -194,7 +194,6 @@ def _random(*key: object) -> Random:
 def _things(
     seed: int, round_number: int, prone: Sequence[Prone], lasts_s: float, gives: Collection[str]
 ) -> Iterator[Thing]:
-    rows = [row for row in DRAWS if not row.needs or row.needs in gives]
     tracks = [(Track.PAIR, "", ANY), (Track.BESIDE, "", ANY)]
     for device in prone:
         wires = frozenset({device.wire})
@@ -202,12 +201,18 @@ def _things(
         if device.logs:
             tracks.append((Track.LOG, device.name, wires))
     for track, name, wires in tracks:
-        chosen = [row for row in rows if row.track is track and wires & row.wires]
-        if chosen:
-            yield from _along(_random(seed, round_number, track, name), chosen, name, lasts_s)
+        rows = [row for row in DRAWS if row.track is track and wires & row.wires]
+        if not rows:
+            continue
+        for row, thing in _along(_random(seed, round_number, track, name), rows, name, lasts_s):
+            # Left out only now: the others are the same on every machine.
+            if not row.needs or row.needs in gives:
+                yield thing
 
 
-def _along(random: Random, rows: Sequence[Draw], name: str, lasts_s: float) -> Iterator[Thing]:
+def _along(
+    random: Random, rows: Sequence[Draw], name: str, lasts_s: float
+) -> Iterator[tuple[Draw, Thing]]:
     """What happens along one track; ends before the round does."""
     first = rows[0]
     at_s = BEGIN_S + (0.0 if first.track is Track.PAIR else _drawn(random, (0.0, first.rest_s[1])))
@@ -219,7 +224,7 @@ def _along(random: Random, rows: Sequence[Draw], name: str, lasts_s: float) -> I
         ends_s = at_s + (for_s or 0.0)
         if ends_s > lasts_s - END_S:
             return
-        yield Thing(round(at_s, 1), for_s, row.word, target, options)
+        yield row, Thing(round(at_s, 1), for_s, row.word, target, options)
         at_s = round(ends_s + _drawn(random, row.rest_s), 1)
 
 

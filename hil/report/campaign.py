@@ -53,9 +53,11 @@ class Round:
 def _counted(rounds: Sequence[Round]) -> str:
     faults = sum(one.entries for one in rounds)
     took = sorted(ms for one in rounds for ms in one.takeovers_ms)
-    times = f"; {len(took)} takeovers, median {median(took):.0f} ms, longest {took[-1]} ms"
+    times = ""
+    if took:
+        times = f"; {len(took)} takeovers, median {median(took):.0f} ms, longest {took[-1]} ms"
     passed = sum(one.outcome is Outcome.PASSED for one in rounds)
-    return f"{passed} of {len(rounds)} rounds passed; {faults} faults{times if took else ''}."
+    return f"{passed} of {len(rounds)} rounds passed; {faults} faults{times}."
 
 
 def campaign_page(seed: int, site: str, rounds: Sequence[Round]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import NS_PER_S
@@ -26,11 +27,12 @@ def read(text: str) -> Scenario:
     return read_scenario(text, "drawn.yaml", shapes, lambda site: ground_of(site, Path()))
 
 
+@settings(max_examples=12)  # to read YAML takes its time
 @given(
     st.integers(0, 1 << 40),
     st.integers(1, 999),
     st.sampled_from(sorted(SHIPPED)),
-    st.sampled_from([45.0, 60.0, 300.0, 1800.0]),
+    st.sampled_from([45.0, 60.0, 300.0]),
 )
 def test_every_schedule_is_a_scenario_that_ends_in_time(
     seed: int, number: int, site: str, lasts_s: float
@@ -44,17 +46,18 @@ def test_every_schedule_is_a_scenario_that_ends_in_time(
         assert entry.until_ns <= (lasts_s - END_S) * NS_PER_S + 1
 
 
+@settings(max_examples=12)
 @given(st.integers(0, 1 << 40))
 def test_things_of_the_pair_come_one_after_another(seed: int) -> None:
     words = {row.word for row in DRAWS if row.track is Track.PAIR} - {"drop"}
     found = read(scenario(seed, 1, "demo", SHIPPED["demo"], 600, GIVES))
     struck = [e for e in found.timeline if not e.device and e.word in words]
-    assert all(one.until_ns < other.at_ns for one, other in zip(struck, struck[1:], strict=False))
+    assert all(one.until_ns < other.at_ns for one, other in pairwise(struck))
 
 
 def test_every_row_is_drawn_sooner_or_later() -> None:
     drawn = set()
-    for seed in range(60):
+    for seed in range(24):
         for entry in read(scenario(seed, 1, "demo", SHIPPED["demo"], 600, GIVES)).timeline:
             drawn.add((entry.word, entry.device))
     rows = {(row.word, row.track in (Track.DEVICE, Track.LOG)) for row in DRAWS}
@@ -63,9 +66,10 @@ def test_every_row_is_drawn_sooner_or_later() -> None:
 
 def test_what_the_ground_can_not_give_is_not_drawn() -> None:
     needy = {row.word for row in DRAWS if row.needs}
-    for seed in range(20):
-        found = read(scenario(seed, 1, "demo", SHIPPED["demo"], 600, ()))
-        assert not needy & {entry.word for entry in found.timeline}
+    for seed in range(4):
+        whole = read(scenario(seed, 1, "demo", SHIPPED["demo"], 600, GIVES)).timeline
+        found = read(scenario(seed, 1, "demo", SHIPPED["demo"], 600, ())).timeline
+        assert [str(e) for e in found] == [str(e) for e in whole if e.word not in needy]
 
 
 def test_a_device_more_changes_nothing_of_the_others() -> None:
