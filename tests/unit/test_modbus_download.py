@@ -32,6 +32,13 @@ def test_while_another_class_is_answered_only_these_addresses_are_refused() -> N
     assert not found.lasts("fast", 13 * S)
 
 
+def test_what_was_given_is_known_to_the_other_node() -> None:
+    one = Download()
+    assert [one.gave(name, 0) for name in ("slow", "fast", "slow")] == [True, True, False]
+    assert one.given == ["fast", "slow"]
+    assert Download(one.given).lasts("fast", 0)
+
+
 def test_it_is_told_once_a_download() -> None:
     found = Download()
     found.gave("fast", 0)
