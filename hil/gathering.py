@@ -153,6 +153,7 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
     points = judged(pair.plant, [Happening(*item) for item in told["journal"]], run.to_ns)
+    found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(read_client, pair.folder / CLIENT_FILE)
     found.seen = sum(map(len, seen.values())) if seen else None
     settings = pair_settings(pair)
@@ -205,7 +206,7 @@ def _judge_point(
     found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
-        kept = verdicts.said(own, run.splits)
+        kept = verdicts.said(own, found.both_main)
         verdict = judge([point], {point.id: kept}, mine, run.from_ns, run.to_ns)
         other = "b" if name == "a" else "a"
         beside = [verdicts.beside(item, other, until.get(other, ()))
