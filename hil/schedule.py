@@ -128,6 +128,7 @@ DRAWS: Final = (
     _device("bad_crc", 2, wires=SERIAL),
     _device("twice", 1, wires=MODBUS),
     _device("hang_up", 2, wires=TCP),
+    _device("limit", 1, options={"connections": (1,), "evict": (True, False)}, wires=TCP),
     _device("refuse", 2, (1.0, 12.0), wires=frozenset({Wire.TCP, Wire.OPCUA})),
     _device("drop", 2, None, wires=frozenset({Wire.TCP, Wire.OPCUA})),
     _device("nan", 1),
