@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from hil.acting import Entry, running
+from hil.acting import Entry, running, the_node
 from hil.disk import Disk
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode

@@ -236,11 +236,9 @@ class Plc:
                 await self.set_fault(None)
             if self.fault is not None and self.fault.kind == "silence":
                 self._hold_reading()  # of who came meanwhile, too
-            if self.fault is not None and self.fault.kind == "stuck":
-                stuck = True
-            else:
-                await self._step(now_ns, leap=stuck)
-                stuck = False
+            leap, stuck = stuck, self.fault is not None and self.fault.kind == "stuck"
+            if not stuck:
+                await self._step(now_ns, leap)
             wait_s = LONGEST_SLEEP_S
             if self._heap:
                 wait_s = min(wait_s, max(0.0, (self._heap[0][0] - self._now_ns()) / NS_PER_S))
