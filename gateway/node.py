@@ -104,8 +104,8 @@ class NodeView:
             "clients_trusted": self._running.server.clients_trusted,
             "certificate_expires": self._certificate_expires(),
             "points": len(live.points),
-            "complete_through": format_time(min((through_ns, *behind.values()))),
-            "claimed_through": format_time(through_ns),
+            "complete_through": _through(min((through_ns, *behind.values()))),
+            "claimed_through": _through(through_ns),
             "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,
             "conflicts": self._journal.conflicts,
@@ -361,6 +361,11 @@ class NodeView:
         if await asyncio.to_thread(target.exists):
             raise ControlError(f"{path} exists already", "Choose a new folder")
         await self._journal.backup(target)
+
+
+def _through(time_ns: int) -> str | None:
+    """How far history is complete; None while nothing was polled yet."""
+    return format_time(time_ns) if time_ns > 0 else None
 
 
 def event_as_json(event: Event) -> dict[str, Any]:

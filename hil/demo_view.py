@@ -114,7 +114,7 @@ def draw(seen: Seen, now_ns: int) -> RenderableType:
         f"OPC UA at {told['endpoint']} ",
         ("open without encryption or users: loopback only\n", "yellow"),
         f"replication: {_replication(seen.statuses)}; complete through "
-        f"{told['complete_through'][11:23]}",
+        f"{(told['complete_through'] or 'nothing yet')[11:23]}",
     )
     happened = Text("\n".join(seen.happened[-HAPPENED_SHOWN:]), "bold")
     parts = (head, _roles(seen, now_ns), happened, _devices(seen, told, now_ns), _values(seen))

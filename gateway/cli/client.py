@@ -38,9 +38,10 @@ class NodeClient:
 
     def __init__(self, node: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = socket_of(node)
+        file = self._file = node if node.is_file() else "node.yaml"
         if not self._path.exists():
             raise NotThere(
-                f"no node runs on {self._path.parent}", "Start it with `hotpair run node.yaml`"
+                f"no node runs on {self._path.parent}", f"Start it with `hotpair run {file}`"
             )
         transport = httpx.HTTPTransport(uds=str(self._path))
         self._http = httpx.Client(
@@ -83,7 +84,7 @@ class NodeClient:
     def _silent(self, error: Exception) -> NotThere:
         return NotThere(
             f"the node at {self._path} does not answer ({error})",
-            "Look at its log; start it with `hotpair run node.yaml`",
+            f"Look at its log; start it with `hotpair run {self._file}`",
         )
 
     @staticmethod

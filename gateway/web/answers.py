@@ -209,8 +209,8 @@ class NodeStatus(BaseModel):
     clients_trusted: int | None
     certificate_expires: str | None
     points: int
-    complete_through: str
-    claimed_through: str
+    complete_through: str | None
+    claimed_through: str | None
     behind: dict[str, str]
     storing: bool
     conflicts: int

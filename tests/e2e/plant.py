@@ -125,7 +125,9 @@ class SmallPlant:
     async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
-            while (await self.control.get("/status"))["complete_through"] < format_time(to_ns):
+            while ((await self.control.get("/status"))["complete_through"] or "") < format_time(
+                to_ns
+            ):
                 await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await self.control.gaps(from_ns, to_ns)
 
@@ -373,7 +375,7 @@ class SmallPair:
     async def gaps(self, node: PairNode, from_ns: int, to_ns: int) -> list[Gap]:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
-            while (await node.status()).get("complete_through", "") < format_time(to_ns):
+            while ((await node.status()).get("complete_through") or "") < format_time(to_ns):
                 await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await node.control.gaps(from_ns, to_ns)
 

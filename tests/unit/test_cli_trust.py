@@ -87,7 +87,7 @@ def test_the_audit_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     }
     console().print(draw_audit([entry]))
     text = capsys.readouterr().out
-    assert "1 entries" in text
+    assert "1 entry" in text
     for part in ("login refused", "10.0.0.66", "mallory", "client UaExpert"):
         assert part in text
 

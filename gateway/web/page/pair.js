@@ -64,7 +64,7 @@ export class Pair {
       ...["sending", "receiving"].map((way) => [way === "sending" ? "Sending" : "Receiving",
         r[way].connected ? `${many(r[way].records_behind)} records behind, lag ${span(r[way].lag_ms)}`
           : "■ not connected"]),
-      ["Complete through", iso(s.complete_through)],
+      ["Complete through", s.complete_through ? iso(s.complete_through) : "nothing was polled yet"],
       ["Clocks", s.clocks_apart ? `■ apart by ${span(Math.abs(s.clock_ahead_ms))}` : "● together"],
     ] : [["Replication", "none: this node runs alone"]], "facts"));
     this.links.update(s.links);
