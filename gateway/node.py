@@ -24,6 +24,7 @@ from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
 from gateway.running import Running
+from gateway.timekeeping import Timekeeper
 from gateway.web.tokens import Token, tokens_of
 
 RAW_COUNT_MAX = 2_000
@@ -42,6 +43,7 @@ class NodeView:
     ) -> None:
         self.peering: Callable[[], dict[str, Any]] = dict
         self.keeper: Keeper
+        self.timekeeper: Timekeeper
         self._node = node
         self._running = running
         self._journal = journal
@@ -109,6 +111,10 @@ class NodeView:
             "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,
             "conflicts": self._journal.conflicts,
+            "clock": {
+                "synchronised": self.timekeeper.known.synchronised,
+                "error_max_ms": self.timekeeper.known.error_max_us / 1_000,
+            },
             "revision": self._revisions.status(),
             "devices": {name: self._device(name, now_ns) for name in self._collector.devices},
             "substituted": sorted(self._collector.maintenance.substituted),

@@ -25,6 +25,7 @@ from gateway.cli import (
     trust,
     try_commands,
 )
+from gateway.cli.logs import LogFormat
 from gateway.cli.options import DEFAULT_NODE
 
 app = typer.Typer(
@@ -58,11 +59,14 @@ def options(
 def run(
     node: Annotated[Path, typer.Argument(help="node.yaml")] = DEFAULT_NODE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="how the log on stderr looks")] = (
+        LogFormat.TEXT
+    ),
 ) -> None:
     """Run a node until SIGTERM."""
     from gateway.cli.run import run as run_node
 
-    raise typer.Exit(run_node(node, verbose))
+    raise typer.Exit(run_node(node, verbose, log_format))
 
 
 for heading, commands in (

@@ -169,6 +169,12 @@ def _certificate(expires: str | None) -> list[str]:
     return [f"  THE OPC UA SERVER'S CERTIFICATE EXPIRES {expires}"]
 
 
+def _clock(clock: dict[str, Any]) -> list[str]:
+    """A line about a system clock that nobody sets; None is a kernel that says nothing."""
+    free = clock["synchronised"] is False
+    return ["  THE CLOCK OF THIS MACHINE IS NOT SYNCHRONISED: times wander"] if free else []
+
+
 def draw_status(found: dict[str, Any]) -> RenderableType:
     """The one screen of `hotpair status`."""
     insecure = ""
@@ -184,6 +190,7 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         f" ({found['why']})  term {found['term']}",
         f"{found['endpoint']}{closed}{insecure}",
         *_certificate(found["certificate_expires"]),
+        *_clock(found["clock"]),
         f"{found['points']} points, revision {revision['running']}, {complete(found)}{storing}",
         *draw_pair(found),
         *(text for text in (revision["differs"], revision["not_able"]) if text),

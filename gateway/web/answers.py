@@ -125,6 +125,13 @@ class Replication(BaseModel):
     receiving: Pull
 
 
+class SystemClock(BaseModel):
+    """The clock of the node's machine, as its kernel says; null where it says nothing."""
+
+    synchronised: bool | None
+    error_max_ms: float
+
+
 class RunningRevision(BaseModel):
     """Which revision of the configuration is the head, which one runs, and what is amiss."""
 
@@ -214,6 +221,7 @@ class NodeStatus(BaseModel):
     behind: dict[str, str]
     storing: bool
     conflicts: int
+    clock: SystemClock
     revision: RunningRevision
     devices: dict[str, Device]
     substituted: list[str]

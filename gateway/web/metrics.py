@@ -66,6 +66,8 @@ def _node(out: Exposition, status: Mapping[str, Any]) -> None:
     )
     out.one("hotpair_storing", "1 while the store takes records.", status["storing"])
     out.one("hotpair_conflicts", "Records that came with another's position.", status["conflicts"])
+    clock = status["clock"]
+    out.one("hotpair_clock_synchronised", "1 while a time server sets it.", clock["synchronised"])
     out.one("hotpair_points", "Points of the revision that runs.", status["points"])
     out.one("hotpair_points_substituted", "Substituted points.", len(status["substituted"]))
     out.one("hotpair_disabled", "Disabled devices and points.", len(status["disabled"]))

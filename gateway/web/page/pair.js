@@ -49,7 +49,8 @@ export class Pair {
     this.role = s.role;
     const own = card(s.node, "this node", s.role, s.role_shown, facts([
       ["Why", s.why], ["Since", `${span(s.role_age_ms)} ago`], ["Term", s.term],
-      ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint]]));
+      ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint],
+      ...(s.clock.synchronised === false ? [["Clock", "■ of this machine is not synchronised"]] : [])]));
     const p = s.peer;
     const peer = p ? card(p.node, "other node", p.role, p.role_shown, facts([
       ["Heard", `${span(p.heard_ms_ago)} ago`], ["Field", p.field], ["Term", p.term],
