@@ -20,6 +20,7 @@ from gateway.cli import (
     look_commands,
     pair_commands,
     profile_commands,
+    shipped,
     site_commands,
     token,
     trust,
@@ -80,6 +81,7 @@ for heading, commands in (
     (grouping.KEEP, keep_commands.app),
     (grouping.KEEP, trust.app),
     (grouping.KEEP, token.app),
+    (grouping.KEEP, shipped.app),
     (grouping.TRY, try_commands.app),
     (grouping.TRY, hil.app),
 ):

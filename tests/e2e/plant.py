@@ -41,7 +41,7 @@ def free_offset() -> int:
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0hotpair-ports-{offset}")
-            for port in (*range(4840, 4846), 4940, 4941):
+            for port in (*range(4840, 4848), 4940, 4941):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port + offset))
         except OSError:

@@ -77,7 +77,7 @@ def test_each_kind_of_device_and_a_trial_pass_check(tmp_path: Path, device: str,
     said = hotpair("init", tmp_path, kind, "--trial", "-y", "--device", device, "--site", "s")
     assert said.status == 0, said
     assert "problem" not in said.out
-    assert "password" not in said.out
+    assert "User admin, password" in said.out and "http://127.0.0.1:8080" in said.out
 
 
 def test_nothing_is_overwritten_and_nothing_is_written_halfway(tmp_path: Path) -> None:
