@@ -374,8 +374,8 @@ async def _shown(
 
     ends = " and ".join(node.endpoint for node in pair.nodes.values())
     console.print(
-        f"{page}.\nOPC UA endpoints {ends}: the Main's is open (no encryption, no users: loopback only). "
-        f"Logs and data: {pair.folder}. Ctrl-C ends it.",
+        f"{page}.\nOPC UA endpoints {ends}: the Main's is open "
+        f"(no encryption, no users: loopback only). Logs and data: {pair.folder}. Ctrl-C ends it.",
         soft_wrap=True,
     )
     watching = asyncio.create_task(watch(pair, seen, console, quiet))
