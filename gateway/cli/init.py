@@ -6,6 +6,7 @@ Each node gets a folder with all that belongs on its machine, so that a folder i
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -295,7 +296,7 @@ def _node_text(plan: Plan, index: int) -> str:
     lines = [
         "# This machine only. `hotpair run node.yaml` runs it.",
         f"node: {node}",
-        f"data_dir: {json.dumps(plan.data_dir)}",
+        f"data_dir: {_plain(plan.data_dir)}",
         "site: site.yaml",
     ]
     if not is_opcua(plan.device) and (port := parse_target(plan.device).port):
@@ -315,6 +316,11 @@ def _node_text(plan: Plan, index: int) -> str:
         lines += [f"opcua: {{listen: 0.0.0.0:{port_number}, advertise: [{name}]}}"]
     lines += [_web(plan, index)]
     return "\n".join(lines) + "\n"
+
+
+def _plain(path: str) -> str:
+    """A path in YAML, quoted where it could be read as something else."""
+    return path if re.fullmatch(r"[A-Za-z./][\w./-]*", path) else json.dumps(path)
 
 
 def _web(plan: Plan, index: int) -> str:
