@@ -22,6 +22,7 @@ from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
+from gateway.feeding import Feeding, insecure
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
@@ -67,6 +68,7 @@ class App:
         self._deeds: Deeds
         self._standing: NodeStanding
         self._peering: Peering | None = None
+        self._feeding: Feeding | None = None
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -121,7 +123,7 @@ class App:
         tell("is starting")
         for line in revisions.differs():
             say(f"hotpair: {line}")
-        _warn_of_open_doors(node, say)
+        _warn_of_open_doors(node, site, say)
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(
@@ -159,6 +161,7 @@ class App:
         stack.push_async_callback(listener.stop)
         await listener.start()
         await self._serve(stack, view, orders, revisions, tell)
+        self._feed_north(view, site)
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
@@ -216,6 +219,14 @@ class App:
         serving = Serving(node, node.web, *parts)
         stack.push_async_callback(serving.stop)
         await serving.start()
+
+    def _feed_north(self, view: RestView, site: SiteConfig) -> None:
+        """Hand samples on to brokers and databases, where any are configured."""
+        parts = (self._node, self._clock, self._doors, self._journal, self._running)
+        feeding = self._feeding = Feeding(*parts, self._may_send)
+        view.northbound = feeding.status
+        self._running.passed = feeding.passed
+        feeding.revised(site)
 
     async def _open_journal(self) -> Journal:
         node = self._node
@@ -306,6 +317,8 @@ class App:
         await self._running.swap(site, number)
         self._journal.apply(settings_of(site))
         self._journal.set_durable(self._is_sync(site))
+        if self._feeding is not None:
+            self._feeding.revised(site)
         if self._peering is not None:
             self._peering.revised()
 
@@ -356,6 +369,8 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._feeding is not None:
+            await self._feeding.stop()
         await self._running.windback.end(STOP_S)
         self._running.field.halt()
         await asyncio.wait(
@@ -386,8 +401,13 @@ def settings_of(site: SiteConfig) -> HistorySettings:
     return HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
 
 
-def _warn_of_open_doors(node: NodeConfig, say: Callable[[str], None]) -> None:
+def _warn_of_open_doors(node: NodeConfig, site: SiteConfig, say: Callable[[str], None]) -> None:
     """Insecure modes are there when asked for by name, and say so."""
+    for feed in insecure(site.northbound):
+        say(
+            f"hotpair: WARNING: samples and passwords go to northbound: {feed}: without TLS "
+            "(insecure: true)"
+        )
     if node.opcua.insecure:
         say(
             "hotpair: WARNING: the endpoint is open without encryption and users "

@@ -41,6 +41,7 @@ class NodeView:
         clock: Clock,
     ) -> None:
         self.peering: Callable[[], dict[str, Any]] = dict
+        self.northbound: Callable[[], dict[str, Any]] = dict
         self.keeper: Keeper
         self._node = node
         self._running = running
@@ -116,6 +117,7 @@ class NodeView:
             "links": [],
             "witness": [],
             "replication": None,
+            "northbound": self.northbound(),
             **self.peering(),
         }
 

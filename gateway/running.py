@@ -100,6 +100,8 @@ class Running:
         self._known = installed_drivers()
         self.changed: Callable[[Sequence[int] | None], None] = lambda _: None
         """Hears which points changed, once clients may see it; None: another revision runs."""
+        self.passed: Callable[[Sequence[Record]], None] = lambda _: None
+        """Hears every record once clients may see what is in it."""
         self.house = House(clock, doors.append, doors.commit, doors.room, doors.alarm, may_send)
 
     # ----------------------------------------------------------------------------- building
@@ -326,6 +328,8 @@ class Running:
         if dirty:
             self.server.publish(dirty)
             self.changed(dirty)
+        if stored:
+            self.passed(records)
         if main:
             self.server.events.committed(records, lambda record: record.position.term in own)
 
