@@ -22,11 +22,12 @@ from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
-from gateway.feeding import Feeding, insecure
+from gateway.feeding import Feeding
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
 from gateway.model import NS_PER_S, Position
+from gateway.open_doors import warn_of_open_doors
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
@@ -68,7 +69,7 @@ class App:
         self._deeds: Deeds
         self._standing: NodeStanding
         self._peering: Peering | None = None
-        self._feeding: Feeding | None = None
+        self._feeding: Feeding
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -123,7 +124,7 @@ class App:
         tell("is starting")
         for line in revisions.differs():
             say(f"hotpair: {line}")
-        _warn_of_open_doors(node, site, say)
+        warn_of_open_doors(node, site, say)
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(
@@ -161,7 +162,7 @@ class App:
         stack.push_async_callback(listener.stop)
         await listener.start()
         await self._serve(stack, view, orders, revisions, tell)
-        self._feed_north(view, site)
+        self._feed_north(stack, view, site)
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
@@ -220,12 +221,12 @@ class App:
         stack.push_async_callback(serving.stop)
         await serving.start()
 
-    def _feed_north(self, view: RestView, site: SiteConfig) -> None:
+    def _feed_north(self, stack: AsyncExitStack, view: RestView, site: SiteConfig) -> None:
         """Hand samples on to brokers and databases, where any are configured."""
         parts = (self._node, self._clock, self._doors, self._journal, self._running)
         feeding = self._feeding = Feeding(*parts, self._may_send)
-        view.northbound = feeding.status
-        self._running.passed = feeding.passed
+        view.northbound, self._running.passed = feeding.status, feeding.passed
+        stack.push_async_callback(feeding.stop)
         feeding.revised(site)
 
     async def _open_journal(self) -> Journal:
@@ -317,8 +318,7 @@ class App:
         await self._running.swap(site, number)
         self._journal.apply(settings_of(site))
         self._journal.set_durable(self._is_sync(site))
-        if self._feeding is not None:
-            self._feeding.revised(site)
+        self._feeding.revised(site)
         if self._peering is not None:
             self._peering.revised()
 
@@ -369,8 +369,6 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._feeding is not None:
-            await self._feeding.stop()
         await self._running.windback.end(STOP_S)
         self._running.field.halt()
         await asyncio.wait(
@@ -399,19 +397,3 @@ def _has_ended(task: asyncio.Task[None]) -> bool:
 def settings_of(site: SiteConfig) -> HistorySettings:
     """How much history a site keeps."""
     return HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
-
-
-def _warn_of_open_doors(node: NodeConfig, site: SiteConfig, say: Callable[[str], None]) -> None:
-    """Insecure modes are there when asked for by name, and say so."""
-    for feed in insecure(site.northbound):
-        say(
-            f"hotpair: WARNING: samples and passwords go to northbound: {feed}: without TLS "
-            "(insecure: true)"
-        )
-    if node.opcua.insecure:
-        say(
-            "hotpair: WARNING: the endpoint is open without encryption and users "
-            "(opcua: insecure: true); it listens on loopback only"
-        )
-    elif node.opcua.trust == "any":
-        say("hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.config.node import NodeConfig
-from gateway.config.northbound import MqttFeed, Northbound, PostgresFeed, Reached
+from gateway.config.northbound import MqttFeed, PostgresFeed, Reached
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import JournalError
@@ -199,8 +199,3 @@ async def _ended(feed: Feed, task: asyncio.Task[None]) -> None:
         await feed.stop()
     except JournalError as error:
         log.info("%s", error)
-
-
-def insecure(northbound: Northbound) -> list[str]:
-    """The feeds that speak without TLS, for a warning at the start."""
-    return [name for name, settings in northbound.feeds() if settings.insecure]

@@ -128,10 +128,10 @@ def _northbound(out: Exposition, feeds: Mapping[str, Mapping[str, Any]]) -> None
 
     up = [({"feed": name}, feed["state"] == "delivering") for name, feed in feeds.items()]
     out.gauge("hotpair_northbound_delivering", "1 while a feed delivers.", up)
-    behind = [(of, value) for of, value in each("records_behind") if value is not None]
+    behind = each("records_behind")
     out.gauge("hotpair_northbound_lag_records", "Records yet to be delivered.", behind)
-    lag_s = [(of, value) for of, value in each("lag_s") if value is not None]
-    out.gauge("hotpair_northbound_lag_seconds", "How old what was delivered last is.", lag_s)
+    told = "How old what was delivered last is, while anything is behind."
+    out.gauge("hotpair_northbound_lag_seconds", told, each("lag_s"))
     out.counter("hotpair_northbound_samples_total", "Samples delivered.", each("samples"))
     out.counter("hotpair_northbound_skipped_total", "Records passed over.", each("skipped"))
     out.counter("hotpair_northbound_failures_total", "Sessions that failed.", each("failures"))
