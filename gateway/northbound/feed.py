@@ -22,8 +22,8 @@ from gateway.northbound.observations import Names, Read, observe, time_of
 
 log = logging.getLogger(__name__)
 
-WINDOW_BYTES: Final = 32 * 1024
-"""Some 1,500 samples: what is encoded in a few ms, since the loop polls devices, too."""
+WINDOW_BYTES: Final = 16 * 1024
+"""Some 800 samples: what is encoded in a few ms, since the loop polls devices, too."""
 PACE_S: Final = 0.1
 """What comes meanwhile goes together."""
 IDLE_S: Final = 1.0

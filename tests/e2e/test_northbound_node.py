@@ -15,14 +15,11 @@ from sparkplug_schema import Payload, properties
 from gateway.model import NS_PER_MS
 from gateway.northbound.payload import TYPES
 
-from .northbound_rig import Broker, Listener, give_secrets, missing, northbound, servers
+from .northbound_rig import Broker, Listener, give_secrets, northbound, servers
 from .plant import SmallPlant, free_offset
 from .test_northbound_pair import born_in_order, published
 
-pytestmark = [
-    pytest.mark.external,
-    pytest.mark.skipif(bool(missing()), reason=f"missing: {missing()}"),
-]
+pytestmark = pytest.mark.external
 
 
 async def feed_is(

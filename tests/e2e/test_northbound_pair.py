@@ -17,7 +17,7 @@ from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.records import Batch, decode
 from gateway.model import NS_PER_MS
 
-from .northbound_rig import Heard, Listener, give_secrets, missing, northbound, servers
+from .northbound_rig import Heard, Listener, give_secrets, northbound, servers
 from .plant import SmallPair, small_pair
 
 pytestmark = pytest.mark.external
@@ -111,7 +111,6 @@ async def until_delivered(plant: SmallPair, since_s: float = 1.0, within_s: floa
     await plant.until(holds, within_s)
 
 
-@pytest.mark.skipif(bool(missing()), reason=f"missing: {missing()}")
 async def test_every_sample_arrives_over_kills_of_the_main_the_broker_and_the_database(
     tmp_path: Path,
 ) -> None:
