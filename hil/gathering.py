@@ -167,7 +167,9 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
         rows = await _rows(pair, point, found)
         if not rows:
             return
-        _judge_point(point, rows, run, found, parts)
+        _compare(point, rows, run, found)
+        if point.id not in found.unjudged:
+            _judge_point(point, rows, run, found, parts)
         one = next(iter(rows))
         mine = [gap for gap in found.gaps[one] if gap.device == point.device]
         own = seen.get(point.id, [])
@@ -189,6 +191,23 @@ async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[Hi
     return dict(sorted(rows.items()))
 
 
+def _until(run: Recording, rows: Mapping[str, Sequence[HistoryRow]]) -> dict[str, list[HistoryRow]]:
+    return {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
+
+
+def _compare(
+    point: Judged, rows: Mapping[str, Sequence[HistoryRow]], run: Recording, found: Gathered
+) -> None:
+    """What both nodes have of a point, whatever it held."""
+    until = _until(run, rows)
+    if len(until) == len(NODES):
+        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
+    first = next(iter(until.values()))
+    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
+    found.stored += sum(row.time_ns < stop_ns for row in first)
+    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+
+
 def _judge_point(
     point: Judged,
     rows: Mapping[str, Sequence[HistoryRow]],
@@ -196,13 +215,8 @@ def _judge_point(
     found: Gathered,
     parts: Mapping[str, list[Verdict]],
 ) -> None:
-    until = {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
-    if len(until) == len(NODES):
-        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
-    first = next(iter(until.values()))
-    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
-    found.stored += sum(row.time_ns < stop_ns for row in first)
-    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+    """What the device held, against what each node has of it."""
+    until = _until(run, rows)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
         kept = verdicts.said(own, run.splits)

@@ -46,6 +46,7 @@ class Gathered:
 
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
     `waits` are what had to come about after healing and did not. None: it could not be got.
+    `unjudged` are points whose truth is not known, and why.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Gathered:
     read_back: Finding | None = None
     wound_back: int = 0
     stored: int = 0
+    unjudged: dict[str, str] = field(default_factory=dict)
 
 
 def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> list[Finding]:
