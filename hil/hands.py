@@ -169,7 +169,7 @@ class HotpairPair(_Hand):
         pair = cls(live, LoopThread(), Warden(folder))
         try:
             pair._call("the start of the pair", pair._live.start(), START_S)
-        except BaseException:
+        except BaseException:  # whatever stopped us, nothing must outlive us
             pair.close()
             raise
         return pair

@@ -32,7 +32,7 @@ class LoopThread:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(within_s)
-        except BaseException as error:
+        except BaseException as error:  # an interrupt, too, must cancel it
             if not future.done():
                 future.cancel()
                 if isinstance(error, TimeoutError):

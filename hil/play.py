@@ -19,13 +19,16 @@ from gateway.model import NS_PER_S, format_time
 from hil import transcript, verdicts
 from hil.acts import WORDS
 from hil.expect import Expectation
+from hil.follower import client_of
 from hil.foreign import Foreign
 from hil.fresh import FRESH_S
-from hil.gateway import Program, ProgramError
-from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
+from hil.gateway import ProgramError
+from hil.gathering import gather, pair_settings, with_logs
+from hil.judges import SLACK_NS
 from hil.looking import look_of, shown
 from hil.outstation.control import send
 from hil.pair import Pair, PairNode, Status
+from hil.pattern import patterns_of
 from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
 from hil.takeover import limit_ms, wait_for_fresh
@@ -75,7 +78,8 @@ class Player:
         self._usage = {name: Usage() for name in NODES}
         self._foreign: Foreign | None = None
         self._settings = pair_settings(pair)
-        self._client = self._new_client()
+        self._client = client_of(pair)
+        self._patterns = patterns_of(pair.plant, scenario.pattern, pair.folder)
 
     def say(self, text: str) -> None:
         """A line of progress, and of the transcript."""
@@ -102,6 +106,10 @@ class Player:
         await pair.start()
         self.say(f"node {(await pair.main()).name} is Main, the other is Standby and synced")
         self.say(await self._client.start())
+        await self._patterns.start()
+        if self.scenario.pattern:  # what was there before the first write is not known
+            slowest_ns = max(p.period_ns for p in pair.plant.points())
+            await asyncio.sleep((slowest_ns + SLACK_NS) / NS_PER_S)
         if self.scenario.client:
             self._foreign = Foreign(pair, self.say)
             await self._foreign.start()
@@ -115,6 +123,7 @@ class Player:
 
     async def end(self) -> None:
         """End all that runs; how the nodes ended is judged."""
+        await self._patterns.stop()
         if self._foreign is not None:
             await self._foreign.stop()
         await self._client.stop()
@@ -132,6 +141,7 @@ class Player:
         """Judge what was gathered; `run.json` and the transcript are written. Raises OSError."""
         run = self.run
         run.findings = verdicts.findings(run, self.found, expect)
+        run.unjudged = verdicts.unjudged(run, self.found)
         run.findings.insert(2, transcript.whole_again(run, WORDS))
         run.save(self.pair.folder)
         self._tell_all()
@@ -146,20 +156,6 @@ class Player:
         self._kept += [*transcript.events(self.run), *map(told, self.run.findings)]
         text = "\n".join((*self._kept, self.run.outcome.value.upper()))
         (self.pair.folder / TRANSCRIPT_FILE).write_text(text + "\n", encoding="utf-8")
-
-    def _new_client(self) -> Program:
-        """The rig's own client."""
-        pair = self.pair
-        points = pair.folder / "points.txt"
-        names = [point.id for point in pair.plant.points() if point.access.readable]
-        points.write_text("\n".join(names) + "\n", encoding="utf-8")
-        ends = [node.endpoint for node in pair.nodes.values()]
-        out = str(pair.folder / CLIENT_FILE)
-        arguments = ["--points", str(points), "--out", out, "--namespace", pair.namespace, *ends]
-        if pair.lab is not None:
-            arguments += [f"--machine={pair.lab.namespace(name)}" for name in pair.nodes]
-        log = pair.folder / "client.log"
-        return Program("client", arguments, log, "subscribed", ("-m", "hil.follower"))
 
     # ------------------------------------------------------------------------------ the timeline
 
@@ -228,7 +224,13 @@ class Player:
 
     @asynccontextmanager
     async def _of_device(self, entry: Entry) -> AsyncIterator[None]:
-        """A device's word, over the control socket of the outstations. Raises ProgramError."""
+        """A device's word, done by the outstations, or by a proxy. Raises ProgramError."""
+        if entry.target in self.pair.plant.rig.real:
+            said = {"device": entry.target, **entry.options}
+            await self.pair.tell_field(begin=entry.word, **said)
+            yield
+            await self.pair.tell_field(end=entry.word, **said)
+            return
         begin, end = messages(entry.word, entry.target, entry.options)
         await self._tell(begin)
         yield
@@ -357,14 +359,17 @@ class Player:
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
         logging = with_logs(pair)
-        filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
-        await self._wait("windback has tried all gaps", filled)
+        if logging:  # of nobody else a gap can be filled
+            filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
+            await self._wait("windback has tried all gaps", filled)
         await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
         with suppress(ProgramError):
             self.found.main = (await pair.main()).name
 
     async def gather(self) -> None:
         """Bring what is judged; what breaks here leaves judges without a ground, not no run."""
+        await self._patterns.stop()
+        self.found.written = self._patterns.written
         try:
             await gather(self.pair, self.run, self.found)
         except Exception as error:  # whatever it is, the recording must not be lost with it

@@ -20,6 +20,18 @@ HIGHEST: Final = 32_000
 TRIES: Final = 200
 
 
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody had a moment ago."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
 @contextmanager
 def free_offset(site: Path) -> Iterator[int]:
     """The distance for one run of a site's pair; who looks for one meanwhile gets another.

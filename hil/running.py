@@ -75,7 +75,7 @@ async def run_one(
     scenario = loaded.scenario
     site = find_site(scenario.site, loaded.path.parent)
     with Lab(links_of(site)) if lab else nullcontext() as machines:
-        pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines)
+        pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines, scenario.real)
         async with on(pair, needs_of(e.word for e in scenario.timeline if not e.device)):
             run = await Player(scenario, pair, say).play()
     write(run, folder)
@@ -129,6 +129,8 @@ def _loaded(names: Sequence[str], lab: bool) -> list[Loaded]:
         raise ScenarioError(mistakes)
     if lab and (named := [str(one.path) for one in found if one.scenario.client]):
         raise SiteError(f"{', '.join(named)}: `client:` can't reach the lab; run it without --lab")
+    if lab and (real := [str(one.path) for one in found if one.scenario.real]):
+        raise SiteError(f"{', '.join(real)}: the lab can't reach real devices; run without --lab")
     return found
 
 

@@ -32,7 +32,7 @@ async def test_what_does_not_hold(hotpair_pair, outstation):
         nonlocal ticks
         while True:
             ticks += 1
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # paces: it counts
 
     counting = asyncio.create_task(count())
     async with await field.fault("plc1", "refuse"):
@@ -44,7 +44,7 @@ async def test_what_does_not_hold(hotpair_pair, outstation):
             await pair.do("slow_disk", "main", ms=20)
         with pytest.raises(ValueError, match="no point 'plc1/nothing'"):
             await pair.value("plc1/nothing")
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # paces: so long the device refuses
     assert ticks > 10, "the test's own loop went on"
     counting.cancel()
     assert {await pair.main, await pair.standby} == {"a", "b"}
@@ -55,14 +55,22 @@ async def test_what_does_not_hold(hotpair_pair, outstation):
     assert (await pair.write("plc1/setpoint", 2.5))["status"] == "Good"
     await pair.judge(no_gaps=["plc1"], told="the moon")
 """
-SLOW = """\
-import time
+DIES = """\
+import os, signal, subprocess, sys
+from hil.warden import Warden
 
-def test_it_is_killed(hotpair_pair):
-    time.sleep(600)
+folder, wait = sys.argv[1], "import sys; sys.stdin.read()"
+Warden(folder)
+for name in ("node-a.yaml", "deep/sock"):
+    ours = subprocess.Popen([sys.executable, "-c", wait, f"{folder}/{name}"], stdin=PIPE_OF_OURS)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 UNMEANT = """\
+import sys
 import pytest
+
+def test_nothing_is_paid_without_a_fixture():
+    assert not {name for name in sys.modules if name.split(".")[0] in ("gateway", "asyncua")}
 
 @pytest.mark.hotpair(site="nowhere")
 def test_no_site(hotpair_pair): ...
@@ -119,44 +127,31 @@ def test_a_promise_that_does_not_hold_fails_an_async_test_with_its_findings(fold
     assert not warden.of(str(folder))
 
 
-def test_nothing_outlives_a_pytest_that_is_killed(folder: Path) -> None:
-    command = pytest_of(folder, SLOW)
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
-    run = str(folder / "t" / "hotpair0" / "run")
-    try:
-        _until(lambda: len(warden.of(run)) >= 4, "outstations, the proxy, both nodes")
-    finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait(10)
-    _until(lambda: not warden.of(run), "none of them")
+def test_nothing_outlives_who_was_killed(folder: Path) -> None:
+    """What the fixture starts beside each pair, without the pair."""
+    read, write = os.pipe()
+    with os.fdopen(read), os.fdopen(write, "wb"):
+        text = DIES.replace("PIPE_OF_OURS", str(read))
+        other = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()", f"{folder}-other/x"], stdin=read
+        )
+        command = [sys.executable, "-c", text, str(folder)]
+        died = subprocess.run(command, pass_fds=(read,), timeout=60)
+        assert died.returncode == -signal.SIGKILL
+        end_s = time.monotonic() + 60
+        while warden.of(str(folder)):
+            assert time.monotonic() < end_s, "they live"
+            time.sleep(0.02)  # paces: nobody tells of the death of another's children
+        assert other.poll() is None, "of another folder"
+        other.kill()
+        other.wait(10)
 
 
 def test_what_can_not_be_meant_is_told_and_nothing_is_started(folder: Path) -> None:
     done = subprocess.run(
         pytest_of(folder, UNMEANT), capture_output=True, text=True, timeout=60, cwd=folder
     )
-    assert done.returncode == 1 and "3 errors" in done.stdout, done.stdout
+    assert done.returncode == 1 and "1 passed, 3 errors" in done.stdout, done.stdout
     assert "nowhere with a site.yaml; shipped are demo, waterworks" in done.stdout
     assert "@pytest.mark.hotpair takes pair, seed, site, words by name" in done.stdout
     assert "no word 'slow_dsk'" in done.stdout
-
-
-def test_pytest_pays_nothing_for_a_plug_in_that_no_test_uses(folder: Path) -> None:
-    text = """\
-    import sys
-    def test_it(): assert not {m for m in sys.modules if m.split(".")[0] in ("gateway", "asyncua")}
-    """
-    done = subprocess.run(
-        pytest_of(folder, "\n".join(line.strip() for line in text.splitlines())),
-        capture_output=True, text=True, timeout=60, cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-
-
-def _until(holds: object, what: str) -> None:
-    end_s = time.monotonic() + 60
-    assert callable(holds)
-    while not holds():
-        if time.monotonic() > end_s:
-            pytest.fail(f"never: {what}")
-        time.sleep(0.05)
