@@ -7,7 +7,7 @@ register that is gone is a matter of configuration. The device tells which: by w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from gateway.model import NS_PER_S
@@ -26,12 +26,27 @@ class Download:
         self._given = set(given)
         self._given_ns = -1
         self._refusing_ns: dict[str, int] = {}
+        self._refused: dict[str, frozenset[Hashable]] = {}
         self._told = False
 
     @property
     def given(self) -> list[str]:
         """As a device fact."""
         return sorted(self._given)
+
+    def has_given(self, scan_class: str) -> bool:
+        """Whether a class is known to have been answered once."""
+        return scan_class in self._given
+
+    def again(self, scan_class: str, refused: Iterable[Hashable]) -> frozenset[Hashable]:
+        """Some blocks of a scan were refused: which of them for the second time running.
+
+        A download that begins or ends in the middle of a scan refuses some of it, too.
+        """
+        now = frozenset(refused)
+        before = self._refused.get(scan_class, frozenset())
+        self._refused[scan_class] = now
+        return now & before
 
     def gave(self, scan_class: str, now_ns: int) -> bool:
         """At least one block of a scan was answered with data; whether that is new."""
@@ -44,6 +59,7 @@ class Download:
 
     def lasts(self, scan_class: str, now_ns: int) -> bool:
         """Every block of a scan was refused: whether the device as a whole is not ready."""
+        self._refused.pop(scan_class, None)
         if scan_class not in self._given:
             return False
         since_ns = self._refusing_ns.setdefault(scan_class, now_ns)

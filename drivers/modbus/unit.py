@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 from drivers.modbus import frames, sunspec
@@ -18,7 +18,7 @@ from drivers.modbus.settings import ModbusDevice, effective
 from gateway.driver import DeviceSpec, Diagnostics, DriverContext, Fault, Frame, Observation
 from gateway.errors import DeviceError, InvalidReply, LinkError, Refused, ReplyTimeout
 from gateway.model import NS_PER_S, Status
-from profiles.schema import Area, PointMap
+from profiles.schema import Area
 
 ISOLATE_MAX: Final = 40
 """Requests spent in one scan on finding a bad address; the rest is found at the next doubt."""
@@ -160,27 +160,37 @@ class Unit:
         self, scan_class: str, blocks: Sequence[Block], observations: list[Observation]
     ) -> None:
         """Read all blocks of a class; those that are refused are looked at once all were asked."""
-        refused = [
-            (block, error)
-            for block in blocks
-            if (error := await self._read_block(block, observations)) is not None
-        ]
+        answers = [(block, await self._read_block(block, observations)) for block in blocks]
+        refused = [(block, error) for block, error in answers if error is not None]
+        if refused:
+            await self._suspect_models()
+        not_ready = self._not_ready(scan_class, refused, len(blocks))
+        for block, error in refused:
+            if block.request in not_ready:
+                self._block_failed(block, Status.BAD_DEVICE_FAILURE, observations)
+            else:
+                block.last = None
+                await self._isolate(block, error.code, observations)
+
+    def _not_ready(
+        self, scan_class: str, refused: Sequence[tuple[Block, Refused]], asked: int
+    ) -> Collection[Request]:
+        """Which of the refused requests the device will answer again once it is ready."""
         now_ns = self._context.clock.monotonic_ns()
-        if len(refused) < len(blocks):
+        requests = {block.request for block, _ in refused}
+        if len(refused) < asked:
+            had_given = self._download.has_given(scan_class)
             if self._download.gave(scan_class, now_ns):
                 self._context.learned(self.spec.name, "given", self._download.given)
-        elif refused and self._download.lasts(scan_class, now_ns):
-            if self._download.is_news():
-                why = frames.exception_name(refused[0][1].code)
-                text = f"the device refuses all that it gave: {why}: is it in download?"
-                self._context.alarm(self.spec.name, ALARM_REFUSED, text)
-            for block, _ in refused:
-                self._block_failed(block, Status.BAD_DEVICE_FAILURE, observations)
-            return
-        for block, error in refused:
-            await self._suspect_models()
-            block.last = None
-            await self._isolate(block.request, block.maps, block.numbers, error.code, observations)
+            again = self._download.again(scan_class, requests)
+            return requests - again if had_given else ()
+        if not refused or not self._download.lasts(scan_class, now_ns):
+            return ()
+        if self._download.is_news():
+            why = frames.exception_name(refused[0][1].code)
+            text = f"the device refuses all that it gave: {why}: is it in download?"
+            self._context.alarm(self.spec.name, ALARM_REFUSED, text)
+        return requests
 
     async def _read_block(self, block: Block, observations: list[Observation]) -> Refused | None:
         """Read a block; what it says if these addresses are not what the device has."""
@@ -226,18 +236,11 @@ class Unit:
 
     # ------------------------------------------------------------------------------------ refusals
 
-    async def _isolate(
-        self,
-        whole: Request,
-        maps: Sequence[PointMap],
-        numbers: Sequence[int],
-        code: int,
-        observations: list[Observation],
-    ) -> None:
+    async def _isolate(self, whole: Block, code: int, observations: list[Observation]) -> None:
         """Split a refused request until the bad addresses stand alone, and remember them."""
         # An unknown function is refused for every address: splitting would only cost time.
         budget = 0 if code == 1 else ISOLATE_MAX
-        stack = [(whole, code)]
+        maps, numbers, stack = whole.maps, whole.numbers, [(whole.request, code)]
         while stack:
             request, code = stack.pop()
             parts = bisect(request, maps) if budget > 0 else ()
@@ -315,7 +318,7 @@ class Unit:
             self.refusals.postpone(refusal, self._context.clock.monotonic_ns())
             if len(bisect(request, maps)) and error.code in frames.BAD_ADDRESS:
                 self.refusals.remove(refusal)
-                await self._isolate(request, maps, numbers, error.code, observations)
+                await self._isolate(block, error.code, observations)
             return
         self.refusals.remove(refusal)
         self._accept(block, data, observations)

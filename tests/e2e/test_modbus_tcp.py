@@ -330,6 +330,34 @@ async def test_a_device_in_download_refuses_everything_and_nothing_is_learned_of
         assert {o.point: o.value for o in scan.observations} == good
 
 
+async def test_a_download_that_begins_and_ends_within_a_scan_teaches_nothing() -> None:
+    peer, house = Peer(), House()
+    wide = registers(0, 200, 400)
+    async with (
+        serve_tcp(peer) as port,
+        opened(house, tcp(port), device("plc", wide)) as line,
+    ):
+        good = await values(line, "plc")
+        for refused in ({200, 400}, {0, 200, 400}, {0}):
+
+            def rule(unit: int, pdu: bytes, gone: set[int] = refused) -> object:
+                return Exc(2) if int.from_bytes(pdu[1:3], "big") in gone else None
+
+            peer.rule = rule
+            assert not (await line.scan("plc", "normal")).complete
+        peer.rule = None
+        line.forget("plc")
+        scan = await line.scan("plc", "normal")
+        assert scan.complete and {o.point: o.value for o in scan.observations} == good
+        assert house.learned == [("plc", "given", ["normal"])]
+        # What stays refused while the rest is answered is gone.
+        peer.rule = lambda unit, pdu: Exc(2) if int.from_bytes(pdu[1:3], "big") == 400 else None
+        assert not (await line.scan("plc", "normal")).complete
+        scan = await line.scan("plc", "normal")
+        assert scan.complete
+        assert [key for _, key, _ in house.learned] == ["given", "refused"]
+
+
 async def test_a_refused_address_is_asked_for_again_and_comes_back() -> None:
     peer, house = Peer(), House()
 

@@ -39,6 +39,17 @@ def test_what_was_given_is_known_to_the_other_node() -> None:
     assert Download(one.given).lasts("fast", 0)
 
 
+def test_what_is_refused_in_two_scans_running_is_refused() -> None:
+    found = Download(["normal"])
+    assert found.has_given("normal") and not found.has_given("fast")
+    assert found.again("normal", ["a", "b"]) == set()
+    assert found.again("normal", ["b", "c"]) == {"b"}
+    assert found.again("normal", []) == set()
+    assert found.again("normal", ["c"]) == set()
+    assert found.lasts("normal", 0), "a download between two scans that it cuts"
+    assert found.again("normal", ["c"]) == set()
+
+
 def test_it_is_told_once_a_download() -> None:
     found = Download()
     found.gave("fast", 0)
