@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Final
 
 from gateway.model import NS_PER_S, Gap, HistoryRow, format_time, is_bad
@@ -18,7 +19,8 @@ from hil.judges_journal import Journal, odd, twice
 from hil.judges_pair import Turn, asker, doubled, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
-from hil.recording import Act, Finding, Look, Outcome, Recording, Switch
+from hil.real import Written
+from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
 from hil.truth import Span
 
 Against = list[tuple[str, int]]
@@ -45,12 +47,16 @@ class Gathered:
     """Everything that the judges see beside the recording. Times in ns UTC.
 
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
-    `waits` are what had to come about after healing and did not. None: it could not be got.
+    `both_main` is when both nodes were Main. `waits` are what had to come about after healing and
+    did not. None: it could not be got. `unjudged` are points whose truth is not known, and why;
+    `written` is what the rig wrote to real devices, by point, `unseen` those of them of which it
+    sees no poll.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     missing: dict[str, Against] = field(default_factory=dict)
     unlike: list[str] = field(default_factory=list)
+    both_main: list[tuple[int, int]] = field(default_factory=list)
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
     histories: int = 0
     polls: list[Poll] | None = None
@@ -68,6 +74,10 @@ class Gathered:
     read_back: Finding | None = None
     wound_back: int = 0
     stored: int = 0
+    unjudged: dict[str, str] = field(default_factory=dict)
+    written: Mapping[str, Sequence[Written]] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    real: frozenset[str] = frozenset()
 
 
 def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> list[Finding]:
@@ -77,8 +87,8 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
         played(run.acts, refused),
         one_main(found),
         in_time(run),
-        one_poller(run, found),
-        *(right(name, found) for name in NODES),
+        *([] if _no_poll_seen(run, found) else [one_poller(run, found)]),
+        *([] if _nothing_known(found) else [right(name, found) for name in NODES]),
         same_history(found),
         not_twice(found),
         equal(run, found),
@@ -89,6 +99,32 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
     if found.read_back is not None:
         judged.append(found.read_back)
     return judged + [judge_expectation(one, run) for one in expect]
+
+
+def _no_poll_seen(run: Recording, found: Gathered) -> bool:
+    """Whether all devices are real ones whose polls the rig can't see."""
+    return bool(found.unseen) and found.unseen == set(run.devices)
+
+
+def _nothing_known(found: Gathered) -> bool:
+    """Whether of no point it is known what it held: there is no truth to judge by."""
+    return bool(found.unjudged) and len(found.unjudged) == found.histories
+
+
+def unjudged(run: Recording, found: Gathered) -> list[str]:
+    """What no judge looked at, for people."""
+    why: dict[str, list[str]] = {}
+    for point, reason in found.unjudged.items():
+        why.setdefault(reason, []).append(point)
+    said = [
+        f"the values of {len(points)} points, such as {min(points)}: {reason}"
+        for reason, points in why.items()
+    ]
+    if found.unseen:
+        said.append(f"who polled {', '.join(sorted(found.unseen))}: the rig sees no poll of them")
+    if logs := sorted(found.logging & found.real):
+        said.append(f"what the logs of {', '.join(logs)} hold: they are real")
+    return said
 
 
 def played(acts: Sequence[Act], refused: Iterable[str] = ()) -> Finding:
@@ -287,8 +323,19 @@ def paired_since(looks: Sequence[Look], after_ns: int) -> int:
     return 0
 
 
+def both_main(reigns: Sequence[Reign], to_ns: int) -> list[tuple[int, int]]:
+    """When both nodes were Main, and a second beside it: a late answer is of the time before."""
+    found = []
+    for one, other in combinations(reigns, 2):
+        begin_ns = max(one.from_ns, other.from_ns)
+        end_ns = min(one.to_ns or to_ns, other.to_ns or to_ns)
+        if one.node != other.node and begin_ns < end_ns:
+            found.append((begin_ns - NS_PER_S, end_ns + NS_PER_S))
+    return found
+
+
 def said(rows: Sequence[HistoryRow], splits: Sequence[tuple[int, int]]) -> list[Row]:
-    """The rows that may be taken for the value in force.
+    """The rows that may be taken for the value in force; `splits` are when both were Main.
 
     A raw read has every observation: in a split also the Bad ones of a node that lost its field
     while the other collected.
