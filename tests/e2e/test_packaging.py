@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from gateway.cli.shipped import PACKAGING, ROOT
 from gateway.web.certificate import make
 
+from .manual import Shell, can_be_played
 from .third_party.rig import need
 
 REPOSITORY = Path(__file__).parents[2]
@@ -148,3 +149,42 @@ def test_a_debian_package_and_its_parts_list_are_made_and_run(tmp_path: Path) ->
     assert parts["bomFormat"] == "CycloneDX"
     names = {part["name"] for part in parts["components"]}
     assert {"asyncua", "pymodbus", "cryptography"} <= names and "pytest" not in names
+
+
+HAPROXY = """\
+hotpair outstation eastron/sdm120 --listen tcp:127.0.0.1:5020 > o.log 2>&1 &
+hotpair init plant --yes --site s --device tcp:127.0.0.1:5020 --profile eastron/sdm120 \
+  --address 127.0.0.2 --address 127.0.0.3 > init.log
+sed -i "s/0.0.0.0/127.0.0.2/" plant/a/node.yaml; sed -i "s/0.0.0.0/127.0.0.3/" plant/b/node.yaml
+hotpair run plant/a/node.yaml > a.log 2>&1 & A=$!
+hotpair run plant/b/node.yaml > b.log 2>&1 & B=$!
+until grep -qs synced a.log b.log && grep -qs 'is Main' a.log b.log; do sleep 0.2; done
+cat plant/?/data/web/web.crt > hotpair.pem
+/usr/sbin/haproxy -f haproxy.cfg > haproxy.log 2>&1 &
+until grep -q 'Server opcua/. is DOWN' haproxy.log; do sleep 0.2; done
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.external
+def test_haproxy_leads_to_the_main_and_to_the_next_one(tmp_path: Path) -> None:
+    tool("haproxy")
+    need(can_be_played(), "unshare --net")
+    text = (FOLDER / "haproxy.cfg").read_text().replace("/etc/haproxy", str(tmp_path))
+    for said, here in (("10.0.9.1", "127.0.0.2"), ("10.0.9.2", "127.0.0.3"), ("bind ", "bind lo")):
+        text = text.replace(said, here)
+    text = text.replace("bind lo:", "bind 127.0.0.1:")
+    (tmp_path / "haproxy.cfg").write_text(text)
+    shell = Shell(tmp_path)
+    try:
+        shell.run(HAPROXY)
+        main = "a" if "is Main" in shell.run("cat a.log") else "b"
+        seen = [shell.run("hotpair probe opc.tcp://127.0.0.1:4840 --json")]
+        shell.run(f"kill -9 ${main.upper()}; sleep 3")  # paces: takeover, and two checks of 0.5 s
+        seen.append(shell.run("hotpair probe opc.tcp://127.0.0.1:4840 --json"))
+        page = shell.run("curl -sk -o page -w '%{http_code}' https://127.0.0.1:8443/")
+    finally:
+        shell.close()
+    assert all("SignAndEncrypt" in one for one in seen), seen
+    assert seen[0] != seen[1], "another certificate answers: that of the other node"
+    assert page.endswith("200"), page
