@@ -138,6 +138,10 @@ class Field:
             await proxy.stop()
         self._flush()
 
+    def proxies(self, device: str) -> list[Proxy]:
+        """Those before a device, one for each of its addresses."""
+        return self._proxies.get(self._line_of.get(device, ""), [])
+
     def _all(self) -> list[Proxy]:
         return [proxy for own in self._proxies.values() for proxy in own]
 
@@ -153,8 +157,8 @@ class Field:
             return {"ok": True}
         begins = "begin" in message
         word = str(message.get("begin", message.get("end")))
-        own = self._proxies.get(self._line_of.get(str(message.get("device")), ""))
-        if own is None:
+        own = self.proxies(str(message.get("device")))
+        if not own:
             return {"ok": False, "error": f"no proxy before {message.get('device')}"}
         try:
             for proxy in own:

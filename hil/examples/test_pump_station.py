@@ -9,7 +9,7 @@ def test_a_dead_main_loses_nothing(hotpair_pair: HotpairPair, outstation: Outsta
     """Who takes over serves fresh values, and what nobody polled comes from the devices' logs."""
     left = hotpair_pair.main
     outstation.fault("plc1", "silence", seconds=2)
-    takeover = hotpair_pair.kill("main", seconds=5).takeover()
+    takeover = hotpair_pair.kill("main", seconds=3).takeover()
 
     assert takeover.left == left and hotpair_pair.main == takeover.taken
     gaps = hotpair_pair.until_filled("plc1")

@@ -85,7 +85,9 @@ INI = """\
 [pytest]
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
-addopts = --strict-markers -p no:cacheprovider -p no:cov -q
+addopts =
+  --strict-markers -q -p no:cacheprovider
+  -p no:cov -p no:schemathesis -p no:hypothesispytest
 filterwarnings = error
 """
 

@@ -23,9 +23,11 @@ from hil.real import (
     steps_of,
 )
 from hil.recording import Recording
+from hil.report.page import page
 from hil.scenario import Ground, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import Rig, read_rig
+from hil.transcript import lines
 from hil.truth import Step
 from hil.verdicts import Gathered, findings, unjudged
 
@@ -231,5 +233,8 @@ def test_what_was_not_judged_is_told_and_is_no_unknown() -> None:
     names = [finding.judge for finding in findings(run, found, ())]
     assert not [name for name in names if "scan instant" in name or "poller" in name]
     assert unjudged(run, Gathered()) == []
+    run.unjudged = ["the sky"]
+    assert "NOT JUDGED: the sky" in list(lines(run, (), ()))
+    assert "<dt>not judged</dt><dd>the sky</dd>" in page(run)
     names = [finding.judge for finding in findings(run, Gathered(), ())]
     assert len([name for name in names if "scan instant" in name or "poller" in name]) == 3
