@@ -119,6 +119,7 @@ def test_the_example_of_the_documents_passes(folder: Path) -> None:
     assert not warden.of(str(folder))
 
 
+@pytest.mark.slow
 def test_a_promise_that_does_not_hold_fails_an_async_test_with_its_findings(folder: Path) -> None:
     command = pytest_of(folder, ASYNC)
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=folder)

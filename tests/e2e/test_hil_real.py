@@ -22,7 +22,7 @@ from .plant import DEMO, free_offset
 from .test_third_party_outstations import LIBMODBUS
 from .third_party.rig import HERE, need_libmodbus
 
-pytestmark = [pytest.mark.external]
+pytestmark = [pytest.mark.external, pytest.mark.slow]
 
 SITE = """\
 site: realplant
