@@ -23,11 +23,11 @@ from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
 from gateway.feeding import Feeding
+from gateway.host import Host, warn_of_open_doors
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
 from gateway.model import NS_PER_S, Position
-from gateway.open_doors import warn_of_open_doors
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
@@ -69,9 +69,9 @@ class App:
         self._deeds: Deeds
         self._standing: NodeStanding
         self._peering: Peering | None = None
-        self._feeding: Feeding
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._host = Host(node, self._clock, self._doors, self._stepped)
 
     async def run(self, say: Callable[[str], None]) -> int:
         """Run until SIGTERM or SIGINT; the exit status. `say` gets the lines for stdout."""
@@ -85,6 +85,7 @@ class App:
                     return 0
                 return await self._watch()
         finally:
+            self._host.notifier.close()
             os.close(handle)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -140,6 +141,7 @@ class App:
             self._safe,
         )
         view = RestView(node, running, journal, revisions, clock)
+        view.timekeeper = self._host.timekeeper
         standing = self._standing = NodeStanding(node.node, clock, site.pair, node.link is not None)
         await running.build(view.diagnostics, self._may_write, self._reached, standing)
         stack.push_async_callback(running.server.stop)
@@ -152,7 +154,7 @@ class App:
         self._listen_to_journal(revisions)
         orders = Orders(node.node, running, view, keeper, ask)
         standing.begin(running, keeper, orders)
-        deeds.look = standing.look
+        deeds.look, deeds.changed = standing.look, self._host.changed
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
@@ -166,12 +168,13 @@ class App:
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
-            asyncio.create_task(self._steer(), name="clock"),
+            *(asyncio.create_task(work, name=name) for name, work in self._host.works().items()),
             asyncio.create_task(revisions.follow(self._swap, doors.alarm), name="revisions"),
         ]
         if node.link is not None:
             look = look_at_field(keeper, running, doors)
             self._tasks.append(asyncio.create_task(look, name="standby probe"))
+        self._host.ready()
 
     async def _join(
         self,
@@ -343,6 +346,7 @@ class App:
                 await asyncio.wait(waits, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 if stopping.done() and not told:
                     told = True
+                    self._host.notifier.stopping()
                     self._feed(ev.Stop())
                 if roles.done() and not roles.cancelled() and roles.exception() is None:
                     return 0
@@ -371,23 +375,20 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._running.windback.end(STOP_S)
         self._running.field.halt()
+        await self._host.stop()
         await asyncio.wait(
             {asyncio.ensure_future(lane.idle()) for lane in self._deeds.lanes}, timeout=STOP_S
         )
         await self._running.field.stop()
 
-    async def _steer(self) -> None:
-        """Steer the clock; when it was set, a new term begins (rules.md 4)."""
-        while True:
-            await asyncio.sleep(1)
-            step_ns = self._clock.discipline()
-            if step_ns:
-                text = f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
-                if self._is_main():
-                    self._running.field.collector.clock_stepped(step_ns)
-                    self._running.windback.clock_stepped()
-                    self._feed(ev.Renew(text))
-                self._doors.alarm("", 800, text)
+    def _stepped(self, step_ns: int) -> None:
+        """The clock was set: a new term begins (rules.md 4)."""
+        text = f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
+        if self._is_main():
+            self._running.field.collector.clock_stepped(step_ns)
+            self._running.windback.clock_stepped()
+            self._feed(ev.Renew(text))
+        self._doors.alarm("", 800, text)
 
 
 def _has_ended(task: asyncio.Task[None]) -> bool:

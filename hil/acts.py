@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from hil.acting import Entry, running
@@ -22,6 +22,9 @@ from hil.acts_links import LINK_WORDS
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode
 from hil.words import Shape, Target, whole
+
+HAND_OVER_S: Final = 10.0
+"""How long a changeover by hand waits for a synced Standby."""
 
 
 async def start_again(node: PairNode) -> None:
@@ -82,7 +85,9 @@ async def cut(pair: Pair, node: PairNode | None, options: Mapping[str, Any]) -> 
 async def changeover(
     pair: Pair, node: PairNode | None, options: Mapping[str, Any]
 ) -> AsyncIterator[None]:
-    """`hotpair changeover` at the Main."""
+    """`hotpair changeover` at the Main, once there is somebody synced to hand over to."""
+    with suppress(ProgramError):  # then the node says why it refuses
+        await pair.until_paired(HAND_OVER_S)
     await (await pair.main()).order("/changeover")
     yield
 

@@ -18,7 +18,7 @@ import httpx
 import msgspec
 
 from gateway.driver import SUBSCRIPTION_CLASS
-from gateway.model import NS_PER_MS, Gap, HistoryRow, Origin, parse_time
+from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin, parse_time
 from hil import verdicts
 from hil.gateway import ProgramError
 from hil.journals import read_journal
@@ -32,6 +32,7 @@ from hil.judges_windback import (
     missed,
     parse_held,
     recorded_by_plc,
+    unproven,
     without_power,
 )
 from hil.outstation.control import send
@@ -50,6 +51,8 @@ EVIDENCE_A_POINT: Final = 5
 TOLD_MAX: Final = 20_000
 WITNESS_REGISTERS: Final = 3
 LINE_MAX: Final = 400
+CHANGED_NS: Final = 600 * NS_PER_S
+"""So far back a PLC's last change before a stop is looked for."""
 FLUSHED_S: Final = 1.2
 """The log of polls is flushed each second."""
 _LOGGED: Final = re.compile(
@@ -150,6 +153,7 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
     points = judged(pair.plant, [Happening(*item) for item in told["journal"]], run.to_ns)
+    found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(read_client, pair.folder / CLIENT_FILE)
     found.seen = sum(map(len, seen.values())) if seen else None
     settings = pair_settings(pair)
@@ -202,7 +206,7 @@ def _judge_point(
     found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
-        kept = verdicts.said(own, run.splits)
+        kept = verdicts.said(own, found.both_main)
         verdict = judge([point], {point.id: kept}, mine, run.from_ns, run.to_ns)
         other = "b" if name == "a" else "a"
         beside = [verdicts.beside(item, other, until.get(other, ()))
@@ -313,6 +317,12 @@ async def _held(pair: Pair, gap: Gap, points: frozenset[str]) -> list[LogHeld]:
         return parse_held(await send(pair.rig_socket, {"recorded": gap.device, **span}))
     told = await send(pair.rig_socket, {"journal": True})
     journal, now_ns = [Happening(*item) for item in told["journal"]], time.time_ns()
-    off = without_power(journal, gap.device, now_ns)
+    recorded = [p for p in pair.plant.devices[gap.device].points if p.name in points]
+
+    def last_change_ns(before_ns: int) -> int:
+        steps = (p.steps(before_ns - CHANGED_NS, before_ns) for p in recorded)
+        return max((found[-1].time_ns for found in steps if found), default=before_ns)
+
+    off = unproven(without_power(journal, gap.device, now_ns), last_change_ns)
     span_of = Span(gap.from_ns, gap.to_ns, None)
     return [recorded_by_plc(settings, points, off, now_ns, span_of)]

@@ -100,6 +100,15 @@ def without_power(journal: Sequence[Happening], device: str, to_ns: int) -> list
     return found if since_ns is None else [*found, Span(since_ns, to_ns, None)]
 
 
+def unproven(off: Sequence[Span], last_change_ns: Callable[[int], int]) -> list[Span]:
+    """When a PLC's history can't show that its server ran: since the last change before a stop.
+
+    A history of changes holds nothing of the time after its last one (OPC 10000-11 section 6.4.3):
+    what a server that was stopped held until then nobody can tell.
+    """
+    return [Span(last_change_ns(gone.from_ns), gone.to_ns, gone.value) for gone in off]
+
+
 Held = Callable[[str, int, int, int], Sequence[LogHeld]]
 """(device, from, to, at) to what its logs held at `at` of [from, to)."""
 

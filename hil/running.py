@@ -35,6 +35,7 @@ FAILED: Final = 1
 BAD_INPUT: Final = 2
 UNKNOWN: Final = 3
 STATUS: Final = {Outcome.PASSED: PASSED, Outcome.FAILED: FAILED, Outcome.UNKNOWN: UNKNOWN}
+TERMINATED: Final = 128 + signal.SIGTERM
 EVIDENCE_SHOWN: Final = 5
 
 
@@ -104,11 +105,11 @@ def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json
     outcomes, answers = [], []
     try:
         for one in loaded:
-            outcome, said = _played(one, folder / one.path.stem, offset, lab, say, keep is not None)
+            outcome, said = played(one, folder / one.path.stem, offset, lab, say, keep is not None)
             outcomes.append(outcome)
             answers.append(said)
     except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
+        return TERMINATED
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,7 +149,7 @@ def _free(loaded: Sequence[Loaded], keep: Path | None) -> None:
             raise SiteError(f"{keep / stem} holds an earlier run: remove it, or keep elsewhere")
 
 
-def _played(
+def played(
     one: Loaded, folder: Path, offset: int, lab: bool, say: Callable[[str], None], keeps: bool
 ) -> tuple[Outcome, Mapping[str, Any]]:
     """Play one and tell what came of it."""

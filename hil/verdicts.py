@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Final
 
 from gateway.model import NS_PER_S, Gap, HistoryRow, format_time, is_bad
@@ -18,7 +19,7 @@ from hil.judges_journal import Journal, odd, twice
 from hil.judges_pair import Turn, asker, doubled, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
-from hil.recording import Act, Finding, Look, Outcome, Recording, Switch
+from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
 from hil.truth import Span
 
 Against = list[tuple[str, int]]
@@ -45,12 +46,14 @@ class Gathered:
     """Everything that the judges see beside the recording. Times in ns UTC.
 
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
-    `waits` are what had to come about after healing and did not. None: it could not be got.
+    `both_main` is when both nodes were Main. `waits` are what had to come about after healing and
+    did not. None: it could not be got.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     missing: dict[str, Against] = field(default_factory=dict)
     unlike: list[str] = field(default_factory=list)
+    both_main: list[tuple[int, int]] = field(default_factory=list)
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
     histories: int = 0
     polls: list[Poll] | None = None
@@ -287,8 +290,19 @@ def paired_since(looks: Sequence[Look], after_ns: int) -> int:
     return 0
 
 
+def both_main(reigns: Sequence[Reign], to_ns: int) -> list[tuple[int, int]]:
+    """When both nodes were Main, and a second beside it: a late answer is of the time before."""
+    found = []
+    for one, other in combinations(reigns, 2):
+        begin_ns = max(one.from_ns, other.from_ns)
+        end_ns = min(one.to_ns or to_ns, other.to_ns or to_ns)
+        if one.node != other.node and begin_ns < end_ns:
+            found.append((begin_ns - NS_PER_S, end_ns + NS_PER_S))
+    return found
+
+
 def said(rows: Sequence[HistoryRow], splits: Sequence[tuple[int, int]]) -> list[Row]:
-    """The rows that may be taken for the value in force.
+    """The rows that may be taken for the value in force; `splits` are when both were Main.
 
     A raw read has every observation: in a split also the Bad ones of a node that lost its field
     while the other collected.

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from drivers.modbus import frames, sunspec
 from drivers.modbus.backoff import Breaker
+from drivers.modbus.download import Download
 from drivers.modbus.layout import Block, Layout
 from drivers.modbus.pdu import RawRequest
 from drivers.modbus.plan import Request, bisect, passed_over
@@ -68,6 +69,7 @@ class Unit:
         self._serial = serial
         self._generation = -1
         self._models_due_ns = 0
+        self._download = Download(self._fact("given") or ())
         now_ns = context.clock.monotonic_ns()
         self.refusals = Refusals(self._fact("refused") or (), now_ns)
         self._sunspec: dict[str, Any] | None = self._fact("sunspec")
@@ -102,8 +104,7 @@ class Unit:
         if due is not None:
             await self._doubt(due, observations)
         prepared = self.layout.plan_of(scan_class, self.refusals)
-        for block in prepared.blocks:
-            await self._read_block(block, observations)
+        await self._read_blocks(scan_class, prepared.blocks, observations)
         if not prepared.told:
             prepared.told = True
             self._observe_bad(prepared.unread, observations)
@@ -155,24 +156,46 @@ class Unit:
             return [packed >> index & 1 for index in range(count)]
         return list(struct.unpack(f">{count}H", data))
 
-    async def _read_block(self, block: Block, observations: list[Observation]) -> None:
+    async def _read_blocks(
+        self, scan_class: str, blocks: Sequence[Block], observations: list[Observation]
+    ) -> None:
+        """Read all blocks of a class; those that are refused are looked at once all were asked."""
+        refused = [
+            (block, error)
+            for block in blocks
+            if (error := await self._read_block(block, observations)) is not None
+        ]
+        now_ns = self._context.clock.monotonic_ns()
+        if len(refused) < len(blocks):
+            if self._download.gave(scan_class, now_ns):
+                self._context.learned(self.spec.name, "given", self._download.given)
+        elif refused and self._download.lasts(scan_class, now_ns):
+            if self._download.is_news():
+                why = frames.exception_name(refused[0][1].code)
+                text = f"the device refuses all that it gave: {why}: is it in download?"
+                self._context.alarm(self.spec.name, ALARM_REFUSED, text)
+            for block, _ in refused:
+                self._block_failed(block, Status.BAD_DEVICE_FAILURE, observations)
+            return
+        for block, error in refused:
+            await self._suspect_models()
+            block.last = None
+            await self._isolate(block.request, block.maps, block.numbers, error.code, observations)
+
+    async def _read_block(self, block: Block, observations: list[Observation]) -> Refused | None:
+        """Read a block; what it says if these addresses are not what the device has."""
         try:
             data = await self.read(block.raw, block.size)
         except Refused as refused:
             if refused.code in frames.BAD_ADDRESS:
-                await self._suspect_models()
-                block.last = None
-                await self._isolate(
-                    block.request, block.maps, block.numbers, refused.code, observations
-                )
-            elif self._kills(refused):
+                return refused
+            if self._kills(refused):
                 raise
-            else:
-                self._block_failed(block, refused, observations)
-            return
-        if data == block.last:
-            return
-        self._accept(block, data, observations)
+            self._block_failed(block, _failure(refused.code), observations)
+            return None
+        if data != block.last:
+            self._accept(block, data, observations)
+        return None
 
     def _accept(self, block: Block, data: bytes, observations: list[Observation]) -> None:
         time_ns = self._context.clock.utc_ns()
@@ -188,11 +211,8 @@ class Unit:
         """Whether an exception speaks of the device as a whole, not of the block."""
         return refused.code in frames.DEAD_TARGET or refused.code in self.holds.limits.busy.codes
 
-    def _block_failed(
-        self, block: Block, refused: Refused, observations: list[Observation]
-    ) -> None:
+    def _block_failed(self, block: Block, status: int, observations: list[Observation]) -> None:
         """The device failed at this block (exception 4 and the like): the others are kept."""
-        status = frames.READ_STATUS.get(refused.code, Status.BAD_DEVICE_FAILURE)
         if block.status != status:
             self._observe_bad([(n, status) for n in block.point_numbers], observations)
         block.last, block.status = None, status
@@ -238,7 +258,7 @@ class Unit:
                     if error.code in frames.BAD_ADDRESS:
                         stack.append((part, error.code))
                     else:
-                        self._block_failed(block, error, observations)
+                        self._block_failed(block, _failure(error.code), observations)
                     refused += 1
             if not refused:
                 self._blame_the_whole(request, parts, code)
@@ -366,3 +386,7 @@ class Unit:
 
 def _status_of(code: int) -> int:
     return frames.READ_STATUS.get(code, Status.BAD_CONFIGURATION_ERROR)
+
+
+def _failure(code: int) -> int:
+    return frames.READ_STATUS.get(code, Status.BAD_DEVICE_FAILURE)

@@ -30,6 +30,30 @@ def run(
     raise typer.Exit(play(scenarios, keep, port_offset, lab, json))
 
 
+@hil.command()
+def campaign(
+    seed: Annotated[int, typer.Option(help="the same seed draws the same faults")] = 1,
+    hours: Annotated[float, typer.Option(min=0, help="how long")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="and so many minutes")] = 0,
+    round_: Annotated[
+        float, typer.Option("--round", min=45, help="seconds of faults before each is judged")
+    ] = 300,
+    site: Annotated[str, typer.Option(help="shipped, or a folder")] = "demo",
+    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
+    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="machines that are network namespaces; needs root")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Play random faults, round after round; exit statuses as of `run`."""
+    from hil.campaign import Asked
+    from hil.campaign import campaign as play
+
+    lasts_s = hours * 3600 + minutes * 60
+    raise typer.Exit(play(Asked(seed, lasts_s, round_, site, keep, port_offset, lab, json)))
+
+
 @hil.command("list")
 def show(json: Json = False) -> None:
     """List the shipped scenarios and what each promises."""

@@ -12,7 +12,7 @@ import pytest
 
 from hil.bench.process import Spawned, python
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 
 async def tables(name: str, folder: Path, *options: object) -> list[dict[str, Any]]:

@@ -188,7 +188,7 @@ async def test_a_connection_that_is_reset_as_soon_as_it_stands_is_a_link_fault()
         listener.settimeout(5)
         resets = asyncio.create_task(asyncio.to_thread(reset_all, listener, count))
         port = listener.getsockname()[1]
-        async with opened(house, tcp(port), device("plc", registers(0), timeout="200ms")) as line:
+        async with opened(house, tcp(port), device("plc", registers(0), timeout="2s")) as line:
             while not resets.done():
                 scan = await line.scan("plc", "normal")
                 assert scan.fault is not None and scan.fault.cause is Cause.LINK
@@ -306,6 +306,28 @@ async def test_a_refused_address_is_isolated_named_and_remembered() -> None:
             scan = await line.scan("plc", "normal")
             assert {o.point: o.value for o in scan.observations} == good | {13: None}
             assert len(peer.requests) - asked == 2
+
+
+async def test_a_device_in_download_refuses_everything_and_nothing_is_learned_of_it() -> None:
+    peer, house = Peer(), House()
+    async with (
+        serve_tcp(peer) as port,
+        opened(house, tcp(port), device("plc", registers(*range(4)))) as line,
+    ):
+        good = await values(line, "plc")
+        peer.rule = lambda unit, pdu: Exc(2)
+        for _ in range(3):
+            scan = await line.scan("plc", "normal")
+            assert scan.fault is None and not scan.complete
+        assert house.learned == [("plc", "given", ["normal"])]
+        assert [text for *_, text in house.alarms] == [
+            "the device refuses all that it gave: exception 2 (illegal data address): "
+            "is it in download?"
+        ]
+        peer.rule = None
+        scan = await line.scan("plc", "normal")
+        assert scan.complete
+        assert {o.point: o.value for o in scan.observations} == good
 
 
 async def test_a_refused_address_is_asked_for_again_and_comes_back() -> None:

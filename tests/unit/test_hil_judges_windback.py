@@ -14,6 +14,7 @@ from hil.judges_windback import (
     missed,
     parse_held,
     recorded_by_plc,
+    unproven,
     without_power,
 )
 from hil.runs import Happening
@@ -122,6 +123,12 @@ def test_a_plc_holds_what_it_had_power_for(
     found = recorded_by_plc(settings, frozenset("ab"), off, T + 100 * S, span)
     assert found.runs == tuple((T + a * S, T + b * S) for a, b in runs)
     assert found.points == frozenset("ab")
+
+
+def test_a_plc_shows_that_it_ran_by_its_last_change() -> None:
+    off = [Span(T + 12 * S, T + 15 * S, None), Span(T + 18 * S, T + 19 * S, None)]
+    found = unproven(off, lambda ns: ns - 2 * S)
+    assert found == [Span(T + 10 * S, T + 15 * S, None), Span(T + 16 * S, T + 19 * S, None)]
 
 
 def test_a_plc_that_is_off_records_nothing_and_some_points_never() -> None:

@@ -32,6 +32,7 @@ from drivers.opcua.log.node import ENDLESS, NODE_REQUESTS_MAX
 from drivers.opcua.log.ops import (
     BAD_HISTORY_OPERATION_UNSUPPORTED,
     BAD_TIMEOUT,
+    TICK_NS,
     Ask,
     Begin,
     Hands,
@@ -329,11 +330,23 @@ def test_while_the_server_was_not_running_nothing_was_recorded() -> None:
 
 def test_a_value_from_before_the_server_was_started_is_not_in_force_after_it() -> None:
     world = World({0: [reading(START, 5.0), reading(START + 300 * S, 6.0)]})
-    pages = world.read(FROM, TO, starts=[START + 50 * S, TO + S])
+    pages = world.read(FROM, TO, starts=[START + 50 * S])
     assert lacking(pages) == [(FROM, START + 300 * S, NOT_HELD, ())]
     empty = World({0: [reading(START + 300 * S, 6.0)]})
     pages = empty.read(FROM, TO, starts=[START + 200 * S])
     assert lacking(pages) == [(FROM, START + 300 * S, NOT_RUNNING, ())]
+
+
+def test_a_server_that_stopped_within_a_read_may_have_been_started_after_it() -> None:
+    world = World({0: [*seconds(0, 200), *seconds(800, 900)], 1: [*seconds(0, 190)]})
+    stop_ns = START + 199 * S
+    assert stop_ns < TO < START + 790 * S
+    for starts in ([START + 790 * S], [START - S, START + 790 * S, START + 880 * S]):
+        pages = world.read(FROM, TO, starts=starts)
+        joined(pages, FROM, TO)
+        assert lacking(pages) == [(stop_ns + TICK_NS, TO, NOT_RUNNING, ())]
+    later = World({0: [*seconds(0, 700)]})
+    assert lacking(later.read(FROM, TO, starts=[START + 790 * S])) == [], "it ran through the read"
 
 
 def test_a_value_that_was_stored_late_counts_from_the_next_slice_on() -> None:

@@ -85,7 +85,8 @@ def _begin(
     """What was in force at the beginning, and when the server was not running.
 
     A server's history ends with its last value before it stopped, of whichever node; from then
-    until it was started again nothing was recorded, though a read of that says Good.
+    until it was started again nothing was recorded, though a read of that says Good. It may have
+    been started only after the end of the read.
     """
     from_ns, to_ns = span
     places = list(decoders)
@@ -96,8 +97,10 @@ def _begin(
     for start_ns in wanted.starts:
         if start_ns <= from_ns:
             holes.append(Hole(start_ns - TICK_NS, start_ns))
-        elif start_ns < to_ns:
-            last = yield from read_before(places, start_ns - TICK_NS, pace)
-            times = (r.source_ns for r in last.values() if r.source_ns is not None)
-            holes.append(Hole(max(times, default=from_ns - TICK_NS), start_ns))
+            continue
+        last = yield from read_before(places, start_ns - TICK_NS, pace)
+        times = (r.source_ns for r in last.values() if r.source_ns is not None)
+        holes.append(Hole(max(times, default=from_ns - TICK_NS), start_ns))
+        if start_ns >= to_ns:
+            break  # what it stopped for later lies behind this one
     return Ledger(decoders, from_ns, before, holes)
