@@ -23,11 +23,12 @@ from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
 from gateway.feeding import Feeding
-from gateway.host import Host, warn_of_open_doors
+from gateway.host import Host
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
 from gateway.model import NS_PER_S, Position
+from gateway.open_doors import warn_of_open_doors
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
@@ -69,6 +70,7 @@ class App:
         self._deeds: Deeds
         self._standing: NodeStanding
         self._peering: Peering | None = None
+        self._feeding: Feeding
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._host = Host(node, self._clock, self._doors, self._stepped)
@@ -337,10 +339,7 @@ class App:
             while True:
                 vital = self._vital()
                 lanes = [lane.task for lane in self._deeds.lanes if lane.task is not None]
-                waits: set[asyncio.Future[Any]] = {
-                    *vital,
-                    *(task for task in lanes if not task.done()),
-                }
+                waits: set[asyncio.Future[Any]] = {*vital, *(t for t in lanes if not t.done())}
                 if not told:
                     waits.add(stopping)
                 await asyncio.wait(waits, timeout=1, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,6 @@ from typing import Any
 
 from gateway.clock import SystemClock
 from gateway.config.node import NodeConfig
-from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.notify import Notifier
 from gateway.pair.words import Role
@@ -50,20 +49,3 @@ class Host:
     async def stop(self) -> None:
         """The node ends: the commands hear of it, and have a bounded time for it."""
         await self._commands.stop()
-
-
-def warn_of_open_doors(node: NodeConfig, site: SiteConfig, say: Callable[[str], None]) -> None:
-    """Insecure modes are there when asked for by name, and say so."""
-    for feed, settings in site.northbound.feeds():
-        if settings.insecure:
-            say(
-                f"hotpair: WARNING: northbound: {feed}: samples and passwords go without TLS "
-                "(insecure: true)"
-            )
-    if node.opcua.insecure:
-        say(
-            "hotpair: WARNING: the endpoint is open without encryption and users "
-            "(opcua: insecure: true); it listens on loopback only"
-        )
-    elif node.opcua.trust == "any":
-        say("hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)")

@@ -11,6 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import msgspec
 from gateway.driver import SUBSCRIPTION_CLASS
 from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin, parse_time
 from hil import verdicts
+from hil.follower import CLIENT_FILE
 from hil.gateway import ProgramError
 from hil.journals import read_journal
 from hil.judges import EXCUSED, Judged, Verdict, judge
@@ -38,13 +40,13 @@ from hil.judges_windback import (
 from hil.outstation.control import send
 from hil.outstation.polls import Poll, read_polls
 from hil.pair import NODES, Pair
+from hil.real import between, steps_of
 from hil.recording import Recording, Reign, Stretch, Told
 from hil.runs import Happening, judged
 from hil.settings import load_yaml
 from hil.truth import Span
 from hil.verdicts import Gathered
 
-CLIENT_FILE: Final = "client.jsonl"
 EQUAL_TRIES: Final = 3
 EQUAL_S: Final = 30.0
 EVIDENCE_A_POINT: Final = 5
@@ -71,6 +73,7 @@ def pair_settings(pair: Pair) -> Mapping[str, Any]:
 
 async def gather(pair: Pair, run: Recording, found: Gathered) -> None:
     """Fill a recording and what is judged beside it; both nodes are as healed as they became."""
+    found.real = frozenset(pair.plant.rig.real)
     await _told(pair, run, found)
     for name, node in pair.nodes.items():
         try:
@@ -152,7 +155,8 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
         for name in NODES:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
-    points = judged(pair.plant, [Happening(*item) for item in told["journal"]], run.to_ns)
+    journal = [Happening(*item) for item in told["journal"]]
+    points = [_known(pair, point, found) for point in judged(pair.plant, journal, run.to_ns)]
     found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(read_client, pair.folder / CLIENT_FILE)
     found.seen = sum(map(len, seen.values())) if seen else None
@@ -168,13 +172,28 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
         rows = await _rows(pair, point, found)
         if not rows:
             return
-        _judge_point(point, rows, run, found, parts)
+        _compare(point, rows, run, found)
+        if point.id not in found.unjudged:
+            _judge_point(point, rows, run, found, parts)
         one = next(iter(rows))
         mine = [gap for gap in found.gaps[one] if gap.device == point.device]
         own = seen.get(point.id, [])
         found.lacking += lacking(own, rows[one], mine, away, discarded)
         found.histories += 1
     found.verdicts = {n: verdicts.total(own) for n, own in parts.items() if n not in found.lacks}
+
+
+def _known(pair: Pair, point: Judged, found: Gathered) -> Judged:
+    """A point of a real device with what was written to it, else noted as one that isn't judged."""
+    if point.device not in pair.plant.rig.real:
+        return point
+    written = found.written.get(point.id)
+    if not written:
+        found.unjudged.setdefault(point.id, f"{point.device} is real, and what it held not known")
+        return point
+    place = next(p for p in pair.plant.devices[point.device].points if p.id == point.id)
+    steps = steps_of(place, written, time.time_ns())
+    return point._replace(truth=lambda from_ns, to_ns: between(steps, from_ns, to_ns))
 
 
 async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
@@ -190,6 +209,23 @@ async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[Hi
     return dict(sorted(rows.items()))
 
 
+def _until(run: Recording, rows: Mapping[str, Sequence[HistoryRow]]) -> dict[str, list[HistoryRow]]:
+    return {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
+
+
+def _compare(
+    point: Judged, rows: Mapping[str, Sequence[HistoryRow]], run: Recording, found: Gathered
+) -> None:
+    """What both nodes have of a point, whatever it held."""
+    until = _until(run, rows)
+    if len(until) == len(NODES):
+        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
+    first = next(iter(until.values()))
+    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
+    found.stored += sum(row.time_ns < stop_ns for row in first)
+    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+
+
 def _judge_point(
     point: Judged,
     rows: Mapping[str, Sequence[HistoryRow]],
@@ -197,13 +233,8 @@ def _judge_point(
     found: Gathered,
     parts: Mapping[str, list[Verdict]],
 ) -> None:
-    until = {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
-    if len(until) == len(NODES):
-        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
-    first = next(iter(until.values()))
-    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
-    found.stored += sum(row.time_ns < stop_ns for row in first)
-    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+    """What the device held, against what each node has of it."""
+    until = _until(run, rows)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
         kept = verdicts.said(own, found.both_main)
@@ -232,8 +263,13 @@ async def _polls(pair: Pair, run: Recording, found: Gathered) -> None:
     for name, node in pair.nodes.items():
         found.askers |= {str(path): name for path in node.ports}
     votes = witness_registers(pair_settings(pair))
-    if pair.polls_file.exists():
-        polls = await asyncio.to_thread(lambda: list(read_polls(pair.polls_file)))
+    rig = pair.plant.rig
+    found.unseen = frozenset(name for name, device in rig.real.items() if not device.to)
+    with suppress(OSError, ProgramError):  # there is none, or it ended: then no poll is known
+        await pair.tell_field(flush=True)
+    files = [file for file in (pair.polls_file, pair.field_file) if file.exists()]
+    if files:
+        polls = await asyncio.to_thread(lambda: [p for file in files for p in read_polls(file)])
         from_ns = min((reign.from_ns for reign in run.reigns), default=0)
         found.polls = [p for p in polls if counts(p, from_ns, run.to_ns, votes)]
         run.polls = len(found.polls)
@@ -285,7 +321,7 @@ def with_logs(pair: Pair) -> frozenset[str]:
 async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
     """What the devices' logs hold to this moment of stretches that stayed empty."""
     found.logging = with_logs(pair)
-    own = found.logging - pair.plant.rig.dead
+    own = found.logging - pair.plant.rig.absent
     gaps = next(iter(found.gaps.values()), None)
     if gaps is None:
         return

@@ -49,6 +49,8 @@ def lines(run: Recording, logging: Collection[str], words: Collection[str]) -> I
     own = [stretch for stretch in run.stretches if stretch.device in logging]
     for (device, state), length_s in _summed(own, "state").items():
         yield f"windback: {device} {length_s:.1f} s {state} (all scan classes together)"
+    for said in run.unjudged:
+        yield f"NOT JUDGED: {said}"
     for reign in run.reigns:
         to = format_time(reign.to_ns) if reign.to_ns else "now"
         yield (

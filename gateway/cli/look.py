@@ -145,6 +145,13 @@ def draw_pair(found: dict[str, Any]) -> list[str]:
     return lines + [f"  {text}" for text, holds in flags.items() if holds]
 
 
+def complete(found: dict[str, Any]) -> str:
+    """How far history is complete, in words."""
+    if found["claimed_through"] is None:
+        return "nothing was polled yet"
+    return f"complete through {found['claimed_through']}{but_behind(found)}"
+
+
 def draw_northbound(feeds: dict[str, Any]) -> list[str]:
     """A line a northbound feed: how far it is, and what hinders it."""
     lines = []
@@ -159,13 +166,6 @@ def draw_northbound(feeds: dict[str, Any]) -> list[str]:
             line += f"  {feed['skipped']} RECORDS SKIPPED"
         lines.append(line + ("  INSECURE: without TLS" if feed["insecure"] else ""))
     return lines
-
-
-def complete(found: dict[str, Any]) -> str:
-    """How far history is complete, in words."""
-    if found["claimed_through"] is None:
-        return "nothing was polled yet"
-    return f"complete through {found['claimed_through']}{but_behind(found)}"
 
 
 def but_behind(found: dict[str, Any]) -> str:
