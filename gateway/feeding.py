@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway import __version__
@@ -38,7 +39,7 @@ class Feeding:
         doors: Doors,
         journal: Journal,
         running: Running,
-        may_send: Any,
+        may_send: Callable[[], bool],
     ) -> None:
         self._node = node
         self._clock = clock
@@ -48,6 +49,7 @@ class Feeding:
         self._may_send = may_send
         self._feeds: dict[str, tuple[Feed, Reached, str, asyncio.Task[None]]] = {}
         self._passed: dict[Term, int] = {}
+        self._reign: deque[Term] = deque(maxlen=TERMS_KEPT)
         self._closing: set[asyncio.Task[None]] = set()
 
     # --------------------------------------------------------------------------------- making
@@ -155,7 +157,11 @@ class Feeding:
 
     def _limit(self, term: Term) -> int | None:
         """What this node collects is handed on once clients may see it."""
-        return self._passed.get(term, 0) if term == self._journal.term else None
+        if not self._may_send():
+            self._reign.clear()
+        elif self._journal.term not in self._reign:
+            self._reign.append(self._journal.term)
+        return self._passed.get(term, 0) if term in self._reign else None
 
     # -------------------------------------------------------------------------------- showing
 

@@ -112,27 +112,32 @@ class Feed:
                 await asyncio.sleep(PACE_S)
                 continue
             began_ns = self._ports.clock.monotonic_ns()
+            wait_s = BACKOFF_S[0]
             try:
                 await self._session()
                 continue
             except SessionEnded as ended:
                 log.info("%s: %s", self.outlet.name, ended)
             except Exception as error:  # a feed never harms the node, whatever a library raises
-                self._failed(error)
+                if not self._ports.may_send():
+                    log.info("%s: %r as the reign ended", self.outlet.name, error)
+                else:
+                    self._failed(error)
+                    if self._ports.clock.monotonic_ns() - began_ns > PROVEN_S * NS_PER_S:
+                        self._backoff_s = BACKOFF_S[0]
+                    wait_s = self._backoff_s
+                    self._backoff_s = min(2 * wait_s, BACKOFF_S[1])
             await self.outlet.drop()
-            if self._ports.clock.monotonic_ns() - began_ns > PROVEN_S * NS_PER_S:
-                self._backoff_s = BACKOFF_S[0]
-            await asyncio.sleep(self._backoff_s)
-            self._backoff_s = min(2 * self._backoff_s, BACKOFF_S[1])
+            await asyncio.sleep(wait_s)
 
     async def stop(self) -> None:
         """Say good-bye where that takes no longer than a moment."""
-        try:
-            async with asyncio.timeout(IDLE_S):
-                await self.outlet.close()
-        except Exception as error:  # it is over in any case
-            log.info("%s: %r", self.outlet.name, error)
-        await self.outlet.drop()
+        for act in (self.outlet.close, self.outlet.drop):
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await act()
+            except Exception as error:  # it is over in any case
+                log.info("%s: %r", self.outlet.name, error)
 
     async def _session(self) -> None:
         self.outlet.state = "connecting"

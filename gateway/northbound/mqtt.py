@@ -41,6 +41,8 @@ INCOMING_MAX: Final = 100
 TELL_NS: Final = NS_PER_S
 """How often it is journalled what was delivered: what a takeover may repeat."""
 WHOLE_EVERY: Final = 60
+WHOLE_NS: Final = 3_600 * NS_PER_S
+"""All is told again after so many records, or so long: far sooner than retention drops a day."""
 UNTOLD_MAX: Final = 100
 ALIAS_FIRST: Final = 1
 
@@ -100,6 +102,7 @@ class SparkplugOutlet:
         self._sent = False
         self._told_ns = 0
         self._telling = 0
+        self._whole_ns = 0
         self._births = 0
 
     # ----------------------------------------------------------------------------- a session
@@ -306,13 +309,15 @@ class SparkplugOutlet:
         if not self._sent:
             return
         self._telling += 1
-        whole = done if done is not None and self._telling % WHOLE_EVERY == 0 else None
+        old = self._ports.clock.monotonic_ns() - self._whole_ns > WHOLE_NS
+        whole = done if old or self._telling % WHOLE_EVERY == 0 else None
         self._ports.append(self._delivered(whole))
 
     def _delivered(self, whole: Holdings | None) -> Delivered:
         now_ns = self._ports.clock.utc_ns()
         found = w.joined(self._untold)
         if whole is not None:
+            self._whole_ns = self._ports.clock.monotonic_ns()
             found = w.spans(whole, self._ports.held())
         self._untold, self._sent = [], False
         self._told_ns = self._ports.clock.monotonic_ns()

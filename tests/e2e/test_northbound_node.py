@@ -15,7 +15,7 @@ from sparkplug_schema import Payload, properties
 from gateway.model import NS_PER_MS
 from gateway.northbound.payload import TYPES
 
-from .northbound_rig import Broker, Listener, give_secrets, northbound, servers
+from .northbound_rig import Broker, Heard, Listener, give_secrets, northbound, servers
 from .plant import SmallPlant, free_offset
 from .test_northbound_pair import born_in_order, published
 
@@ -50,6 +50,12 @@ async def fed_plant(folder: Path, feeds: str) -> AsyncIterator[SmallPlant]:
         await plant.control.close()
         await plant.node.stop()
         await plant.outstations.stop()
+
+
+def late(message: Heard, device: str) -> bool:
+    """Whether a message has historical values of a device."""
+    of_device = message.verb == "DDATA" and message.device == device
+    return of_device and any(metric.is_historical for metric in message.payload.metrics)
 
 
 async def rebirth(broker: Broker) -> None:
@@ -93,6 +99,10 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
             await plant.rig(power="on", device="plc1")
             at = await listener.until("DBIRTH", at)
             assert listener.heard[at - 1].device == "plc1"
+
+            async with asyncio.timeout(30):
+                while not any(late(m, "plc1") for m in listener.heard[at:]):
+                    await asyncio.sleep(0.05)  # paces: lines of another process
 
             await broker.host(False, 2)
             at = await listener.until("NDEATH", at)

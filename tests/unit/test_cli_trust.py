@@ -12,7 +12,7 @@ from certificates import DAY, make
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.cli.look import console, draw_status
+from gateway.cli.look import console, draw_northbound, draw_status
 from gateway.cli.trust import draw_audit
 from gateway.errors import ControlError
 from gateway.server.trust import thumbprint
@@ -110,10 +110,37 @@ def test_the_status_says_what_is_not_safe(
         "endpoint": "opc.tcp://h:4840", "endpoint_open": True, "insecure": False,
         "clients_trusted": 3, "certificate_expires": late if more else soon, "points": 0,
         "claimed_through": "", "complete_through": "", "behind": {}, "storing": True,
-        "linked": False, "devices": {}, "clock": {"synchronised": None, "error_max_ms": 0},
+        "linked": False, "devices": {}, "northbound": {},
+        "clock": {"synchronised": None, "error_max_ms": 0},
         "revision": {"running": 1, "differs": "", "not_able": ""},
     } | more  # fmt: skip
     console().print(draw_status(found))
     said = capsys.readouterr().out
     parts = ("INSECURE", "EVERY CLIENT'S CERTIFICATE IS TRUSTED", "CERTIFICATE EXPIRES")
     assert [one for one in parts if one in said] == [part]
+
+
+def test_the_status_tells_how_far_each_feed_is() -> None:
+    lines = draw_northbound(
+        {
+            "mqtt": {
+                "where": "broker:8883", "state": "delivering", "records_behind": 3, "lag_s": 0.25,
+                "samples": 400, "skipped": 7, "insecure": True, "last_error": "",
+            },
+            "postgres": {
+                "where": "db:5432/h", "state": "failing", "records_behind": 90, "lag_s": 2.0,
+                "samples": 0, "skipped": 0, "insecure": False, "last_error": "no route",
+            },
+            "standby": {
+                "where": "x", "state": "standby", "records_behind": None, "lag_s": None,
+                "samples": 5, "skipped": 0, "insecure": False, "last_error": "old",
+            },
+        }
+    )  # fmt: skip
+    assert lines == [
+        "northbound mqtt broker:8883: delivering, 400 samples delivered, 3 records and 0.2 s behind"
+        "  7 RECORDS SKIPPED  INSECURE: without TLS",
+        "northbound postgres db:5432/h: failing, 0 samples delivered, 90 records and 2.0 s behind"
+        ": no route",
+        "northbound standby x: standby",
+    ]

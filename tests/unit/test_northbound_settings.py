@@ -47,6 +47,10 @@ def test_what_can_not_be_meant_is_said(more: dict[str, object], said: str) -> No
         mqtt(**more)
 
 
+def test_tables_lie_in_a_schema_of_their_own() -> None:
+    assert postgres().schema_ == "hotpair" and postgres(schema="own_1").schema_ == "own_1"
+
+
 @pytest.mark.parametrize("server", ["", "db:x", "db/history", "u:p@db"])
 def test_a_server_is_a_host_and_a_port(server: str) -> None:
     with pytest.raises(ValidationError, match="write an address"):
