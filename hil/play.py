@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -18,10 +18,12 @@ from gateway import __version__
 from gateway.model import NS_PER_S, format_time
 from hil import transcript, verdicts
 from hil.acts import WORDS
+from hil.asking import CLIENT_FILE, AskedPair, pair_settings
+from hil.expect import Expectation
 from hil.foreign import Foreign
 from hil.fresh import FRESH_S
 from hil.gateway import Program, ProgramError
-from hil.gathering import CLIENT_FILE, gather, pair_settings, with_logs
+from hil.gathering import gather, with_logs
 from hil.looking import look_of, shown
 from hil.outstation.control import send
 from hil.pair import Pair, PairNode, Status
@@ -43,6 +45,8 @@ RESOLVE_S: Final = 5.0
 LATE_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """For the pair to be whole, for coverage, for equal journals, for gaps to be filled: each."""
+FLUSHED_S: Final = 1.2
+"""The log of polls is flushed each second."""
 TRANSCRIPT_FILE: Final = "transcript.txt"
 
 
@@ -50,6 +54,13 @@ def told(finding: Finding) -> str:
     """A finding with its evidence, for people."""
     shown = [f"             {text}" for text in finding.evidence]
     return "\n".join((f"{finding.outcome.value.upper():8} {finding.judge}: {finding.said}", *shown))
+
+
+def judged(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> list[Finding]:
+    """Every finding on a run: a judge that isn't here judges nothing."""
+    findings = verdicts.findings(run, found, expect)
+    findings.insert(2, transcript.whole_again(run, WORDS))
+    return findings
 
 
 class Player:
@@ -114,8 +125,7 @@ class Player:
             for name, status in statuses.items()
             if status
         ]
-        run.findings = verdicts.findings(run, self.found, self.scenario.expect)
-        run.findings.insert(2, transcript.whole_again(run, WORDS))
+        run.findings = judged(run, self.found, self.scenario.expect)
         run.save(pair.folder)
         self._tell_all()
         return run
@@ -327,7 +337,7 @@ class Player:
         run.splits = verdicts.splits(run.acts, splitting, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
-        logging = with_logs(pair)
+        logging = with_logs(pair.plant)
         filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
         await self._wait("windback has tried all gaps", filled)
         await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
@@ -337,7 +347,8 @@ class Player:
     async def _gather(self) -> None:
         """Bring what is judged; what breaks here leaves judges without a ground, not no run."""
         try:
-            await gather(self.pair, self.run, self.found)
+            await asyncio.sleep(FLUSHED_S)
+            await gather(AskedPair(self.pair), self.run, self.found)
         except Exception as error:  # whatever it is, the recording must not be lost with it
             self.say(f"gathering broke off: {error!r}\n{traceback.format_exc()}")
             self.found.verdicts.clear()
