@@ -200,6 +200,7 @@ CANARIES: Final[tuple[Canary, ...]] = (
 """What is broken in what is left of a run."""
 LIVE: Final[Mapping[str, Live]] = {
     "poller": Live("a second poller beside the Main", "plc1", _set(ONE_POLLER)),
+    "record": Live("a record deleted from node b's file", "of node a only", _set(EQUAL)),
     "takeover": Live(
         "a takeover withheld: both nodes stopped",
         "never served fresh values",

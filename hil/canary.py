@@ -12,12 +12,13 @@ import json
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from hil.canaries import CANARIES, LIVE, Caught, caught, name_of, unproven
 from hil.expect import EXPECTATIONS
 from hil.fresh import first_fresh_ns
 from hil.gateway import ProgramError
+from hil.journals import read_journal
 from hil.kept import Kept, judge, keep
 from hil.laying import SCENARIOS, find_site, prepare
 from hil.pair import Pair
@@ -69,6 +71,7 @@ class CanaryPlayer(Player):
         await super()._gather()
         run, found = self.run, self.found
         self.live["poller"] = await self._with_poller(self.kept)
+        self.live["record"] = await self._bitten(self.kept)
         self.live |= await self._stopped(self.kept)
         self.run, self.found = run, found
 
@@ -84,6 +87,13 @@ class CanaryPlayer(Player):
         again = await keep(AskedPair(self.pair), self.run, self.found)
         again.broken = [*kept.broken]
         return again
+
+    async def _bitten(self, kept: Kept) -> Kept:
+        """A record is deleted from the file of node b, which runs."""
+        data, mine = self.pair.b.data, kept.copied()
+        await asyncio.to_thread(bite, data, kept.run.from_ns, kept.run.to_ns)
+        mine.journals["b"] = await asyncio.to_thread(read_journal, data)
+        return mine
 
     async def _stopped(self, kept: Kept) -> Mapping[str, Kept]:
         """Both nodes stand still: nobody takes over, and nobody is Main."""
@@ -109,6 +119,17 @@ class CanaryPlayer(Player):
         in_no_hurry(late)
         late.run.switches.append(Switch("SIGSTOP of both", main.name, taken.name, begun_ns, 0))
         return {"takeover": late, "main": nobody}
+
+
+def bite(data: Path, from_ns: int, to_ns: int) -> None:
+    """Delete the first batch of samples in [from, to) from a journal's file.
+
+    Raises sqlite3.Error.
+    """
+    path = max((data / "journal").glob("*.sqlite"))
+    with closing(sqlite3.connect(path, timeout=10)) as file, file:
+        first = "SELECT min(record_id) FROM record WHERE kind = 'b' AND at_ns >= ? AND at_ns < ?"
+        file.execute(f"DELETE FROM record WHERE record_id = ({first})", (from_ns, to_ns))
 
 
 def poll_beside(host: str, port: int) -> None:
