@@ -7,7 +7,7 @@ SEED ?=
 SEEDS ?=
 JOBS ?=
 
-.PHONY: install demo test format lint types contracts unit sim e2e campaign lock clean
+.PHONY: install demo test format lint types contracts unit sim e2e campaign wheel deb sbom lock clean
 
 install: $(VENV)/installed
 
@@ -50,6 +50,28 @@ e2e: install
 # Rarer faults of the pair with real processes, and those of `e2e` without namespaces: 30 minutes.
 campaign: install
 	$(BIN)/pytest -m slow tests/e2e
+
+# What is shipped, in dist/: the wheel, a Debian package with all libraries in it, and what is in it
+# (CycloneDX). The libraries are those of .ci/test.lock, the versions that the tests ran with.
+wheel: install
+	rm -rf dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+deb: build/runtime/installed
+	.ci/deb
+
+sbom: build/runtime/installed
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet "cyclonedx-bom>=7.5,<8"
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --output-format JSON --output-file dist/hotpair.cdx.json \
+	  build/runtime/bin/python
+
+build/runtime/installed: wheel
+	$(PYTHON) -m venv --clear --without-pip build/runtime
+	$(BIN)/python -m pip --python build/runtime/bin/python install --quiet \
+	  --constraint .ci/test.lock dist/hotpair-*.whl
+	touch $@
 
 # The versions that the tests ran with; renew with `make lock`.
 lock:

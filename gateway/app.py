@@ -22,6 +22,7 @@ from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
+from gateway.host import Host, warn_of_open_doors
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
@@ -69,6 +70,7 @@ class App:
         self._peering: Peering | None = None
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._host = Host(node, self._clock, self._doors, self._stepped)
 
     async def run(self, say: Callable[[str], None]) -> int:
         """Run until SIGTERM or SIGINT; the exit status. `say` gets the lines for stdout."""
@@ -82,6 +84,7 @@ class App:
                     return 0
                 return await self._watch()
         finally:
+            self._host.notifier.close()
             os.close(handle)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -121,7 +124,7 @@ class App:
         tell("is starting")
         for line in revisions.differs():
             say(f"hotpair: {line}")
-        _warn_of_open_doors(node, say)
+        warn_of_open_doors(node, say)
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(
@@ -137,6 +140,7 @@ class App:
             self._safe,
         )
         view = RestView(node, running, journal, revisions, clock)
+        view.timekeeper = self._host.timekeeper
         standing = self._standing = NodeStanding(node.node, clock, site.pair, node.link is not None)
         await running.build(view.diagnostics, self._may_write, self._reached, standing)
         stack.push_async_callback(running.server.stop)
@@ -149,7 +153,7 @@ class App:
         self._listen_to_journal(revisions)
         orders = Orders(node.node, running, view, keeper, ask)
         standing.begin(running, keeper, orders)
-        deeds.look = standing.look
+        deeds.look, deeds.changed = standing.look, self._host.changed
         if node.link is not None:
             await self._join(stack, node.link, keeper, revisions, orders, view)
         stack.push_async_callback(self._close)
@@ -162,12 +166,13 @@ class App:
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
-            asyncio.create_task(self._steer(), name="clock"),
+            *(asyncio.create_task(work, name=name) for name, work in self._host.works().items()),
             asyncio.create_task(revisions.follow(self._swap, doors.alarm), name="revisions"),
         ]
         if node.link is not None:
             look = look_at_field(keeper, running, doors)
             self._tasks.append(asyncio.create_task(look, name="standby probe"))
+        self._host.ready()
 
     async def _join(
         self,
@@ -330,6 +335,7 @@ class App:
                 await asyncio.wait(waits, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 if stopping.done() and not told:
                     told = True
+                    self._host.notifier.stopping()
                     self._feed(ev.Stop())
                 if roles.done() and not roles.cancelled() and roles.exception() is None:
                     return 0
@@ -358,23 +364,20 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._running.windback.end(STOP_S)
         self._running.field.halt()
+        await self._host.stop()
         await asyncio.wait(
             {asyncio.ensure_future(lane.idle()) for lane in self._deeds.lanes}, timeout=STOP_S
         )
         await self._running.field.stop()
 
-    async def _steer(self) -> None:
-        """Steer the clock; when it was set, a new term begins (rules.md 4)."""
-        while True:
-            await asyncio.sleep(1)
-            step_ns = self._clock.discipline()
-            if step_ns:
-                text = f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
-                if self._is_main():
-                    self._running.field.collector.clock_stepped(step_ns)
-                    self._running.windback.clock_stepped()
-                    self._feed(ev.Renew(text))
-                self._doors.alarm("", 800, text)
+    def _stepped(self, step_ns: int) -> None:
+        """The clock was set: a new term begins (rules.md 4)."""
+        text = f"the clock of this machine was set by {step_ns / NS_PER_S:+.3f} s"
+        if self._is_main():
+            self._running.field.collector.clock_stepped(step_ns)
+            self._running.windback.clock_stepped()
+            self._feed(ev.Renew(text))
+        self._doors.alarm("", 800, text)
 
 
 def _has_ended(task: asyncio.Task[None]) -> bool:
@@ -384,14 +387,3 @@ def _has_ended(task: asyncio.Task[None]) -> bool:
 def settings_of(site: SiteConfig) -> HistorySettings:
     """How much history a site keeps."""
     return HistorySettings(site.history.retention_ns, site.history.max_size_bytes)
-
-
-def _warn_of_open_doors(node: NodeConfig, say: Callable[[str], None]) -> None:
-    """Insecure modes are there when asked for by name, and say so."""
-    if node.opcua.insecure:
-        say(
-            "hotpair: WARNING: the endpoint is open without encryption and users "
-            "(opcua: insecure: true); it listens on loopback only"
-        )
-    elif node.opcua.trust == "any":
-        say("hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)")

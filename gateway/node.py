@@ -24,6 +24,7 @@ from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
 from gateway.running import Running
+from gateway.timekeeping import Timekeeper
 from gateway.web.tokens import Token, tokens_of
 
 RAW_COUNT_MAX = 2_000
@@ -42,6 +43,7 @@ class NodeView:
     ) -> None:
         self.peering: Callable[[], dict[str, Any]] = dict
         self.keeper: Keeper
+        self.timekeeper: Timekeeper
         self._node = node
         self._running = running
         self._journal = journal
@@ -104,11 +106,15 @@ class NodeView:
             "clients_trusted": self._running.server.clients_trusted,
             "certificate_expires": self._certificate_expires(),
             "points": len(live.points),
-            "complete_through": format_time(min((through_ns, *behind.values()))),
-            "claimed_through": format_time(through_ns),
+            "complete_through": _through(min((through_ns, *behind.values()))),
+            "claimed_through": _through(through_ns),
             "behind": {f"{d}/{c}": format_time(told_ns) for (d, c), told_ns in behind.items()},
             "storing": self._journal.store_failed_since_ns is None,
             "conflicts": self._journal.conflicts,
+            "clock": {
+                "synchronised": self.timekeeper.known.synchronised,
+                "error_max_ms": self.timekeeper.known.error_max_us / 1_000,
+            },
             "revision": self._revisions.status(),
             "devices": {name: self._device(name, now_ns) for name in self._collector.devices},
             "substituted": sorted(self._collector.maintenance.substituted),
@@ -361,6 +367,11 @@ class NodeView:
         if await asyncio.to_thread(target.exists):
             raise ControlError(f"{path} exists already", "Choose a new folder")
         await self._journal.backup(target)
+
+
+def _through(time_ns: int) -> str | None:
+    """How far history is complete; None while nothing was polled yet."""
+    return format_time(time_ns) if time_ns > 0 else None
 
 
 def event_as_json(event: Event) -> dict[str, Any]:

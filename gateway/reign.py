@@ -71,6 +71,7 @@ class Deeds:
         self.began: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         self.look: Callable[[], None] = lambda: None
+        self.changed: Callable[[Role, str], None] = lambda role, why: None
         self._node = node
         self._clock = clock
         self._doors = doors
@@ -334,7 +335,10 @@ class Deeds:
             self._pause_kept = machine.pause_version
             value = [machine.paused, machine.pause_version]
             self._doors.append(Fact(*PAUSE, value, self._clock.utc_ns()))
-        if machine.role is not role_before and machine.role is not Role.MAIN and not machine.ended:
+        if machine.role is role_before or machine.ended:
+            return
+        self.changed(machine.role, machine.why)
+        if machine.role is not Role.MAIN:
             self._say(f"is {machine.role.shown}")
 
     # ------------------------------------------------------------------------------- the pause

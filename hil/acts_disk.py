@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from hil.acting import Entry, running
+from hil.acting import Entry, running, the_node
 from hil.disk import Disk
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode
@@ -61,7 +61,7 @@ async def slow_disk(
     pair: Pair, node: PairNode | None, options: Mapping[str, Any]
 ) -> AsyncIterator[None]:
     """Each fsync of the node takes `ms` more, each write to a file `write_ms`."""
-    struck = running(node)
+    struck = the_node(node)
     if struck.tamper is None:
         raise ProgramError(f"node {struck.name} was not started to be tampered with")
     struck.tamper.slow(options["ms"], options.get("write_ms", WRITE_MS))

@@ -11,22 +11,24 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.model import NS_PER_S, format_duration
 from hil import disk, tamper
-from hil.laying import find_site
+from hil.lab import possible
+from hil.laying import SITES, find_site
 from hil.plant import Plant
 from hil.recording import Outcome
 from hil.report.campaign import Round, campaign_page, suites
 from hil.report.files import JUNIT_FILE
 from hil.running import BAD_INPUT, STATUS, TERMINATED, load, played
-from hil.scenario import ScenarioError
 from hil.schedule import ROUND_MIN_S, Prone, Wire, scenario
 from hil.settings import SiteError
 from hil.site import load_site
@@ -39,6 +41,11 @@ KEPT: Final = frozenset(
 ROUND_S: Final = 300.0
 AFTER_S: Final = 60.0
 """About so long a round takes beside its timeline: start, healing, windback, judging."""
+BROKEN_MAX: Final = 3
+"""So many rounds in a row that break off end a campaign: the next one would, too."""
+WHOLE_MAX: Final = 20
+"""So many rounds that did not pass are kept whole; more of them only as those that passed."""
+INTERRUPTED: Final = 128 + signal.SIGINT
 SUMMARY_FILE: Final = "campaign.json"
 PAGE_FILE: Final = "campaign.html"
 _SERIAL: Final = frozenset({"rtu", "rtu_over_tcp"})
@@ -82,8 +89,12 @@ def given(lab: bool) -> frozenset[str]:
 def campaign(asked: Asked) -> int:
     """Play rounds until the time is over; the exit status, as that of `hotpair hil run`."""
     try:
-        plant = load_site(find_site(asked.site, Path()) / "site.yaml")
-        devices = prone(plant)
+        found = find_site(asked.site, Path())
+        if found.parent != SITES:  # the rounds lie elsewhere
+            asked = asked._replace(site=str(found.resolve()))
+        if asked.lab and not possible():
+            raise SiteError("--lab makes network namespaces: run it as root, with iproute2")
+        devices = prone(load_site(found / "site.yaml"))
         scenario(asked.seed, 1, asked.site, devices, asked.round_s, ())
         if asked.keep is not None and (asked.keep / SUMMARY_FILE).exists():
             raise SiteError(f"{asked.keep} holds an earlier campaign: remove it, or keep elsewhere")
@@ -93,14 +104,12 @@ def campaign(asked: Asked) -> int:
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="hotpair-campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
     going = _Campaign(asked, devices, folder)
-    try:
-        broken_off = going.play()
-    finally:
-        if asked.keep is None and going.passed:
-            shutil.rmtree(folder, ignore_errors=True)
+    broken_off = going.play()
+    if asked.keep is None and going.passed and not broken_off:
+        shutil.rmtree(folder, ignore_errors=True)
     if asked.as_json:
         print(json.dumps(going.summary()))
-    return TERMINATED if broken_off else STATUS[worst(r.outcome for r in going.rounds)]
+    return broken_off or STATUS[worst(r.outcome for r in going.rounds)]
 
 
 class _Campaign:
@@ -118,28 +127,38 @@ class _Campaign:
     def passed(self) -> bool:
         return all(one.outcome is Outcome.PASSED for one in self.rounds)
 
+    @property
+    def _hopeless(self) -> bool:
+        """Whether rounds do nothing but break off: without an entry, there was no run."""
+        last = self.rounds[-BROKEN_MAX:]
+        return len(last) == BROKEN_MAX and all(one.broken_off for one in last)
+
     def say(self, text: str) -> None:
         print(text, file=sys.stderr if self._asked.as_json else sys.stdout, flush=True)
 
-    def play(self) -> bool:
-        """All rounds; whether somebody broke it off (SIGTERM, Ctrl-C)."""
+    def play(self) -> int:
+        """All rounds; the exit status if somebody broke it off (SIGTERM, Ctrl-C), else 0."""
         asked = self._asked
         lasts = format_duration(round(asked.lasts_s) * NS_PER_S)
         self.say(f"campaign of seed {asked.seed} on {asked.site}, {lasts}, in {self._folder}")
-        while (lasts_s := self._next_s()) >= ROUND_MIN_S:
+        status = 0
+        while (lasts_s := self._next_s()) >= ROUND_MIN_S and not self._hopeless:
             try:
                 self._round(len(self.rounds) + 1, lasts_s)
-            except (asyncio.CancelledError, KeyboardInterrupt):
+            except (asyncio.CancelledError, KeyboardInterrupt) as error:
                 self.say("broken off: the round that was being played is not judged")
-                return True
+                status = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
+                break
             self._write()
             left_s = max(0, round(self._ends_s - time.monotonic()))
             bad = sum(one.outcome is not Outcome.PASSED for one in self.rounds)
             left = format_duration(left_s * NS_PER_S)
             self.say(f"{len(self.rounds)} rounds, {bad} of them not passed; {left} left")
+        if self._hopeless:
+            self.say(f"the last {BROKEN_MAX} rounds broke off: mend that first")
         for one in self.rounds:
             self.say(str(one))
-        return False
+        return status
 
     def _next_s(self) -> float:
         """How long the next round's timeline may be: the last one takes what is left."""
@@ -154,17 +173,20 @@ class _Campaign:
         file = self._folder / f"round-{number:03}.yaml"
         file.write_text(text, encoding="utf-8")
         began_s = time.monotonic()
+        folder = self._folder / file.stem
         try:
             loaded = load(file, asked.lab)
-        except ScenarioError as error:  # a fault of the schedule, and no verdict on the pair
-            self.say(str(error))
-            self.rounds.append(Round(number, Outcome.UNKNOWN, 0.0, (), (str(error),)))
+            outcome, said = played(loaded, folder, asked.offset, asked.lab, self.say, True)
+        except Exception as error:  # a fault of the rig: the other rounds are worth playing
+            self.say(traceback.format_exc())
+            why = f"the rig failed: {error!r}"
+            took_s = time.monotonic() - began_s
+            self.rounds.append(Round(number, Outcome.UNKNOWN, took_s, (), (why,), broken_off=True))
             return
-        folder = self._folder / file.stem
-        outcome, said = played(loaded, folder, asked.offset, asked.lab, self.say, True)
         took_s = time.monotonic() - began_s
         self.rounds.append(_round(number, outcome, took_s, len(loaded.scenario.timeline), said))
-        if outcome is Outcome.PASSED:
+        whole = sum(one.outcome is not Outcome.PASSED for one in self.rounds)
+        if outcome is Outcome.PASSED or whole > WHOLE_MAX:
             _prune(folder)
 
     def summary(self) -> dict[str, Any]:
@@ -195,7 +217,7 @@ def _round(
     right = [f["said"] for f in said["findings"] if "every scan instant" in f["judge"]]
     return Round(
         number, outcome, took_s, tuple(said.get("takeovers_ms", ())), tuple(findings), entries,
-        right[0] if right else "",
+        right[0] if right else "", "why" in said,
     )  # fmt: skip
 
 

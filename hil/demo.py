@@ -33,6 +33,7 @@ from gateway.model import (
     Value,
     format_time,
 )
+from hil.demo_page import open_pages
 from hil.demo_view import BAR_S, Seen, draw
 from hil.gateway import ProgramError, Reader
 from hil.judges import Judged, Row, Verdict, judge
@@ -334,9 +335,10 @@ async def demo(seconds: float | None, as_json: bool, base_port: int, keep: Path 
     try:
         console.print("outstations, node a and node b are starting")
         pair = lay_out(SITE, folder, base_port - BASE_PORT)
+        page = await open_pages(folder, base_port - BASE_PORT)
         await pair.start()
         try:
-            found = await _shown(pair, story, seconds, console, as_json)
+            found = await _shown(pair, story, str(page), seconds, console, as_json)
             endpoint = (await pair.main()).endpoint
         finally:
             await pair.stop()
@@ -355,10 +357,15 @@ async def demo(seconds: float | None, as_json: bool, base_port: int, keep: Path 
 
 
 async def _shown(
-    pair: Pair, story: Story, seconds: float | None, console: Console, quiet: bool
+    pair: Pair,
+    story: Story,
+    page: str,
+    seconds: float | None,
+    console: Console,
+    quiet: bool,
 ) -> Findings:
     """The acts under the view, then the verdict. Raises ProgramError."""
-    seen = Seen(pair.paired_ns)
+    seen = Seen(pair.paired_ns, page)
 
     def say(text: str) -> None:
         seen.happened.append(f"{format_time(time.time_ns())[11:23]}  {text}")
@@ -367,8 +374,8 @@ async def _shown(
 
     ends = " and ".join(node.endpoint for node in pair.nodes.values())
     console.print(
-        f"OPC UA endpoints {ends}: the Main's is open (no encryption, no users: loopback only). "
-        f"Logs and data: {pair.folder}. Ctrl-C ends it.",
+        f"{page}.\nOPC UA endpoints {ends}: the Main's is open "
+        f"(no encryption, no users: loopback only). Logs and data: {pair.folder}. Ctrl-C ends it.",
         soft_wrap=True,
     )
     watching = asyncio.create_task(watch(pair, seen, console, quiet))

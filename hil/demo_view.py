@@ -43,6 +43,7 @@ class Seen:
     """What was seen of the pair so far, and last of the node that could tell."""
 
     since_ns: int
+    page: str = ""
     roles: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """By node: (when, role) of each look, oldest first, a minute long."""
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -113,8 +114,9 @@ def draw(seen: Seen, now_ns: int) -> RenderableType:
         f"{told['since'][11:23]} ({told['why']})\n",
         f"OPC UA at {told['endpoint']} ",
         ("open without encryption or users: loopback only\n", "yellow"),
+        f"{seen.page}\n",
         f"replication: {_replication(seen.statuses)}; complete through "
-        f"{told['complete_through'][11:23]}",
+        f"{(told['complete_through'] or 'nothing yet')[11:23]}",
     )
     happened = Text("\n".join(seen.happened[-HAPPENED_SHOWN:]), "bold")
     parts = (head, _roles(seen, now_ns), happened, _devices(seen, told, now_ns), _values(seen))

@@ -239,7 +239,9 @@ class Pair:
     async def until_complete(self, to_ns: int, within_s: float = PAIRED_S) -> None:
         """Wait until both nodes know what is complete through an instant."""
         text, key = format_time(to_ns), "complete_through"
-        await self.until(lambda seen: all(s.get(key, "") >= text for s in seen.values()), within_s)
+        await self.until(
+            lambda seen: all((s.get(key) or "") >= text for s in seen.values()), within_s
+        )
 
     async def fresh(self, kind: str, left: PairNode, fault_ns: int) -> Switch:
         """Wait until the other node serves fresh values. Raises ProgramError."""

@@ -128,6 +128,7 @@ DRAWS: Final = (
     _device("bad_crc", 2, wires=SERIAL),
     _device("twice", 1, wires=MODBUS),
     _device("hang_up", 2, wires=TCP),
+    _device("limit", 1, options={"connections": (1,), "evict": (True, False)}, wires=TCP),
     _device("refuse", 2, (1.0, 12.0), wires=frozenset({Wire.TCP, Wire.OPCUA})),
     _device("drop", 2, None, wires=frozenset({Wire.TCP, Wire.OPCUA})),
     _device("nan", 1),
@@ -202,8 +203,6 @@ def _things(
             tracks.append((Track.LOG, device.name, wires))
     for track, name, wires in tracks:
         rows = [row for row in DRAWS if row.track is track and wires & row.wires]
-        if not rows:
-            continue
         for row, thing in _along(_random(seed, round_number, track, name), rows, name, lasts_s):
             # Left out only now: the others are the same on every machine.
             if not row.needs or row.needs in gives:

@@ -20,11 +20,13 @@ from gateway.cli import (
     look_commands,
     pair_commands,
     profile_commands,
+    shipped,
     site_commands,
     token,
     trust,
     try_commands,
 )
+from gateway.cli.logs import LogFormat
 from gateway.cli.options import DEFAULT_NODE
 
 app = typer.Typer(
@@ -58,11 +60,14 @@ def options(
 def run(
     node: Annotated[Path, typer.Argument(help="node.yaml")] = DEFAULT_NODE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="how the log on stderr looks")] = (
+        LogFormat.TEXT
+    ),
 ) -> None:
     """Run a node until SIGTERM."""
     from gateway.cli.run import run as run_node
 
-    raise typer.Exit(run_node(node, verbose))
+    raise typer.Exit(run_node(node, verbose, log_format))
 
 
 for heading, commands in (
@@ -76,6 +81,7 @@ for heading, commands in (
     (grouping.KEEP, keep_commands.app),
     (grouping.KEEP, trust.app),
     (grouping.KEEP, token.app),
+    (grouping.KEEP, shipped.app),
     (grouping.TRY, try_commands.app),
     (grouping.TRY, hil.app),
 ):

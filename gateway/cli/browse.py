@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gateway.cli.look import console, table
+from gateway.cli.look import console, counted, table
 from gateway.cli.probe import timeout_of
 from gateway.commissioning import Login, is_opcua, visitor
 from gateway.config.points_sheet import Sheet, as_csv
@@ -65,7 +65,7 @@ def browse(wanted: Wanted, login: Login, node: Path, as_json: bool) -> None:
     else:
         columns = ("point", "node", "type", "access", "value", "why")
         shown = ([row[column] or "" for column in columns] for row in rows)
-        head = f"{len(rows)} variables among {found['nodes']} nodes"
+        head = f"{counted(rows, 'variable')} among {found['nodes']} nodes"
         console().print(table(head, columns, shown))
 
 

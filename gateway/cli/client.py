@@ -13,19 +13,25 @@ import httpx
 from gateway.errors import BadInput, ControlError, NotThere
 
 TIMEOUT_S: Final = 30.0
+SOCKET: Final = "control.sock"
 SILENT: Final = "BadNoCommunication"
 """How a device error is told whose device did not answer."""
 _KINDS: Final = {404: NotThere, 422: BadInput}
 
 
 def socket_of(node: Path) -> Path:
-    """The socket of the node that `node` names: a node.yaml, a data directory or the socket."""
+    """The socket of the node that `node` names.
+
+    That is a node.yaml, its folder, a data directory or the socket. Raises NotThere, BadInput.
+    """
     from gateway.config.files import data_dir_of
 
     if node.is_socket():
         return node
+    if node.is_dir() and not (node / SOCKET).exists() and (node / "node.yaml").is_file():
+        node = node / "node.yaml"
     directory = node if node.is_dir() else data_dir_of(node)
-    return directory / "control.sock"
+    return directory / SOCKET
 
 
 def who() -> str:
@@ -38,9 +44,11 @@ class NodeClient:
 
     def __init__(self, node: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = socket_of(node)
+        named = [file for file in (node, node / "node.yaml") if file.is_file()]
+        file = self._file = named[0] if named else "node.yaml"
         if not self._path.exists():
             raise NotThere(
-                f"no node runs on {self._path.parent}", "Start it with `hotpair run node.yaml`"
+                f"no node runs on {self._path.parent}", f"Start it with `hotpair run {file}`"
             )
         transport = httpx.HTTPTransport(uds=str(self._path))
         self._http = httpx.Client(
@@ -83,7 +91,7 @@ class NodeClient:
     def _silent(self, error: Exception) -> NotThere:
         return NotThere(
             f"the node at {self._path} does not answer ({error})",
-            "Look at its log; start it with `hotpair run node.yaml`",
+            f"Look at its log; start it with `hotpair run {self._file}`",
         )
 
     @staticmethod

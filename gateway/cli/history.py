@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gateway.cli import plot
 from gateway.cli.client import NodeClient
-from gateway.cli.look import console, instant, show, table
+from gateway.cli.look import console, counted, instant, show, table
 from gateway.config.cells import guarded
 from gateway.errors import BadInput, ControlError, NotThere
 from gateway.model import format_time, status_name
@@ -79,7 +79,7 @@ def history(
             WRITERS[out.suffix](found, out)
         except OSError as error:
             raise ControlError(f"{out} can't be written: {error.strerror}") from error
-        print(f"{out}: {len(found)} samples of {point}")
+        print(f"{out}: {counted(found, 'sample')} of {point}")
     else:
         show(lambda: found, as_json, lambda rows: _drawn(point, rows))
 
@@ -96,7 +96,7 @@ def _drawn(point: str, found: Sequence[dict[str, Any]]) -> RenderableType:
         for r in found
     )
     columns = ("time", "value", "status", "origin", "position")
-    return table(f"{point}: {len(found)} samples", columns, rows)
+    return table(f"{point}: {counted(found, 'sample')}", columns, rows)
 
 
 # ------------------------------------------------------------------------------------ files
@@ -197,7 +197,7 @@ def _plotted(
     if drawn is None:
         told = f"{point}: no value between {format_time(from_ns)} and {format_time(to_ns)}"
         raise NotThere(told, "Give a longer stretch with --from")
-    head = f"{point}: {len(rows)} samples, {drawn.low:g} to {drawn.high:g}"
+    head = f"{point}: {counted(rows, 'sample')}, {drawn.low:g} to {drawn.high:g}"
     text = Text(f"{head}; there are more\n" if more else f"{head}\n")
     for number, row in enumerate(drawn.rows):
         label = f"{drawn.high:g}" if number == 0 else ""

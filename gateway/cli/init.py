@@ -6,6 +6,7 @@ Each node gets a folder with all that belongs on its machine, so that a folder i
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -25,6 +26,8 @@ from profiles.load import names
 
 LINK_PORT: Final = 7700
 OPCUA_PORT: Final = 4840
+WEB_PORT: Final = 8443
+TRIAL_WEB_PORT: Final = 8080
 CERTIFICATE_DAYS: Final = 7_300
 PASSWORD_BYTES: Final = 12
 LOOPBACK: Final = ("127.0.0.1", "127.0.0.1")
@@ -44,10 +47,11 @@ class Answers(NamedTuple):
     user: str | None
     password_file: Path | None
     trial: bool
+    data_dir: str = "data"
 
 
 class Plan(NamedTuple):
-    """All answers, checked. `password` is None for a trial, `made` tells that we made it up."""
+    """All answers, checked. `made` tells that we made the password up."""
 
     site: str
     nodes: tuple[str, ...]
@@ -56,12 +60,21 @@ class Plan(NamedTuple):
     unit: int
     profile: str
     user: str
-    password: str | None
+    password: str
     made: bool
+    trial: bool
+    data_dir: str
 
     @property
-    def trial(self) -> bool:
-        return self.password is None
+    def web_port(self) -> int:
+        """The page's port on node a."""
+        return TRIAL_WEB_PORT if self.trial else WEB_PORT
+
+    def page(self, index: int) -> str:
+        """Where a node's page is."""
+        scheme = "http" if self.trial else "https"
+        port = self.web_port + (index if self.trial else 0)
+        return f"{scheme}://{parse_host_port(f'{self.addresses[index]}:{port}')}"
 
 
 def init(folder: Path, given: Answers, yes: bool, as_json: bool) -> int:
@@ -140,22 +153,25 @@ def answered(folder: Path, given: Answers, ask: Ask) -> Plan:
         profile = _profile(given, ask)
     elif given.profile:
         raise BadInput("an OPC UA server needs no profile", "Leave --profile out")
-    if given.trial:
-        return Plan(site, nodes, addresses, device, unit, profile, "", None, False)
-    user = given.user if given.user is not None else ask("Who logs in by OPC UA", "admin")
+    user = given.user if given.user is not None else ask("Who logs in", "admin")
     if not NAME.match(user):
         raise BadInput(f"{user!r} is no name of a user", f"Write {better_name(user)}")
-    if given.password_file is not None:
-        try:
-            password = given.password_file.read_text().rstrip("\r\n")
-        except OSError as error:
-            text = f"{given.password_file} can't be read: {error.strerror}"
-            raise BadInput(text, "Write the password into it") from error
-        if not password:
-            raise BadInput(f"{given.password_file} is empty", "Write the password into it")
-        return Plan(site, nodes, addresses, device, unit, profile, user, password, False)
-    made = secrets.token_urlsafe(PASSWORD_BYTES)
-    return Plan(site, nodes, addresses, device, unit, profile, user, made, True)
+    made = given.password_file is None
+    password = secrets.token_urlsafe(PASSWORD_BYTES) if made else _password(given.password_file)
+    who = (user, password, made, given.trial, given.data_dir)
+    return Plan(site, nodes, addresses, device, unit, profile, *who)
+
+
+def _password(file: Path | None) -> str:
+    assert file is not None
+    try:
+        password = file.read_text().rstrip("\r\n")
+    except OSError as error:
+        text = f"{file} can't be read: {error.strerror}"
+        raise BadInput(text, "Write the password into it") from error
+    if not password:
+        raise BadInput(f"{file} is empty", "Write the password into it")
+    return password
 
 
 def _addresses(nodes: tuple[str, ...], given: Answers, ask: Ask) -> tuple[str, ...]:
@@ -233,14 +249,13 @@ def _site_text(plan: Plan) -> str:
     lines += ["scan_classes: {fast: 200ms, normal: 1s, slow: 10s}"]
     lines += _device_lines(plan)
     lines += ["history: {retention: 30d, max_size: 10GB}"]
-    if plan.password is not None:
-        from gateway.server.passwords import hash_password
+    from gateway.server.passwords import hash_password
 
-        hashed = hash_password(plan.password)
-        lines += [
-            "users:                    # `hotpair password` makes a hash",
-            f'  {plan.user}: {{role: admin, password_hash: "{hashed}"}}',
-        ]
+    hashed = hash_password(plan.password)
+    lines += [
+        "users:                    # of the page and of OPC UA; `hotpair password` makes a hash",
+        f'  {plan.user}: {{role: admin, password_hash: "{hashed}"}}',
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -281,7 +296,7 @@ def _node_text(plan: Plan, index: int) -> str:
     lines = [
         "# This machine only. `hotpair run node.yaml` runs it.",
         f"node: {node}",
-        "data_dir: data",
+        f"data_dir: {_plain(plan.data_dir)}",
         "site: site.yaml",
     ]
     if not is_opcua(plan.device) and (port := parse_target(plan.device).port):
@@ -299,7 +314,21 @@ def _node_text(plan: Plan, index: int) -> str:
     else:
         name = json.dumps(plan.addresses[index])
         lines += [f"opcua: {{listen: 0.0.0.0:{port_number}, advertise: [{name}]}}"]
+    lines += [_web(plan, index)]
     return "\n".join(lines) + "\n"
+
+
+def _plain(path: str) -> str:
+    """A path in YAML, quoted where it could be read as something else."""
+    return path if re.fullmatch(r"[A-Za-z./][\w./-]*", path) else json.dumps(path)
+
+
+def _web(plan: Plan, index: int) -> str:
+    peer = f', peer: "{plan.page(1 - index)}"' if len(plan.nodes) == 2 else ""
+    if plan.trial:
+        return f'web: {{listen: "127.0.0.1:{plan.web_port + index}"{peer}}}'
+    name = json.dumps(plan.addresses[index])
+    return f'web: {{listen: "0.0.0.0:{plan.web_port}", tls: {{}}, advertise: [{name}]{peer}}}'
 
 
 def _link(plan: Plan, index: int) -> str:
@@ -311,7 +340,8 @@ def next_steps(plan: Plan, node_files: list[Path]) -> list[str]:
     """What to do now."""
     lines = [""]
     if plan.made:
-        lines += [f"OPC UA user {plan.user}, password {plan.password} (shown once; note it now)"]
+        lines += [f"User {plan.user}, password {plan.password} (shown once; note it now)"]
+        lines += ["Another password: `hotpair password`, and its hash into site.yaml"]
     lines += ["Next:"]
     if plan.device == EXAMPLE_DEVICE:
         emulated = plan.profile or "eastron/sdm120"
@@ -328,6 +358,7 @@ def next_steps(plan: Plan, node_files: list[Path]) -> list[str]:
     for path in node_files:
         lines += [f"  hotpair run {path}"]
     lines += [f"  hotpair status --node {node_files[0]}"]
+    lines += [f"  the page: {' and '.join(map(plan.page, range(len(plan.nodes))))}"]
     if not plan.trial:
         lines += ["  hotpair trust list    # a client that was refused: hotpair trust accept …"]
     return lines

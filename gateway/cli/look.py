@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,11 @@ def renew(make: Callable[[], Any], draw: Callable[[Any], RenderableType]) -> Non
             screen.update(draw(make()))
 
 
+def counted(found: Sized, noun: str) -> str:
+    """How many there are, in words: `1 point`, `2 points`."""
+    return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
+
+
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> RenderableType:
     """A plain table under a line of its own; numbers come already formatted."""
     found = Table(header_style="bold", box=None, pad_edge=False)
@@ -140,15 +145,21 @@ def draw_pair(found: dict[str, Any]) -> list[str]:
     return lines + [f"  {text}" for text, holds in flags.items() if holds]
 
 
+def complete(found: dict[str, Any]) -> str:
+    """How far history is complete, in words."""
+    if found["claimed_through"] is None:
+        return "nothing was polled yet"
+    return f"complete through {found['claimed_through']}{but_behind(found)}"
+
+
 def but_behind(found: dict[str, Any]) -> str:
     """The classes that are complete less far than the others."""
     names = list(found["behind"])
     more = f" and {len(names) - BEHIND_SHOWN} more" if len(names) > BEHIND_SHOWN else ""
     if not names:
         return ""
-    return (
-        f", {', '.join(names[:BEHIND_SHOWN])}{more} behind: all through {found['complete_through']}"
-    )
+    through = found["complete_through"] or "nothing yet"
+    return f", {', '.join(names[:BEHIND_SHOWN])}{more} behind: all through {through}"
 
 
 def _certificate(expires: str | None) -> list[str]:
@@ -156,6 +167,12 @@ def _certificate(expires: str | None) -> list[str]:
     if expires is None or time.time_ns() + EXPIRY_SHOWN_NS < parse_time(expires):
         return []
     return [f"  THE OPC UA SERVER'S CERTIFICATE EXPIRES {expires}"]
+
+
+def _clock(clock: dict[str, Any]) -> list[str]:
+    """A line about a system clock that nobody sets; None is a kernel that says nothing."""
+    free = clock["synchronised"] is False
+    return ["  THE CLOCK OF THIS MACHINE IS NOT SYNCHRONISED: times wander"] if free else []
 
 
 def draw_status(found: dict[str, Any]) -> RenderableType:
@@ -173,8 +190,8 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         f" ({found['why']})  term {found['term']}",
         f"{found['endpoint']}{closed}{insecure}",
         *_certificate(found["certificate_expires"]),
-        f"{found['points']} points, revision {revision['running']}, "
-        f"complete through {found['claimed_through']}{but_behind(found)}{storing}",
+        *_clock(found["clock"]),
+        f"{found['points']} points, revision {revision['running']}, {complete(found)}{storing}",
         *draw_pair(found),
         *(text for text in (revision["differs"], revision["not_able"]) if text),
     ]
@@ -220,7 +237,7 @@ def draw_points(found: list[dict[str, Any]]) -> RenderableType:
         return (point["point"], shown + label, point["unit"], status, age, point["scan"])
 
     columns = ("point", "value", "unit", "status", "age", "scan")
-    return table(f"{len(found)} points", columns, map(row, found))
+    return table(counted(found, "point"), columns, map(row, found))
 
 
 def points(node: Path, pattern: str, bad: bool, writable: bool, as_json: bool, watch: bool) -> None:
@@ -274,7 +291,7 @@ def draw_gaps(found: list[dict[str, Any]]) -> RenderableType:
         return (*place, length, gap["cause"], state, why)
 
     columns = ("device", "scan", "from", "length", "cause", "state", "why")
-    head = f"{len(found)} gaps" + (f": {told}" if told else "")
+    head = counted(found, "gap") + (f": {told}" if told else "")
     return table(head, columns, map(row, found))
 
 
@@ -291,7 +308,7 @@ def events(node: Path, start: str, end: str, as_json: bool) -> None:
 
     def draw(found: list[dict[str, Any]]) -> RenderableType:
         rows = ((e["time"], e["severity"], e["source"], e["text"]) for e in found)
-        return table(f"{len(found)} events", ("time", "severity", "source", "text"), rows)
+        return table(counted(found, "event"), ("time", "severity", "source", "text"), rows)
 
     span = {"from": instant(start), "to": instant(end)}
     with NodeClient(node) as client:

@@ -53,7 +53,7 @@ def complete_profile(incomplete: str) -> list[str]:
 
 
 NodeFile = Annotated[
-    Path, typer.Option("--node", "-n", help="node.yaml, data directory or socket of the node")
+    Path, typer.Option("--node", "-n", help="node.yaml, its folder, data directory or socket")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Start = Annotated[str, typer.Option("--from", help="ISO 8601, or a duration back such as 1h")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.app import schemas
+from gateway.cli.look import counted
 from gateway.cli.new_files import replace_text, write_new
 from gateway.cli.workbook import read_workbook, write_workbook
 from gateway.config.files import read_text, source
@@ -54,7 +55,7 @@ def export_points(
         return
     _write(sheet, file, form, force)
     told = {"file": str(file), "points": len(sheet.rows)}
-    print(json.dumps(told) if as_json else f"{file}: {len(sheet.rows)} points of {site}")
+    print(json.dumps(told) if as_json else f"{file}: {counted(sheet.rows, 'point')} of {site}")
 
 
 def _write(sheet: Sheet, file: Path, form: str, force: bool) -> None:

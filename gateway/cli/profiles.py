@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import typer
 
-from gateway.cli.look import console, table
+from gateway.cli.look import console, counted, table
 from gateway.cli.new_files import write_new
 from gateway.commissioning import wrong_examples
 from gateway.config.files import read_text
@@ -58,7 +58,7 @@ def list_profiles(words: Sequence[str], as_json: bool) -> None:
         return
     columns = ("profile", "vendor", "models", "status", "points", "windback")
     rows = ([_shown(entry[column]) for column in columns] for entry in found)
-    console().print(table(f"{len(found)} profiles", columns, rows))
+    console().print(table(counted(found, "profile"), columns, rows))
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import RenderableType
 
 from gateway.cli.client import NodeClient, who
-from gateway.cli.look import show, table
+from gateway.cli.look import counted, show, table
 from gateway.config.files import check_site
 from gateway.driver import Schema
 from gateway.errors import ControlError
@@ -89,7 +89,7 @@ def draw(found: list[dict[str, Any]]) -> RenderableType:
         return (number, entry["at"], entry["who"], entry["term"], state, entry["changed"])
 
     columns = ("revision", "when", "who", "term", "state", "changed")
-    return table(f"{len(found)} revisions", columns, map(row, found))
+    return table(counted(found, "revision"), columns, map(row, found))
 
 
 def revisions(node: Path, reference: str, save: Path | None, limit: int, as_json: bool) -> None:

@@ -34,13 +34,16 @@ def init(
         str | None,
         typer.Option(help="its profile, such as eastron/sdm630", autocompletion=complete_profile),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="who may log in by OPC UA")] = None,
+    user: Annotated[str | None, typer.Option(help="who logs in, at the page and by OPC UA")] = None,
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="holds that password; else one is made")
     ] = None,
     trial: Annotated[
         bool, typer.Option("--trial", help="loopback only, without encryption and users")
     ] = False,
+    data_dir: Annotated[
+        str, typer.Option(help="where a node keeps its data, from its node.yaml on")
+    ] = "data",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing, take the usual")] = False,
     json: Json = False,
 ) -> None:
@@ -49,7 +52,8 @@ def init(
     from gateway.cli.init import init as begin
 
     given = Answers(
-        site, lone, tuple(addresses or ()), device, unit, profile, user, password_file, trial
+        *(site, lone, tuple(addresses or ()), device, unit, profile, user, password_file, trial),
+        data_dir,
     )
     raise typer.Exit(begin(folder, given, yes, json))
 

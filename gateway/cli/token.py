@@ -59,7 +59,7 @@ def revoke(name: Name, node: NodeFile = DEFAULT_NODE, json: Json = False) -> Non
 
 def draw(found: list[dict[str, Any]]) -> RenderableType:
     """The tokens as a table."""
-    from gateway.cli.look import table
+    from gateway.cli.look import counted, table
 
     columns = ("name", "role", "made by", "made", "expires")
 
@@ -67,4 +67,4 @@ def draw(found: list[dict[str, Any]]) -> RenderableType:
         ends = f"{one['expires']}{' (expired)' if one['expired'] else ''}"
         return [one["name"], one["role"], one["made_by"], one["made"], ends]
 
-    return table(f"{len(found)} tokens", columns, map(row, found))
+    return table(counted(found, "token"), columns, map(row, found))

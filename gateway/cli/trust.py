@@ -26,7 +26,7 @@ Which = Annotated[str, typer.Argument(help="thumbprint (4 or more hex digits), o
 @trust.command("list")
 def show(node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
     """List the certificates that are trusted, and those that asked in vain."""
-    from gateway.cli.look import console, table
+    from gateway.cli.look import console, counted, table
 
     found = [_row(entry) for entry in _folder(node).entries()]
     if json:
@@ -34,7 +34,7 @@ def show(node: NodeFile = DEFAULT_NODE, json: Json = False) -> None:
         return
     columns = ("state", "thumbprint", "subject", "uri", "valid until", "written")
     rows = ([row[column.replace(" ", "_")] for column in columns] for row in found)
-    console().print(table(f"{len(found)} certificates", columns, rows))
+    console().print(table(counted(found, "certificate"), columns, rows))
 
 
 @trust.command()
@@ -94,7 +94,7 @@ def draw_audit(found: list[dict[str, Any]]) -> RenderableType:
         told = ", ".join(f"{key} {value}" for key, value in entry["detail"].items())
         return [*(entry[column] for column in columns[:-1]), told]
 
-    return table(f"{len(found)} entries", columns, map(row, found))
+    return table(f"{len(found)} entr{'y' if len(found) == 1 else 'ies'}", columns, map(row, found))
 
 
 def _folder(node: Path) -> TrustFolder:

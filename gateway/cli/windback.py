@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import RenderableType
 
 from gateway.cli.client import NodeClient, who
-from gateway.cli.look import console, instant, show, table
+from gateway.cli.look import console, counted, instant, show, table
 from gateway.model import NS_PER_S, format_time
 from gateway.windback.planner import check_asked
 
@@ -35,7 +35,7 @@ def draw(found: dict[str, Any]) -> RenderableType:
     if not found:
         return "this node reads no logs: only the Main does, of devices with `windback:`"
     return table(
-        f"{len(found)} device{'' if len(found) == 1 else 's'} with a log",
+        f"{counted(found, 'device')} with a log",
         ("device", "logs", "open gaps", "length", "records", "samples", "reading", "left", "waits"),
         (_row(device, state) for device, state in found.items()),
     )

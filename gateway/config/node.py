@@ -6,12 +6,12 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.config.site import Name
-from gateway.model import Settings
+from gateway.model import NS_PER_S, Duration, Settings
 
 
 class HostPort(NamedTuple):
@@ -219,6 +219,32 @@ class WebNode(Settings):
         return self
 
 
+def _command(value: object) -> object:
+    """`/path/program argument …` as the words it is made of."""
+    if isinstance(value, str):
+        return {"run": value.split()}
+    return {"run": value} if isinstance(value, list) else value
+
+
+class RoleCommand(Settings):
+    """A command that is run when this node's role changes; role and reason are added to it."""
+
+    run: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=32,
+        description="the program and its arguments; no shell reads them",
+        examples=[["/usr/local/bin/floating-address", "eth0", "10.0.1.100/24"]],
+    )
+    timeout_ns: Duration = Field(
+        10 * NS_PER_S, alias="timeout", description="it is ended when it takes longer"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return _command(value)
+
+
 class NodeFile(Settings):
     """node.yaml."""
 
@@ -235,6 +261,9 @@ class NodeFile(Settings):
     pair: PairNode = PairNode()
     opcua: OpcUaNode = OpcUaNode()
     web: WebNode | None = None
+    on_role_change: tuple[RoleCommand, ...] = Field(
+        (), max_length=16, description="commands, run one after the other; nothing waits for them"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +281,20 @@ class NodeConfig:
     priority: int
     opcua: OpcUaNode
     web: WebNode | None
+    on_role_change: tuple[RoleCommand, ...] = ()
 
 
 def _port(folder: Path, port: str) -> str:
     """A device file relative to node.yaml; a URL of pyserial (`socket://…`) as it stands."""
     return port if "://" in port else str(folder / port)
+
+
+def _placed(folder: Path, command: RoleCommand) -> RoleCommand:
+    """A program with a path is looked for from node.yaml on, a bare name in PATH."""
+    program, *arguments = command.run
+    if "/" not in program or program.startswith("/"):
+        return command
+    return command.model_copy(update={"run": (f"{folder}/{program}", *arguments)})
 
 
 def node_config(file: Path, model: NodeFile) -> NodeConfig:
@@ -291,4 +329,5 @@ def node_config(file: Path, model: NodeFile) -> NodeConfig:
         priority=model.pair.priority,
         opcua=model.opcua,
         web=web,
+        on_role_change=tuple(_placed(folder, command) for command in model.on_role_change),
     )

@@ -32,6 +32,10 @@ class Damaged(sqlite3.DatabaseError):
     """A file that SQLite can open but whose check failed."""
 
 
+class Emptied(Damaged):
+    """A file of ours without a table: its disk lost what was written to it."""
+
+
 class Database(aiosqlite.Connection):
     """An aiosqlite connection that runs whole functions in its thread."""
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from gateway.errors import UNDECODABLE
 from gateway.journal.database import (
+    Emptied,
     checkpoint,
     execute,
     is_damage,
@@ -126,7 +127,10 @@ class Shelf(Views):
                 await database.close()
             if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
                 raise
-            self._lose(path, key.from_ns, min(key.to_ns, now_ns), str(error), now_ns)
+            from_ns = key.from_ns
+            if isinstance(error, Emptied):  # it never held more than since it was made
+                from_ns = max(from_ns, path.stat().st_mtime_ns)
+            self._lose(path, from_ns, min(key.to_ns, now_ns), str(error), now_ns)
             return
         begun_ns = key.from_ns if loaded.begun_ns is None else loaded.begun_ns
         self.latest_ns = max(self.latest_ns, loaded.latest_ns)

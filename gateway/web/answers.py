@@ -125,6 +125,13 @@ class Replication(BaseModel):
     receiving: Pull
 
 
+class SystemClock(BaseModel):
+    """The clock of the node's machine, as its kernel says; null where it says nothing."""
+
+    synchronised: bool | None
+    error_max_ms: float
+
+
 class RunningRevision(BaseModel):
     """Which revision of the configuration is the head, which one runs, and what is amiss."""
 
@@ -209,11 +216,12 @@ class NodeStatus(BaseModel):
     clients_trusted: int | None
     certificate_expires: str | None
     points: int
-    complete_through: str
-    claimed_through: str
+    complete_through: str | None
+    claimed_through: str | None
     behind: dict[str, str]
     storing: bool
     conflicts: int
+    clock: SystemClock
     revision: RunningRevision
     devices: dict[str, Device]
     substituted: list[str]

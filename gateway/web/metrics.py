@@ -66,6 +66,8 @@ def _node(out: Exposition, status: Mapping[str, Any]) -> None:
     )
     out.one("hotpair_storing", "1 while the store takes records.", status["storing"])
     out.one("hotpair_conflicts", "Records that came with another's position.", status["conflicts"])
+    clock = status["clock"]
+    out.one("hotpair_clock_synchronised", "1 while a time server sets it.", clock["synchronised"])
     out.one("hotpair_points", "Points of the revision that runs.", status["points"])
     out.one("hotpair_points_substituted", "Substituted points.", len(status["substituted"]))
     out.one("hotpair_disabled", "Disabled devices and points.", len(status["disabled"]))
@@ -73,11 +75,13 @@ def _node(out: Exposition, status: Mapping[str, Any]) -> None:
     out.one("hotpair_revision", "The revision of the configuration that runs.", revision["running"])
     out.one("hotpair_revision_fault", "1 when the head can't run here.", bool(revision["not_able"]))
     out.one("hotpair_revisions_diverged", "Revisions of a lost branch.", revision["diverged"])
-    through_s = parse_time(status["complete_through"]) / NS_PER_S
+    through = status["complete_through"]
+    through_s = parse_time(through) / NS_PER_S if through else None
     out.one(
         "hotpair_complete_through_timestamp_seconds", "History is complete up to then.", through_s
     )
-    lag_s = max(0.0, parse_time(status["now"]) / NS_PER_S - through_s)
+    now_s = parse_time(status["now"]) / NS_PER_S
+    lag_s = None if through_s is None else max(0.0, now_s - through_s)
     out.one("hotpair_history_lag_seconds", "How old the end of history is.", lag_s)
     out.one(
         "hotpair_late_max_seconds", "The latest tick of the roles.", status["late_max_ms"] / 1e3

@@ -59,6 +59,8 @@ class Plc:
     ) -> None:
         self.name, self.host, self.port = name, host, port
         self.powered = True
+        self._speaks = asyncio.Event()
+        self._speaks.set()
         self.fault: Fault | None = None
         self._now_ns = now_ns
         self._security = security or {}
@@ -101,6 +103,10 @@ class Plc:
             return 0.0
         jitter_ms = self.fault.number("jitter_ms", 0) * random.random()
         return (self.fault.number("ms", 500) + jitter_ms) / 1000
+
+    async def speaks(self) -> None:
+        """Wait until it is not silent."""
+        await self._speaks.wait()
 
     async def start(self) -> None:
         """Build the address space, open the port, let the values step. Raises OSError."""
@@ -222,30 +228,33 @@ class Plc:
         await aspace.write_attribute_value(node.node_id, ua.AttributeIds.Value, value)
 
     async def _step_for_ever(self) -> None:
+        stuck = False
         while True:
             now_ns = self._now_ns()
             until_ns = self.fault.until_ns if self.fault is not None else None
             if until_ns is not None and now_ns >= until_ns:
                 await self.set_fault(None)
             if self.fault is not None and self.fault.kind == "silence":
-                self._hold_reading()
-                await asyncio.sleep(LONGEST_SLEEP_S)
-                continue
-            if self.fault is None or self.fault.kind != "stuck":
-                await self._step(now_ns)
+                self._hold_reading()  # of who came meanwhile, too
+            leap, stuck = stuck, self.fault is not None and self.fault.kind == "stuck"
+            if not stuck:
+                await self._step(now_ns, leap)
             wait_s = LONGEST_SLEEP_S
             if self._heap:
                 wait_s = min(wait_s, max(0.0, (self._heap[0][0] - self._now_ns()) / NS_PER_S))
             await asyncio.sleep(wait_s)
 
-    async def _step(self, now_ns: int) -> None:
-        """Bring every value that stepped up to now; each change is stamped with its own instant."""
+    async def _step(self, now_ns: int, leap: bool = False) -> None:
+        """Bring every value that stepped up to now, change by change, each with its own instant.
+
+        With `leap` only the last change counts: what came before it was not held.
+        """
         done = 0
         while self._heap and self._heap[0][0] <= now_ns:
-            _, number, index = self._heap[0]
+            due_ns, number, index = self._heap[0]
             node = self._nodes[number]
             signal = node.points[index].signal
-            step = signal.index_at(now_ns)
+            step = signal.index_at(now_ns if leap else due_ns)
             heapq.heapreplace(self._heap, (signal.starts_at(step + 1), number, index))
             value = signal.value_of(step)
             if index in node.written or value == node.values[index]:
@@ -313,6 +322,7 @@ class Plc:
         self._diary.fault(fault.kind if fault is not None else None, self._now_ns())
         kinds = {kind.kind for kind in (old, fault) if kind is not None}
         if old is not None and old.kind == "silence":
+            self._speaks.set()
             for transport in self._transports():
                 transport.resume_reading()
         if old is not None and old.kind == "refuse" and self.powered:
@@ -321,6 +331,7 @@ class Plc:
             for node in self._nodes:
                 await self._publish(node)
         if fault is not None and fault.kind == "silence":
+            self._speaks.clear()
             self._hold_reading()
         elif fault is not None and fault.kind == "refuse":
             await self.close()

@@ -38,6 +38,9 @@ class Owner(Protocol):
     def late_s(self) -> float:
         """How much later it answers and publishes."""
 
+    async def speaks(self) -> None:
+        """Wait until it is not silent."""
+
     @property
     def historian(self) -> Historian | None:
         """Who answers HistoryRead; None: the library does."""
@@ -97,8 +100,9 @@ class PlcSession(InternalSession):  # type: ignore[misc]
 
         async def later(*published: Any) -> None:
             plc: Owner | None = self.iserver.plc
-            if plc is not None and plc.late_s:
+            if plc is not None:
                 await asyncio.sleep(plc.late_s)
+                await plc.speaks()
             await callback(*published)
 
         return await super().create_subscription(params, later, request_callback)

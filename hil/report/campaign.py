@@ -16,7 +16,10 @@ from hil.report.style import STYLE
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round came to; `against` are the findings that did not pass."""
+    """What one round came to; `against` are the findings that did not pass.
+
+    `broken_off` says that there was no run to judge.
+    """
 
     number: int
     outcome: Outcome
@@ -25,6 +28,7 @@ class Round:
     against: tuple[str, ...] = ()
     entries: int = 0
     right: str = ""
+    broken_off: bool = False
 
     @property
     def name(self) -> str:

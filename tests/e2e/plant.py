@@ -41,7 +41,7 @@ def free_offset() -> int:
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0hotpair-ports-{offset}")
-            for port in (*range(4840, 4846), 4940, 4941):
+            for port in (*range(4840, 4848), 4940, 4941):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port + offset))
         except OSError:
@@ -125,7 +125,9 @@ class SmallPlant:
     async def gaps(self, from_ns: int, to_ns: int) -> list[Gap]:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
-            while (await self.control.get("/status"))["complete_through"] < format_time(to_ns):
+            while ((await self.control.get("/status"))["complete_through"] or "") < format_time(
+                to_ns
+            ):
                 await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await self.control.gaps(from_ns, to_ns)
 
@@ -373,7 +375,7 @@ class SmallPair:
     async def gaps(self, node: PairNode, from_ns: int, to_ns: int) -> list[Gap]:
         """The declared gaps, once the node has spoken about all of the stretch."""
         async with asyncio.timeout(20):
-            while (await node.status()).get("complete_through", "") < format_time(to_ns):
+            while ((await node.status()).get("complete_through") or "") < format_time(to_ns):
                 await asyncio.sleep(0.1)  # paces: claims are made each quarter
         return await node.control.gaps(from_ns, to_ns)
 

@@ -24,6 +24,7 @@ def test_the_demo_shows_a_pair_in_all_its_acts_and_nothing_is_missing(tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
+    assert f"Pages http://127.0.0.1:{port + 6} and" in done.stderr
     assert found["missing"] == 0
     assert found["expected"] == found["collected"] + found["declared"] > 100
     assert found["collected"] > 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as Xml
+
+from hil.laying import SITES
 
 from .plant import free_offset
 
@@ -46,3 +49,19 @@ def test_what_can_not_be_played_is_told(tmp_path: Path) -> None:
     done = campaign("--site", "nowhere", "--minutes", "1")
     assert done.returncode == 2 and "nowhere" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_rounds_that_only_break_off_end_it_and_their_folder_stays(tmp_path: Path) -> None:
+    site = tmp_path / "mysite"
+    shutil.copytree(SITES / "demo", site)
+    node = site / "node-b.yaml"
+    node.write_text(node.read_text(encoding="utf-8") + "nonsense: 1\n", encoding="utf-8")
+    folder = tmp_path / "campaign"
+    done = campaign(
+        *("--site", str(site), "--minutes", "30", "--keep", str(folder)),
+        *("--port-offset", str(free_offset())),
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "the last 3 rounds broke off" in done.stdout
+    assert len(list(folder.glob("round-*.yaml"))) == 3
+    assert "nonsense" in done.stdout, "it says why"

@@ -55,7 +55,7 @@ async def said_through(node: Node, end: datetime) -> None:
     """Wait until the node has committed, and claimed, all that it knows up to a moment."""
 
     async def complete() -> bool:
-        through: str = (await node.control.get("/status"))["complete_through"]
+        through: str = (await node.control.get("/status"))["complete_through"] or ""
         return datetime.fromisoformat(through) >= end
 
     await until(complete, f"complete through {end}", 30)

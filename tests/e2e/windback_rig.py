@@ -234,7 +234,7 @@ async def settled(control: Control, from_ns: int, to_ns: int, within_s: float) -
         async with asyncio.timeout(within_s):
             while True:
                 status = await control.get("/status")
-                if status["complete_through"] >= format_time(to_ns):
+                if (status["complete_through"] or "") >= format_time(to_ns):
                     gaps = await control.gaps(from_ns, to_ns)
                     if all(gap.state is not GapState.OPEN for gap in gaps):
                         return gaps

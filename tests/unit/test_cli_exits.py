@@ -22,8 +22,8 @@ from gateway.errors import (
 )
 
 ROOT = Path(__file__).parents[2]
-WITHOUT_JSON = {"run", "schema", "outstation"}
-"""A node's log, a text that is JSON anyhow, and what runs until it is stopped."""
+WITHOUT_JSON = {"run", "schema", "outstation", "packaging", "manual"}
+"""A node's log, a text that is JSON anyhow, what runs until it is stopped, and files."""
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
@@ -160,3 +160,18 @@ def test_completion_names_profiles_and_is_silent_without_a_node(tmp_path: Path) 
 
     for complete in (complete_device, complete_point):
         assert complete(Context(), "p") == []  # type: ignore[arg-type]
+
+
+def test_a_silent_node_is_named_by_the_file_that_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "node-b.yaml"
+    file.write_text("node: b\ndata_dir: data\n")
+    said = hotpair("status", "--node", file)
+    assert said.status == 3
+    assert said.err == (
+        f"hotpair: no node runs on {tmp_path}/data. Start it with `hotpair run {file}`\n"
+    )
+    folder = hotpair("status", "--node", tmp_path)
+    assert "Start it with `hotpair run node.yaml`" in folder.err
+    file.rename(tmp_path / "node.yaml")
+    folder = hotpair("status", "--node", tmp_path)
+    assert folder.err == said.err.replace("node-b", "node")

@@ -77,7 +77,7 @@ def test_each_kind_of_device_and_a_trial_pass_check(tmp_path: Path, device: str,
     said = hotpair("init", tmp_path, kind, "--trial", "-y", "--device", device, "--site", "s")
     assert said.status == 0, said
     assert "problem" not in said.out
-    assert "password" not in said.out
+    assert "User admin, password" in said.out and "http://127.0.0.1:8080" in said.out
 
 
 def test_nothing_is_overwritten_and_nothing_is_written_halfway(tmp_path: Path) -> None:
@@ -144,3 +144,21 @@ def test_an_answer_that_is_none_is_refused(question: str, answer: str) -> None:
 
     with pytest.raises(BadInput):
         answered(Path("plant"), NOTHING, ask)
+
+
+@pytest.mark.parametrize("data_dir", ["data", "/var/lib/hotpair", "1e3", "a: b", "~"])
+def test_the_data_directory_is_where_one_says(tmp_path: Path, data_dir: str) -> None:
+    assert hotpair("init", tmp_path, "-y", "--lone", "--data-dir", data_dir).status == 0
+    loaded = check_node(tmp_path / "node.yaml", schemas())
+    assert loaded.node is not None and loaded.node.data_dir == tmp_path / data_dir
+
+
+def test_the_page_is_there_and_each_node_links_to_the_others(tmp_path: Path) -> None:
+    addresses = ("--address", "10.0.9.1", "--address", "10.0.9.2")
+    said = hotpair("init", tmp_path, "-y", "--site", "s", *addresses)
+    assert "the page: https://10.0.9.1:8443 and https://10.0.9.2:8443" in said.out
+    for node, peer in (("a", "10.0.9.2"), ("b", "10.0.9.1")):
+        loaded = check_node(tmp_path / node / "node.yaml", schemas())
+        assert loaded.node is not None and loaded.node.web is not None
+        assert loaded.node.web.tls is not None
+        assert loaded.node.web.peer == f"https://{peer}:8443"

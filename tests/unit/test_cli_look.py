@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.look import but_behind, console, draw_gaps, table
+from gateway.cli.look import but_behind, complete, console, counted, draw_gaps, table
 from gateway.model import Cause, Gap, GapState
 
 
@@ -30,6 +30,18 @@ def test_the_classes_that_are_behind_are_named_and_many_are_counted() -> None:
     assert (
         but_behind(many) == ", plc0/fast, plc1/fast, plc2/fast and 2 more behind: all through 11:58"
     )
+
+
+def test_before_the_first_poll_nothing_is_said_to_be_complete() -> None:
+    found = {"claimed_through": None, "complete_through": None, "behind": {}}
+    assert complete(found) == "nothing was polled yet"
+    assert complete(found | {"claimed_through": "12:00"}) == "complete through 12:00"
+    late = {"claimed_through": "12:00", "complete_through": None, "behind": {"plc1/fast": ""}}
+    assert complete(late) == "complete through 12:00, plc1/fast behind: all through nothing yet"
+
+
+def test_one_is_one() -> None:
+    assert [counted("x" * n, "gap") for n in (0, 1, 2)] == ["0 gaps", "1 gap", "2 gaps"]
 
 
 def test_gaps_are_listed_with_what_became_of_them_and_summed_up(

@@ -369,6 +369,30 @@ async def test_records_of_a_file_damaged_between_runs_are_wanted_back(a: Side, b
             await same(main, standby)
 
 
+async def test_a_file_that_its_disk_emptied_is_set_aside_and_wanted_back(a: Side, b: Side) -> None:
+    """The tables were in the WAL when the disk failed; the header of the file was not."""
+    async with a.journal() as standby:
+        async with b.journal(reigns=True) as main:
+            term = main.term
+            await main.append(revision())
+            await collect(main, 0, 5)
+            await pull(main, standby)
+            path = main._shelf.partitions[-1].path
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        empty = sqlite3.connect(path)
+        empty.execute("PRAGMA journal_mode=WAL")
+        empty.close()
+        assert path.stat().st_size == 4096
+        async with b.journal() as main:
+            assert main.holdings.of(term) is None
+            assert next(path.parent.glob("*.sqlite.damaged-*"))
+            assert any("its disk lost what it held" in told for _, told in b.events)
+            await pull(standby, main)
+            await pull(main, standby)
+            await same(main, standby)
+
+
 async def test_a_blank_peer_gets_its_own_old_records_back_and_goes_on_above_them(
     a: Side, b: Side
 ) -> None:

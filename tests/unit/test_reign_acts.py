@@ -38,7 +38,7 @@ class Around:
         peer = SimpleNamespace(clock_ahead_ns=0, round_trip_ns=2 * NS_PER_MS)
         self.machine = SimpleNamespace(
             role=Role.MAIN, term=TERM, peer=peer, stopping=False, ended=False, timing=Timing(),
-            paused=False, pause_version=0, handing=None,
+            paused=False, pause_version=0, handing=None, why="",
         )  # fmt: skip
         coverage = SimpleNamespace(classes=self.classes, in_hole=lambda key: key in self.in_hole)
         self.field = SimpleNamespace(

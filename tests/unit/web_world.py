@@ -93,6 +93,7 @@ STATUS: dict[str, Any] = {
     "behind": {},
     "storing": True,
     "conflicts": 0,
+    "clock": {"synchronised": False, "error_max_ms": 16000.0},
     "revision": {
         "number": 4,
         "running": 4,

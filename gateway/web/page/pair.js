@@ -49,9 +49,11 @@ export class Pair {
     this.role = s.role;
     const own = card(s.node, "this node", s.role, s.role_shown, facts([
       ["Why", s.why], ["Since", `${span(s.role_age_ms)} ago`], ["Term", s.term],
-      ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint]]));
+      ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint],
+      ...(s.clock.synchronised === false ? [["Clock", "■ of this machine is not synchronised"]] : [])]));
     const p = s.peer;
-    const peer = p ? card(p.node, "other node", p.role, p.role_shown, facts([
+    const peer = p ? card(p.node, "other node", heard(s) ? p.role : "silent",
+      heard(s) ? p.role_shown : `${s.peer_view}, was ${p.role_shown}`, facts([
       ["Heard", `${span(p.heard_ms_ago)} ago`], ["Field", p.field], ["Term", p.term],
       ["Able", p.able ? "yes" : "no"], ["Hears this node", p.hears_this_node ? "yes" : "no"]]))
       : card("", "other node", s.links.length ? "silent" : "", s.links.length ? "Nothing heard" : "None",
@@ -64,7 +66,7 @@ export class Pair {
       ...["sending", "receiving"].map((way) => [way === "sending" ? "Sending" : "Receiving",
         r[way].connected ? `${many(r[way].records_behind)} records behind, lag ${span(r[way].lag_ms)}`
           : "■ not connected"]),
-      ["Complete through", iso(s.complete_through)],
+      ["Complete through", s.complete_through ? iso(s.complete_through) : "nothing was polled yet"],
       ["Clocks", s.clocks_apart ? `■ apart by ${span(Math.abs(s.clock_ahead_ms))}` : "● together"],
     ] : [["Replication", "none: this node runs alone"]], "facts"));
     this.links.update(s.links);
@@ -74,8 +76,9 @@ export class Pair {
 
   offer(s) {
     if (!may("changeover") || !s.links.length) return;
-    const main = s.role === "main" ? s.node : s.peer?.role === "main" ? s.peer.node : "";
-    const standby = s.role === "synced" ? s.node : s.peer?.role === "synced" ? s.peer.node : "";
+    const p = heard(s) ? s.peer : null;
+    const main = s.role === "main" ? s.node : p?.role === "main" ? p.node : "";
+    const standby = s.role === "synced" ? s.node : p?.role === "synced" ? p.node : "";
     const why = !main ? "there is no Main" : !standby ? "the Standby is not synced" : "";
     const key = `${main}${standby}${s.paused}`;
     if (key === this.offered) return;
@@ -104,5 +107,7 @@ function handOver(main, standby) {
   });
 }
 
+/* Whether what the other node last said still holds: it may be silent, or dead. */
+const heard = (s) => ["starting", "standby", "main"].includes(s.peer_view);
 const card = (node, which, role, shown, inner) => h("section", { class: `card ${role}` },
   h("h2", {}, node ? `Node ${node}, ${which}` : which), h("p", { class: "role" }, shown), inner);
