@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from hil.acts_identity import IDENTITY_WORDS
 from hil.acts_links import LINK_WORDS
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode
-from hil.words import Shape, Target, whole
+from hil.words import Need, Shape, Target, whole
 
 HAND_OVER_S: Final = 10.0
 """How long a changeover by hand waits for a synced Standby."""
@@ -129,3 +129,16 @@ WORDS: Final[Mapping[str, Entry]] = {
     **CLOCK_WORDS,
     **IDENTITY_WORDS,
 }
+
+
+def needs_of(words: Iterable[str]) -> frozenset[Need]:
+    """What a pair must stand on before it starts, for some words of nodes, links and the pair.
+
+    Raises ValueError for a word that there isn't.
+    """
+    found: frozenset[Need] = frozenset()
+    for word in words:
+        if word not in WORDS:
+            raise ValueError(f"no word {word!r}; there are {', '.join(sorted(WORDS))}")
+        found |= WORDS[word].shape.needs
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +12,7 @@ from hil.acting import Entry, running, the_node
 from hil.gateway import Program, ProgramError
 from hil.identity import expired, foreign_node, tls_files
 from hil.pair import Pair, PairNode
+from hil.ports import free_ports
 from hil.settings import load_yaml
 from hil.words import Shape, Target, one_of
 
@@ -64,7 +64,7 @@ async def foreign_peer(
     listened = load_yaml(struck.file.read_text(encoding="utf-8"))["link"]["listen"]
     to = [listened] if isinstance(listened, str) else list(listened)
     folder = pair.folder / f"foreign-{peer.name}"
-    *links, opcua = _free_ports(len(to) + 1)
+    *links, opcua = free_ports(len(to) + 1)
     file = foreign_node(folder, peer.file, to, links, opcua)
     program = Program(
         "the foreign node",
@@ -78,17 +78,6 @@ async def foreign_peer(
         yield
     finally:
         await program.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @asynccontextmanager

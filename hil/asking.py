@@ -6,10 +6,14 @@ and to what was kept of one (hil.kept): canaries alter what is kept, and nothing
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from gateway.model import Gap, HistoryRow
+from hil.follower import CLIENT_FILE
+from hil.gateway import ProgramError
 from hil.journals import read_journal
 from hil.judges_journal import Journal
 from hil.outstation.control import send
@@ -18,7 +22,8 @@ from hil.pair import Pair
 from hil.plant import Plant
 from hil.settings import load_yaml
 
-CLIENT_FILE: Final = "client.jsonl"
+FLUSHED_S: Final = 1.2
+"""The log of polls is flushed each second."""
 REIGNS_MAX: Final = 1_000
 
 
@@ -69,8 +74,8 @@ class Asked(Protocol):
     def client(self) -> str | None:
         """What the rig's client wrote."""
 
-    def polls(self) -> list[Poll] | None:
-        """Every request that the outstations had."""
+    async def polls(self) -> list[Poll] | None:
+        """Every request that the outstations had, and that went to real devices."""
 
     def journal(self, node: str) -> Journal:
         """A journal as its files hold it."""
@@ -124,10 +129,16 @@ class AskedPair:
         path = self._pair.folder / CLIENT_FILE
         return path.read_text(encoding="utf-8") if path.exists() else None
 
-    def polls(self) -> list[Poll] | None:
-        """Every request that the outstations had."""
-        path = self._pair.polls_file
-        return list(read_polls(path)) if path.exists() else None
+    async def polls(self) -> list[Poll] | None:
+        """Every request that the outstations had, and that went to real devices."""
+        pair = self._pair
+        await asyncio.sleep(FLUSHED_S)
+        with suppress(OSError, ProgramError):  # there is none, or it ended: then no poll is known
+            await pair.tell_field(flush=True)
+        files = [file for file in (pair.polls_file, pair.field_file) if file.exists()]
+        if not files:
+            return None
+        return await asyncio.to_thread(lambda: [p for file in files for p in read_polls(file)])
 
     def journal(self, node: str) -> Journal:
         """A journal as its files hold it."""

@@ -35,7 +35,7 @@ from hil.journals import read_journal
 from hil.kept import Kept, judge, keep
 from hil.laying import SCENARIOS, find_site, prepare
 from hil.pair import Pair
-from hil.play import FLUSHED_S, Player, told
+from hil.play import Player, told
 from hil.recording import Finding, Outcome, Switch
 from hil.running import BAD_INPUT, FAILED, PASSED, TERMINATED, UNKNOWN, cancelled_by_sigterm, load
 from hil.scenario import Scenario
@@ -60,15 +60,14 @@ class CanaryPlayer(Player):
         self.kept: Kept | None = None
         self.live: dict[str, Kept] = {}
 
-    async def _gather(self) -> None:
-        await asyncio.sleep(FLUSHED_S)
+    async def gather(self) -> None:
         self.kept = await keep(AskedPair(self.pair), self.run, self.found)
         # Judges are on trial here, not this machine, however busy it is.
         self.kept.run.switches = [
             msgspec.structs.replace(switch, limit_ms=PATIENT_MS)
             for switch in self.kept.run.switches
         ]
-        await super()._gather()
+        await super().gather()
         run, found = self.run, self.found
         self.live["poller"] = await self._with_poller(self.kept)
         self.live["record"] = await self._bitten(self.kept)
@@ -83,7 +82,6 @@ class CanaryPlayer(Player):
         mine = kept.copied()
         self.run, self.found = mine.run, type(self.found)()
         await self._settle()
-        await asyncio.sleep(FLUSHED_S)
         again = await keep(AskedPair(self.pair), self.run, self.found)
         again.broken = [*kept.broken]
         return again

@@ -25,9 +25,11 @@ from typing import IO, Any, Final
 
 from asyncua import Client, ua
 
-from hil.gateway import ticks
+from hil.gateway import Program, ticks
 from hil.laying import go_to
+from hil.pair import Pair
 
+CLIENT_FILE: Final = "client.jsonl"
 PUBLISHING_MS: Final = 200
 QUEUE: Final = 100
 ITEMS_A_CALL: Final = 500
@@ -112,6 +114,20 @@ async def run(options: argparse.Namespace) -> None:
         await ended.wait()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+def client_of(pair: Pair) -> Program:
+    """This program for a pair, with a file of all its points that can be read."""
+    points, out = pair.folder / "points.txt", pair.folder / CLIENT_FILE
+    names = [point.id for point in pair.plant.points() if point.access.readable]
+    points.write_text("\n".join(names) + "\n", encoding="utf-8")
+    ends = [node.endpoint for node in pair.nodes.values()]
+    files = ["--points", str(points), "--out", str(out)]
+    arguments = [*files, "--namespace", pair.namespace, *ends]
+    if pair.lab is not None:
+        arguments += [f"--machine={pair.lab.namespace(name)}" for name in pair.nodes]
+    log = pair.folder / "client.log"
+    return Program("client", arguments, log, "subscribed", ("-m", "hil.follower"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ from hil.judges_windback import (
 )
 from hil.outstation.polls import Poll
 from hil.plant import Plant
+from hil.real import between, steps_of
 from hil.recording import Recording, Reign, Stretch, Told
 from hil.runs import Happening, judged
 from hil.truth import Span
@@ -60,6 +61,7 @@ _GONE: Final = (httpx.HTTPError, OSError, ProgramError, TimeoutError)
 
 async def gather(asked: Asked, run: Recording, found: Gathered) -> None:
     """Fill a recording and what is judged beside it; both nodes are as healed as they became."""
+    found.real = frozenset(asked.plant.rig.real)
     await _told(asked, run, found)
     for name in NODES:
         try:
@@ -141,7 +143,8 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
         for name in NODES:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
-    points = judged(asked.plant, [Happening(*item) for item in told["journal"]], run.to_ns)
+    journal = [Happening(*item) for item in told["journal"]]
+    points = [_known(asked.plant, p, found) for p in judged(asked.plant, journal, run.to_ns)]
     found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(lambda: read_client(asked.client()))
     found.seen = sum(map(len, seen.values())) if seen else None
@@ -157,13 +160,28 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
         rows = await _rows(asked, point, found)
         if not rows:
             return
-        _judge_point(point, rows, run, found, parts)
+        _compare(point, rows, run, found)
+        if point.id not in found.unjudged:
+            _judge_point(point, rows, run, found, parts)
         one = next(iter(rows))
         mine = [gap for gap in found.gaps[one] if gap.device == point.device]
         own = seen.get(point.id, [])
         found.lacking += lacking(own, rows[one], mine, away, discarded)
         found.histories += 1
     found.verdicts = {n: verdicts.total(own) for n, own in parts.items() if n not in found.lacks}
+
+
+def _known(plant: Plant, point: Judged, found: Gathered) -> Judged:
+    """A point of a real device with what was written to it, else noted as one that isn't judged."""
+    if point.device not in plant.rig.real:
+        return point
+    written = found.written.get(point.id)
+    if not written:
+        found.unjudged.setdefault(point.id, f"{point.device} is real, and what it held not known")
+        return point
+    place = next(p for p in plant.devices[point.device].points if p.id == point.id)
+    steps = steps_of(place, written, time.time_ns())
+    return point._replace(truth=lambda from_ns, to_ns: between(steps, from_ns, to_ns))
 
 
 async def _rows(asked: Asked, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
@@ -179,6 +197,23 @@ async def _rows(asked: Asked, point: Judged, found: Gathered) -> dict[str, list[
     return dict(sorted(rows.items()))
 
 
+def _until(run: Recording, rows: Mapping[str, Sequence[HistoryRow]]) -> dict[str, list[HistoryRow]]:
+    return {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
+
+
+def _compare(
+    point: Judged, rows: Mapping[str, Sequence[HistoryRow]], run: Recording, found: Gathered
+) -> None:
+    """What both nodes have of a point, whatever it held."""
+    until = _until(run, rows)
+    if len(until) == len(NODES):
+        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
+    first = next(iter(until.values()))
+    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
+    found.stored += sum(row.time_ns < stop_ns for row in first)
+    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+
+
 def _judge_point(
     point: Judged,
     rows: Mapping[str, Sequence[HistoryRow]],
@@ -186,13 +221,8 @@ def _judge_point(
     found: Gathered,
     parts: Mapping[str, list[Verdict]],
 ) -> None:
-    until = {name: [r for r in own if r.time_ns < run.to_ns] for name, own in rows.items()}
-    if len(until) == len(NODES):
-        found.unlike += unlike({point.id: until["a"]}, {point.id: until["b"]})
-    first = next(iter(until.values()))
-    stop_ns = run.to_ns - run.to_ns % NS_PER_MS
-    found.stored += sum(row.time_ns < stop_ns for row in first)
-    found.wound_back += sum(row.origin is Origin.WINDBACK for row in first)
+    """What the device held, against what each node has of it."""
+    until = _until(run, rows)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
         kept = verdicts.said(own, found.both_main)
@@ -216,7 +246,9 @@ def read_client(text: str | None) -> dict[str, list[Seen]]:
 async def _polls(asked: Asked, run: Recording, found: Gathered) -> None:
     found.askers = asked.askers
     votes = witness_registers(asked.settings)
-    polls = await asyncio.to_thread(asked.polls)
+    real = asked.plant.rig.real
+    found.unseen = frozenset(name for name, device in real.items() if not device.to)
+    polls = await asked.polls()
     if polls is not None:
         from_ns = min((reign.from_ns for reign in run.reigns), default=0)
         found.polls = [p for p in polls if counts(p, from_ns, run.to_ns, votes)]
@@ -265,7 +297,7 @@ def with_logs(plant: Plant) -> frozenset[str]:
 async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     """What the devices' logs hold to this moment of stretches that stayed empty."""
     found.logging = with_logs(asked.plant)
-    own = found.logging - asked.plant.rig.dead
+    own = found.logging - asked.plant.rig.absent
     gaps = next(iter(found.gaps.values()), None)
     if gaps is None:
         return

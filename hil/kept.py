@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.model import NS_PER_MS, Gap, HistoryRow
+from hil.acts import WORDS
 from hil.asking import Asked
 from hil.foreign import read_back
 from hil.gateway import ProgramError
@@ -20,9 +21,9 @@ from hil.gathering import gather, with_logs
 from hil.judges_journal import Journal
 from hil.outstation.polls import Poll
 from hil.plant import Plant
-from hil.play import judged
 from hil.recording import Finding, Recording
 from hil.scenario import Scenario
+from hil.transcript import judged
 from hil.verdicts import Against, Gathered
 from hil.words import NODES
 
@@ -90,7 +91,7 @@ async def keep(asked: Asked, run: Recording, found: Gathered) -> Kept:
         kept.journals[node] = asked.journal(node)
     text = asked.client()
     kept.client = None if text is None else [ln for ln in text.split("\n") if ln.endswith("]")]
-    kept.polls = asked.polls()
+    kept.polls = await asked.polls()
     kept.happenings = (await asked.outstations({"journal": True}))["journal"]
     for device in with_logs(asked.plant) - set(asked.plant.rig.opcua_history):
         wanted = {"recorded": device, "from": run.from_ns, "to": run.to_ns}
@@ -162,7 +163,7 @@ class KeptAnswers:
         """What the rig's client wrote."""
         return None if self._kept.client is None else "\n".join(self._kept.client)
 
-    def polls(self) -> list[Poll] | None:
+    async def polls(self) -> list[Poll] | None:
         """Every request that the outstations had."""
         return self._kept.polls
 
@@ -178,4 +179,4 @@ async def judge(kept: Kept, scenario: Scenario) -> list[Finding]:
     found = Gathered(waits=[*kept.waits], main=kept.main, broken=[*kept.broken])
     await gather(KeptAnswers(kept), run, found)
     found.read_back = read_back(kept.read_back, found.stored, run.to_ns)
-    return judged(run, found, scenario.expect)
+    return judged(run, found, scenario.expect, WORDS)

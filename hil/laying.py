@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from io import StringIO
 from pathlib import Path
@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 
 from hil.lab import FIELD, SECOND, Lab, link_address
 from hil.pair import NODES, Pair
+from hil.ports import free_ports
+from hil.real import proxied
 from hil.scenario import Ground
 from hil.settings import SiteError, load_yaml
 from hil.site import RIG_FILE, load_site, localise
@@ -46,7 +48,7 @@ def ground_of(name: str, base: Path) -> Ground:
         link = load_yaml((folder / "node-a.yaml").read_text(encoding="utf-8"))["link"]["listen"]
     except (OSError, KeyError, TypeError) as error:
         raise SiteError(f"{folder}: {error!r}") from error
-    return Ground(frozenset(plant.devices), len(link) if isinstance(link, list) else 1)
+    return Ground(frozenset(plant.devices), len(link) if isinstance(link, list) else 1, plant)
 
 
 def prepare(
@@ -56,11 +58,13 @@ def prepare(
     seed: int | None,
     settings: Mapping[str, Any],
     lab: Lab | None,
+    real: Collection[str] = (),
 ) -> Pair:
     """Copy a site into a folder and make it what a scenario asks for; the pair that will run.
 
     Without a lab all ports are moved by `offset`; `settings` replace those under `pair:` in
-    site.yaml, `seed` that of rig.yaml. Raises SiteError, OSError.
+    site.yaml, `seed` that of rig.yaml. `real` devices stay where they are: the copy leads to a
+    proxy before each that speaks Modbus TCP. Raises SiteError, OSError.
     """
     shutil.copytree(site, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_OWN))
     for name in ("site.yaml", *(f"node-{node}.yaml" for node in NODES)):
@@ -71,6 +75,8 @@ def prepare(
         _edit(folder / "site.yaml", lambda data: data.setdefault("pair", {}).update(settings))
     if seed is not None:
         _edit(folder / RIG_FILE, lambda data: data.update(seed=seed))
+    if real:
+        _leave(site, folder, real)
     if lab is not None:
         text = (folder / "site.yaml").read_text(encoding="utf-8")
         for old, new in (
@@ -83,6 +89,51 @@ def prepare(
         for name in NODES:
             _edit(folder / f"node-{name}.yaml", _on_machine)
     return Pair(folder, lab)
+
+
+def _leave(site: Path, folder: Path, real: Collection[str]) -> None:
+    """Lead a copied site to real devices: where they are, or to a proxy that carries there."""
+    original = load_yaml((site / "site.yaml").read_text(encoding="utf-8"))
+    plant = load_site(site / "site.yaml")
+    lines = sorted({plant.devices[name].line for name in real if proxied(plant, name)})
+    ports = dict(zip(lines, free_ports(len(lines)), strict=True))
+
+    def lead(data: Any) -> None:
+        for name in sorted(real):
+            said, device = original["devices"][name], data["devices"][name]
+            if "endpoint" in said:
+                device["endpoint"] = said["endpoint"]
+                continue
+            line = said["line"]
+            settings = original["lines"][line] if isinstance(line, str) else line
+            if plant.devices[name].line in ports:
+                port = ports[plant.devices[name].line]
+                there = {k: v for k, v in settings["tcp"].items() if k not in ("host", "hosts")}
+                count = len(plant.lines[plant.devices[name].line].hosts)
+                where = {"host": _host(0)} if count == 1 else {"hosts": [*map(_host, range(count))]}
+                settings = {**settings, "tcp": {**there, **where, "port": port}}
+            if isinstance(line, str):
+                data["lines"][line] = settings
+            else:
+                device["line"] = settings
+
+    def known(data: Any) -> None:
+        data["real"] = {}
+        for name in sorted(real):
+            line = plant.lines[plant.devices[name].line]
+            data["real"][name] = {}
+            if line.name in ports:
+                at = [f"{_host(n)}:{ports[line.name]}" for n in range(len(line.hosts))]
+                to = [f"{host}:{line.port}" for host in line.hosts]
+                data["real"][name] = {"at": at, "to": to}
+
+    _edit(folder / "site.yaml", lead)
+    _edit(folder / RIG_FILE, known)
+
+
+def _host(number: int) -> str:
+    """Where the proxy before the Nth address of a device listens: all on one port."""
+    return f"127.0.0.{number + 1}"
 
 
 def links_of(site: Path) -> int:

@@ -108,6 +108,8 @@ class Pair:
         self.polls_file = folder / "polls.jsonl"
         self.rig_socket = folder / "rig.sock"
         self.proxy_socket = folder / "proxy.sock"
+        self.field_socket = folder / "field.sock"
+        self.field_file = folder / "polls-field.jsonl"
         self.a, self.b = (PairNode(folder, name, self.inside(name)) for name in NODES)
         self.nodes: Mapping[str, PairNode] = {"a": self.a, "b": self.b}
         self.born_ns = 0
@@ -126,6 +128,11 @@ class Pair:
             "ready",
             runs=("-m", "hil.proxy"),
         )
+
+        field = ("--control", str(self.field_socket), "--log", str(self.field_file))
+        command = [*field, "--site", str(folder / "site.yaml")]
+        log, runs = folder / "field.log", ("-m", "hil.field")
+        self._field = Program("proxies of the field", command, log, "ready", runs=runs)
 
     def inside(self, machine: str) -> Sequence[str]:
         """What to put before a command to run it on a machine of the lab, if there is one."""
@@ -154,6 +161,8 @@ class Pair:
         await _certificates(self.folder)
         try:
             await self.outstations.start()
+            if any(device.to for device in self.plant.rig.real.values()):
+                await self._field.start()
             if self.lab is None:
                 await self._proxy.start()
             self.born_ns = time.time_ns()
@@ -171,7 +180,7 @@ class Pair:
             if node.program.running:
                 node.signal(signal.SIGCONT)
                 statuses[name] = await node.program.stop()
-        for program in (self._proxy, self.outstations):
+        for program in (self._proxy, self._field, self.outstations):
             if program.running:
                 await program.stop()
         return statuses
@@ -325,6 +334,12 @@ class Pair:
         answer = await send(self.proxy_socket, message)
         if not answer.get("ok"):
             raise ProgramError(f"the proxy refused {message}: {answer.get('error')}")
+
+    async def tell_field(self, **message: Any) -> None:
+        """Tell the proxies before real devices something; see hil.field. Raises ProgramError."""
+        answer = await send(self.field_socket, message)
+        if not answer.get("ok"):
+            raise ProgramError(f"the field's proxies refused {message}: {answer.get('error')}")
 
 
 def _paired(seen: Mapping[str, Status]) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -18,15 +18,18 @@ from gateway import __version__
 from gateway.model import NS_PER_S, format_time
 from hil import transcript, verdicts
 from hil.acts import WORDS
-from hil.asking import CLIENT_FILE, AskedPair, pair_settings
+from hil.asking import AskedPair, pair_settings
 from hil.expect import Expectation
+from hil.follower import client_of
 from hil.foreign import Foreign
 from hil.fresh import FRESH_S
-from hil.gateway import Program, ProgramError
+from hil.gateway import ProgramError
 from hil.gathering import gather, with_logs
+from hil.judges import SLACK_NS
 from hil.looking import look_of, shown
 from hil.outstation.control import send
 from hil.pair import Pair, PairNode, Status
+from hil.pattern import patterns_of
 from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
 from hil.takeover import limit_ms, wait_for_fresh
@@ -35,6 +38,8 @@ from hil.verdicts import Gathered
 from hil.words import MAIN, NODES, STANDBY, Shape, Target, messages
 
 Say = Callable[[str], None]
+Watch = asyncio.Task[Switch]
+"""A takeover that is waited for."""
 LOOKS: Final = 2_400
 """About so many looks at a node are kept of a run."""
 LOOK_MIN_S: Final = 0.25
@@ -45,8 +50,6 @@ RESOLVE_S: Final = 5.0
 LATE_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 """For the pair to be whole, for coverage, for equal journals, for gaps to be filled: each."""
-FLUSHED_S: Final = 1.2
-"""The log of polls is flushed each second."""
 TRANSCRIPT_FILE: Final = "transcript.txt"
 
 
@@ -54,13 +57,6 @@ def told(finding: Finding) -> str:
     """A finding with its evidence, for people."""
     shown = [f"             {text}" for text in finding.evidence]
     return "\n".join((f"{finding.outcome.value.upper():8} {finding.judge}: {finding.said}", *shown))
-
-
-def judged(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> list[Finding]:
-    """Every finding on a run: a judge that isn't here judges nothing."""
-    findings = verdicts.findings(run, found, expect)
-    findings.insert(2, transcript.whole_again(run, WORDS))
-    return findings
 
 
 class Player:
@@ -83,6 +79,8 @@ class Player:
         self._usage = {name: Usage() for name in NODES}
         self._foreign: Foreign | None = None
         self._settings = pair_settings(pair)
+        self._client = client_of(pair)
+        self._patterns = patterns_of(pair.plant, scenario.pattern, pair.folder)
 
     def say(self, text: str) -> None:
         """A line of progress, and of the transcript."""
@@ -91,42 +89,61 @@ class Player:
 
     async def play(self) -> Recording:
         """Everything from the start to the verdict; `run.json` is saved. Raises ProgramError."""
-        pair, run = self.pair, self.run
-        self.say(f"site {run.site}: {len(pair.plant.devices)} devices, a pair, "
+        self.say(f"site {self.run.site}: {len(self.pair.plant.devices)} devices, a pair, "
                  f"{self.scenario.lasts_ns / NS_PER_S:g} s")  # fmt: skip
-        statuses: Mapping[str, int] = {}
-        client = self._client()
         try:
-            await pair.start()
-            self.say(f"node {(await pair.main()).name} is Main, the other is Standby and synced")
-            self.say(await client.start())
-            if self.scenario.client:
-                self._foreign = Foreign(pair, self.say)
-                await self._foreign.start()
-            run.from_ns = time.time_ns()
-            async with self._watched():
+            await self.begin()
+            async with self.watched():
                 await self._timeline()
-                await self._heal()
-                await client.stop()
-                await self._settle()
-            await self._gather()
-            if self._foreign is not None:
-                self.found.read_back = await self._foreign.read_back(run.to_ns, self.found.stored)
+                await self.heal()
+            await self.gather()
         finally:
-            if self._foreign is not None:
-                await self._foreign.stop()
-            await client.stop()
-            began_s = time.monotonic()
-            statuses = await pair.stop()
-            ended = ", ".join(f"node {n} with status {s}" for n, s in statuses.items())
-            self.say(f"stopped: {ended or 'no node'} in {time.monotonic() - began_s:.2f} s")
+            await self.end()
+        return self.verdict(self.scenario.expect)
+
+    async def begin(self) -> None:
+        """Start the pair and its clients. Raises ProgramError; `end` is due all the same."""
+        pair = self.pair
+        await pair.start()
+        self.say(f"node {(await pair.main()).name} is Main, the other is Standby and synced")
+        self.say(await self._client.start())
+        await self._patterns.start()
+        if self.scenario.pattern:  # what was there before the first write is not known
+            slowest_ns = max(p.period_ns for p in pair.plant.points())
+            await asyncio.sleep((slowest_ns + SLACK_NS) / NS_PER_S)
+        if self.scenario.client:
+            self._foreign = Foreign(pair, self.say)
+            await self._foreign.start()
+        self.run.from_ns = time.time_ns()
+
+    async def heal(self) -> None:
+        """The timeline is over: all is made right, and has time to become so."""
+        await self._heal()
+        await self._client.stop()
+        await self._settle()
+
+    async def end(self) -> None:
+        """End all that runs; how the nodes ended is judged."""
+        await self._patterns.stop()
+        if self._foreign is not None:
+            await self._foreign.stop()
+        await self._client.stop()
+        began_s = time.monotonic()
+        statuses = await self.pair.stop()
+        ended = ", ".join(f"node {n} with status {s}" for n, s in statuses.items())
+        self.say(f"stopped: {ended or 'no node'} in {time.monotonic() - began_s:.2f} s")
         self.found.broken += [
             (f"node {name} ended with status {status} at SIGTERM", time.time_ns())
             for name, status in statuses.items()
             if status
         ]
-        run.findings = judged(run, self.found, self.scenario.expect)
-        run.save(pair.folder)
+
+    def verdict(self, expect: Sequence[Expectation]) -> Recording:
+        """Judge what was gathered; `run.json` and the transcript are written. Raises OSError."""
+        run = self.run
+        run.findings = transcript.judged(run, self.found, expect, WORDS)
+        run.unjudged = verdicts.unjudged(run, self.found)
+        run.save(self.pair.folder)
         self._tell_all()
         return run
 
@@ -140,20 +157,6 @@ class Player:
         text = "\n".join((*self._kept, self.run.outcome.value.upper()))
         (self.pair.folder / TRANSCRIPT_FILE).write_text(text + "\n", encoding="utf-8")
 
-    def _client(self) -> Program:
-        """The rig's own client."""
-        pair = self.pair
-        points = pair.folder / "points.txt"
-        names = [point.id for point in pair.plant.points() if point.access.readable]
-        points.write_text("\n".join(names) + "\n", encoding="utf-8")
-        ends = [node.endpoint for node in pair.nodes.values()]
-        out = str(pair.folder / CLIENT_FILE)
-        arguments = ["--points", str(points), "--out", out, "--namespace", pair.namespace, *ends]
-        if pair.lab is not None:
-            arguments += [f"--machine={pair.lab.namespace(name)}" for name in pair.nodes]
-        log = pair.folder / "client.log"
-        return Program("client", arguments, log, "subscribed", ("-m", "hil.follower"))
-
     # ------------------------------------------------------------------------------ the timeline
 
     async def _timeline(self) -> None:
@@ -163,30 +166,42 @@ class Player:
         await asyncio.gather(_until(begun_s + self.scenario.lasts_ns / NS_PER_S), *entries)
 
     async def _entry(self, entry: Entry, begun_s: float) -> None:
-        """One entry; what can't be done is noted, and ends nothing."""
+        """One entry, from its time to its end."""
         await _until(begun_s + entry.at_ns / NS_PER_S)
+        act, watch = await self.carry_out(
+            entry, lambda _: _until(begun_s + entry.until_ns / NS_PER_S)
+        )
+        if watch is not None:
+            await self.took_over(watch, act)
+
+    async def carry_out(
+        self, entry: Entry, over: Callable[[Watch | None], Awaitable[None]]
+    ) -> tuple[Act, Watch | None]:
+        """Do one entry now, undo it when `over` returns; what can't be done is noted in its act.
+
+        Where it must cause a takeover, that is waited for meanwhile: `took_over` is due then.
+        """
         begun_ns, hit, failed = time.time_ns(), entry.target, ""
-        watch: asyncio.Task[Switch | None] | None = None
+        watch: Watch | None = None
         shape = None if entry.device else WORDS[entry.word].shape
         self.say(f"{entry}")
         try:
-            node = None if entry.device else await self._node(entry.target)
+            node = None if entry.device else await self.node(entry.target)
             hit = node.name if node is not None else entry.target
             begun_ns = time.time_ns()
             if shape is not None:
                 watch = await self._watch(entry, shape, node, begun_ns)
             async with self._word(entry, node):
-                await _until(begun_s + entry.until_ns / NS_PER_S)
+                await over(watch)
         except (ProgramError, OSError, ValueError, TimeoutError) as error:
             failed = str(error) or repr(error)
         plain = {k: v for k, v in entry.options.items() if isinstance(v, str | int | float | bool)}
         act = Act(entry.word, entry.target, hit, begun_ns, time.time_ns(), plain, failed)
         self.run.acts.append(act)
         self.say(f"{act}: " + (f"FAILED: {failed}" if failed else "done"))
-        if watch is not None:
-            await self._took_over(watch, act)
+        return act, watch
 
-    async def _node(self, target: str) -> PairNode | None:
+    async def node(self, target: str) -> PairNode | None:
         """The node that a target means now; None for links and the pair. Raises ProgramError."""
         if target in NODES:
             return self.pair.nodes[target]
@@ -209,7 +224,13 @@ class Player:
 
     @asynccontextmanager
     async def _of_device(self, entry: Entry) -> AsyncIterator[None]:
-        """A device's word, over the control socket of the outstations. Raises ProgramError."""
+        """A device's word, done by the outstations, or by a proxy. Raises ProgramError."""
+        if entry.target in self.pair.plant.rig.real:
+            said = {"device": entry.target, **entry.options}
+            await self.pair.tell_field(begin=entry.word, **said)
+            yield
+            await self.pair.tell_field(end=entry.word, **said)
+            return
         begin, end = messages(entry.word, entry.target, entry.options)
         await self._tell(begin)
         yield
@@ -225,7 +246,7 @@ class Player:
 
     async def _watch(
         self, entry: Entry, shape: Shape, node: PairNode | None, fault_ns: int
-    ) -> asyncio.Task[Switch | None] | None:
+    ) -> Watch | None:
         """Begin to wait for a takeover, where this word must cause one."""
         if not shape.takeover:
             return None
@@ -256,7 +277,7 @@ class Player:
     def _limit_ms(self, taken: PairNode) -> int:
         return limit_ms(self._settings, self._seen[taken.name])
 
-    async def _took_over(self, watch: asyncio.Task[Switch | None], act: Act) -> None:
+    async def took_over(self, watch: Watch, act: Act) -> None:
         """Note the takeover; what ended before a takeover was due need not have caused one."""
         limit_s = max(self._limit_ms(node) for node in self.pair.nodes.values()) / 1_000
         lasted_s = (act.ended_ns - act.begun_ns) / NS_PER_S
@@ -274,7 +295,7 @@ class Player:
     # ------------------------------------------------------------------------------ watching
 
     @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
+    async def watched(self) -> AsyncIterator[None]:
         """Look at both nodes, and tell how it goes, meanwhile."""
         tasks = [asyncio.create_task(self._look(node)) for node in self.pair.nodes.values()]
         tasks.append(asyncio.create_task(self._report()))
@@ -338,22 +359,26 @@ class Player:
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
         logging = with_logs(pair.plant)
-        filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
-        await self._wait("windback has tried all gaps", filled)
+        if logging:  # of nobody else a gap can be filled
+            filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
+            await self._wait("windback has tried all gaps", filled)
         await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
         with suppress(ProgramError):
             self.found.main = (await pair.main()).name
 
-    async def _gather(self) -> None:
+    async def gather(self) -> None:
         """Bring what is judged; what breaks here leaves judges without a ground, not no run."""
+        await self._patterns.stop()
+        self.found.written = self._patterns.written
         try:
-            await asyncio.sleep(FLUSHED_S)
             await gather(AskedPair(self.pair), self.run, self.found)
         except Exception as error:  # whatever it is, the recording must not be lost with it
             self.say(f"gathering broke off: {error!r}\n{traceback.format_exc()}")
             self.found.verdicts.clear()
             self.found.histories = 0
             self.found.lacks.update(dict.fromkeys(NODES, f"gathering broke off: {error!r}"))
+        if self._foreign is not None:
+            self.found.read_back = await self._foreign.read_back(self.run.to_ns, self.found.stored)
 
     async def _wait(self, what: str, coming: Any) -> None:
         try:

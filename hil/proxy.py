@@ -27,7 +27,8 @@ import contextlib
 import random
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,6 +43,9 @@ REFUSES_S: Final = 0.25
 """How long the port stays closed when the far end refused: longer than two heartbeats."""
 
 Address = tuple[str, int]
+Heard = Callable[[str, bool, bytes], None]
+"""Told of each piece that arrives: who dialled, whether it goes to the listener, the bytes. An
+empty one says that the connection has ended."""
 Queue = asyncio.Queue[tuple[float, bytes]]
 """Each piece with the moment (of the loop's clock) when it has to arrive."""
 
@@ -49,13 +53,15 @@ Queue = asyncio.Queue[tuple[float, bytes]]
 class Way:
     """One direction through a proxy: whether it is open, how late, and how damaged what passes is.
 
-    `every` counts the pieces of which the last has a byte flipped; 0 damages none.
+    `every` counts the pieces of which the last has a byte flipped; 0 damages none. While it is
+    `mute` what passes gets lost.
     """
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.delay_s = self.jitter_s = 0.0
         self.every = 0
+        self.mute = False
         self._passed = 0
         self.open.set()
 
@@ -75,6 +81,7 @@ class Way:
         self.open.set()
         self.delay_s = self.jitter_s = 0.0
         self.every = 0
+        self.mute = False
 
 
 def flipped(data: bytes) -> bytes:
@@ -89,8 +96,11 @@ class Proxy:
     `there` is the way from the dialler to the listener, `back` the other.
     """
 
-    def __init__(self, to: Address, at: Address = ("127.0.0.1", 0)) -> None:
+    def __init__(
+        self, to: Address, at: Address = ("127.0.0.1", 0), heard: Heard | None = None
+    ) -> None:
         self._to = to
+        self._heard = heard
         self._at = at
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,7 +130,7 @@ class Proxy:
         self._at = (self._at[0], self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """End every connection and listen no more."""
+        """End every connection and listen no more, until it is started again."""
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.gather(self._reopening, return_exceptions=True)
@@ -152,6 +162,8 @@ class Proxy:
         self._tasks.add(task)
         self.connections += 1
         far: asyncio.StreamWriter | None = None
+        host, port = writer.get_extra_info("peername")[:2]
+        peer = f"{host}:{port}"
         try:
             await self.there.open.wait()
             far_reader, far = await asyncio.open_connection(*self._to)
@@ -162,16 +174,22 @@ class Proxy:
                 ):
                     under_way: Queue = asyncio.Queue(UNDER_WAY_MAX)
                     group.create_task(_take(source, under_way, way))
-                    group.create_task(_deliver(under_way, sink, way))
+                    tell = partial(self._tell, peer, way is self.there)
+                    group.create_task(_deliver(under_way, sink, way, tell))
         except ConnectionRefusedError:
             self._refuse()
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass  # a party that left, or `drop`: both sides end
         finally:
             self._tasks.discard(task)
+            self._tell(peer, True, b"")
             for end in (writer, far):
                 if end is not None:
                     end.transport.abort()
+
+    def _tell(self, peer: str, there: bool, data: bytes) -> None:
+        if self._heard is not None:
+            self._heard(peer, there, data)
 
 
 async def _take(reader: asyncio.StreamReader, under_way: Queue, way: Way) -> None:
@@ -183,7 +201,9 @@ async def _take(reader: asyncio.StreamReader, under_way: Queue, way: Way) -> Non
     await under_way.put((last_s, b""))
 
 
-async def _deliver(under_way: Queue, writer: asyncio.StreamWriter, way: Way) -> None:
+async def _deliver(
+    under_way: Queue, writer: asyncio.StreamWriter, way: Way, tell: Callable[[bytes], None]
+) -> None:
     now = asyncio.get_running_loop().time
     while True:
         due_s, data = await under_way.get()
@@ -192,7 +212,11 @@ async def _deliver(under_way: Queue, writer: asyncio.StreamWriter, way: Way) -> 
         await way.open.wait()  # the end of a connection does not pass a cut either
         if not data:
             raise ConnectionResetError
-        writer.write(way.passed(data))
+        if way.mute:
+            continue
+        passed = way.passed(data)
+        tell(passed)
+        writer.write(passed)
         await writer.drain()
 
 

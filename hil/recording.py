@@ -157,6 +157,8 @@ class Recording(msgspec.Struct):
     stretches: list[Stretch] = []
     told: list[Told] = []
     polls: int = 0
+    unjudged: list[str] = []
+    """What no judge looked at, because it is not known what was there; for people."""
     busy: bool = False
     """The machine had more than twice the work that its processors can do: times prove nothing."""
     findings: list[Finding] = []

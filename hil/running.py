@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from hil.acts import WORDS
+from hil.acts import WORDS, needs_of
 from hil.gateway import ProgramError
 from hil.ground import on
 from hil.lab import Lab, LabError, possible
@@ -28,7 +28,6 @@ from hil.scenario import Mistake, Scenario, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
 from hil.verdicts import worst
-from hil.words import Need
 
 PASSED: Final = 0
 FAILED: Final = 1
@@ -77,17 +76,11 @@ async def run_one(
     scenario = loaded.scenario
     site = find_site(scenario.site, loaded.path.parent)
     with Lab(links_of(site)) if lab else nullcontext() as machines:
-        pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines)
-        async with on(pair, needs_of(scenario)):
+        pair = prepare(site, folder, offset, scenario.seed, scenario.pair, machines, scenario.real)
+        async with on(pair, needs_of(e.word for e in scenario.timeline if not e.device)):
             run = await Player(scenario, pair, say).play()
     write(run, folder)
     return run
-
-
-def needs_of(scenario: Scenario) -> frozenset[Need]:
-    """What the pair must stand on before it starts, for all words of the timeline."""
-    shapes = [WORDS[entry.word].shape for entry in scenario.timeline if not entry.device]
-    return frozenset(need for shape in shapes for need in shape.needs)
 
 
 def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json: bool) -> int:
@@ -137,6 +130,8 @@ def _loaded(names: Sequence[str], lab: bool) -> list[Loaded]:
         raise ScenarioError(mistakes)
     if lab and (named := [str(one.path) for one in found if one.scenario.client]):
         raise SiteError(f"{', '.join(named)}: `client:` can't reach the lab; run it without --lab")
+    if lab and (real := [str(one.path) for one in found if one.scenario.real]):
+        raise SiteError(f"{', '.join(real)}: the lab can't reach real devices; run without --lab")
     return found
 
 

@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 
 from gateway.model import NS_PER_S
 from hil.expect import Expectation
+from hil.plant import Plant
 
 
 class Ground(NamedTuple):
-    """What a scenario must know of its site: its devices, how many links its nodes have."""
+    """What a scenario must know of its site: its devices, how many links its nodes have.
+
+    `plant` has it whole; without one no device can be real.
+    """
 
     devices: frozenset[str]
     links: int
+    plant: Plant | None = None
 
 
 class Entry(NamedTuple):
@@ -40,7 +45,11 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario that can be played."""
+    """A scenario that can be played.
+
+    `real` devices are not emulated; `pattern` says which of their points the rig steps, and how
+    often (ns).
+    """
 
     name: str
     promise: str
@@ -49,6 +58,8 @@ class Scenario:
     seed: int | None = None
     client: str = ""
     pair: Mapping[str, Any] = field(default_factory=dict)
+    real: frozenset[str] = frozenset()
+    pattern: Mapping[str, int] = field(default_factory=dict)
     timeline: tuple[Entry, ...] = ()
     expect: tuple[Expectation, ...] = ()
 

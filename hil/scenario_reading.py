@@ -17,6 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gateway.model import format_duration, parse_duration
+from hil import real
 from hil.expect import EXPECTATIONS, Expectation, device_of
 from hil.scenario import Entry, Ground, Mistake, Scenario, ScenarioError
 from hil.settings import SiteError
@@ -45,6 +46,8 @@ _KEYS: Final = {
     "seed": "a whole number: of the plant",
     "client": f"one of {', '.join(CLIENTS)}: a client that follows the pair beside the rig's own",
     "pair": "settings that replace those under `pair:` in site.yaml",
+    "outstation": "`real`, or `{real: [plc1, …]}`: devices that the rig does not emulate",
+    "pattern": "points of real devices that the rig steps, such as `{plc1/setpoint: counter}`",
     "timeline": "a list such as `- {at: 10s, kill: main, for: 5s}`",
     "expect": "a list such as `- {takeover: 1s}`",
 }
@@ -106,6 +109,7 @@ class _Reading:
         self._lab = lab
         self._ground: Ground | None = None
         self._lasts_ns = 0
+        self._real: frozenset[str] = frozenset()
 
     def wrong(self, line: int, said: str, remedy: str) -> None:
         self.mistakes.append(Mistake(self._file, line, said, remedy))
@@ -126,6 +130,8 @@ class _Reading:
                 self.wrong(_line(data, "site"), f"site `{site}` can't be run: {error}",
                            f"Write {_KEYS['site']}.")  # fmt: skip
         self._lasts_ns = self._duration(data, "lasts") or 0
+        self._real = self._read(data, "outstation", self._read_outstation) or frozenset()
+        pattern = self._pattern(data)
         seed = self._read(data, "seed", whole)
         client = str(data.get("client") or "")
         if client and client not in CLIENTS:
@@ -146,9 +152,33 @@ class _Reading:
             seed,
             client,
             _plain(pair),
+            self._real,
+            pattern,
             tuple(sorted(entries, key=lambda entry: entry.at_ns)),
             tuple(one for one in expect if one is not None),
         )
+
+    def _read_outstation(self, value: Any) -> frozenset[str]:
+        plant = self._ground.plant if self._ground is not None else None
+        return frozenset() if plant is None else real.read_real(value, plant)
+
+    def _pattern(self, data: CommentedMap) -> dict[str, int]:
+        """The points to step, and how often."""
+        said = data.get("pattern")
+        if said is None:
+            return {}
+        if not isinstance(said, CommentedMap):
+            self.wrong(_line(data, "pattern"), "`pattern` is no mapping",
+                       f"Write {_KEYS['pattern']}.")  # fmt: skip
+            return {}
+        found = {}
+        for name in said:
+            plant = self._ground.plant if self._ground is not None else None
+            if plant and (why := real.refused_pattern(plant, self._real, str(name))):
+                self.wrong(_line(said, name), f"`{name}: {said[name]}`: {why[0]}", why[1])
+            period_ns = self._read(said, name, real.read_period)
+            found[str(name)] = period_ns or 0
+        return found
 
     def _list(self, data: CommentedMap, key: str) -> Iterator[tuple[CommentedMap, int]]:
         """The entries of a list of mappings, each with its line."""
@@ -193,6 +223,8 @@ class _Reading:
 
     def _shape(self, word: str, target: str) -> Shape:
         """What may be written of a word; some are of devices and of the pair, as `delay` is."""
+        if target in self._real and word in real.REAL_WORDS:
+            return real.REAL_WORDS[word]
         of_device = self._ground is not None and target in self._ground.devices
         tables = [self._pair_words, self._device_words]
         table = next(t for t in (tables[::-1] if of_device else tables) if word in t)
@@ -214,6 +246,9 @@ class _Reading:
         wanted = " or ".join(_TARGETS[kind] for kind in Target if kind in shape.targets)
         if shape.lab and not self._lab:
             self.wrong(line, f"`{word}` needs machines of its own", "Run it with --lab, as root.")
+        if target in self._real:
+            self._of_real(word, target, line)
+            return True, {}
         if Target.DEVICE in shape.targets:
             if self._ground is not None and target not in self._ground.devices:
                 there = ", ".join(sorted(self._ground.devices))
@@ -234,6 +269,12 @@ class _Reading:
         if target not in allowed:
             self.wrong(line, f"`{word}: {target}` can't be done", f"It is done to {wanted}.")
         return False, {}
+
+    def _of_real(self, word: str, device: str, line: int) -> None:
+        """What can't be done to a real device is told."""
+        assert self._ground is not None and self._ground.plant is not None
+        if why := real.refused_word(self._ground.plant, word, device):
+            self.wrong(line, f"`{word}: {device}`: {why[0]}", why[1])
 
     def _options(
         self, word: str, shape: Shape, item: CommentedMap, keys: list[Any], line: int

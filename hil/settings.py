@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -69,6 +69,17 @@ class PlcHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class RealDevice:
+    """A device that the rig does not emulate: where a proxy before it listens and carries to.
+
+    Both are empty where no proxy stands.
+    """
+
+    at: tuple[tuple[str, int], ...] = ()
+    to: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """What `rig.yaml` beside the site says about its outstations; the gateway never reads it.
 
@@ -77,6 +88,7 @@ class Rig:
     that no point declares; `whole` devices refuse a read that begins or ends inside a value. `tls`
     names the files `cert`, `key` and `ca` that outstations with TLS show and ask for. `logs` says
     what the devices' own logs are like, `opcua_history` which OPC UA devices record by themselves.
+    `real` devices are not emulated; a scenario's `outstation:` writes them here.
     """
 
     seed: int = 0
@@ -92,6 +104,12 @@ class Rig:
     tls: Mapping[str, str] = field(default_factory=dict)
     logs: Mapping[str, LogSettings] = field(default_factory=dict)
     opcua_history: Mapping[str, PlcHistory] = field(default_factory=dict)
+    real: Mapping[str, RealDevice] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The devices for which no outstation runs."""
+        return self.dead | frozenset(self.real)
 
 
 def load_yaml(text: str) -> Any:
@@ -152,10 +170,19 @@ def read_rig(text: str) -> Rig:
             device: plc_history(device, said or {})
             for device, said in data.pop("opcua_history", {}).items()
         },
+        real={
+            device: RealDevice(_addresses(said.get("at")), _addresses(said.get("to")))
+            for device, said in data.pop("real", {}).items()
+        },
     )
     if data:
         raise SiteError(f"rig.yaml: unknown keys {sorted(data)}")
     return found
+
+
+def _addresses(said: Sequence[str] | None) -> tuple[tuple[str, int], ...]:
+    parts = [text.rpartition(":") for text in said or ()]
+    return tuple((host, int(port)) for host, _, port in parts)
 
 
 def _log(said: Mapping[str, Any]) -> LogSettings:

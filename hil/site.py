@@ -37,6 +37,11 @@ def localise(text: str, offset: int) -> str:
     return _PORT.sub(moved, text)
 
 
+def ports_of(text: str) -> set[int]:
+    """The ports of a site.yaml or node.yaml that `localise` moves."""
+    return {int(match["port"]) for match in _PORT.finditer(text)}
+
+
 def load_site(site: Path, port_offset: int = 0) -> Plant:
     """The plant of a site.yaml, its CSVs and the rig.yaml beside it. Raises SiteError, OSError."""
     base = site.parent

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from gateway.model import NS_PER_S, format_time
-from hil.expect import finding
+from hil.expect import Expectation, finding
 from hil.recording import Act, Finding, Look, Recording, Stretch
-from hil.verdicts import paired_since
+from hil.verdicts import Gathered, findings, paired_since
 
 WHOLE_AGAIN: Final = "the pair is whole again after each act"
 WHOLE_NS: Final = 60 * NS_PER_S
@@ -31,6 +31,15 @@ def whole_again(run: Recording, words: Collection[str]) -> Finding:
     return finding(WHOLE_AGAIN, not late, said, late)
 
 
+def judged(
+    run: Recording, found: Gathered, expect: Sequence[Expectation], words: Collection[str]
+) -> list[Finding]:
+    """Every finding on a run: a judge that isn't here judges nothing."""
+    judged = findings(run, found, expect)
+    judged.insert(2, whole_again(run, words))
+    return judged
+
+
 def equal_since(looks: Sequence[Look], after_ns: int) -> int:
     """The first moment after another at which a node had proven both journals equal; 0: never."""
     proven = [look.equal_ns for look in looks if look.equal_ns > after_ns]
@@ -49,6 +58,8 @@ def lines(run: Recording, logging: Collection[str], words: Collection[str]) -> I
     own = [stretch for stretch in run.stretches if stretch.device in logging]
     for (device, state), length_s in _summed(own, "state").items():
         yield f"windback: {device} {length_s:.1f} s {state} (all scan classes together)"
+    for said in run.unjudged:
+        yield f"NOT JUDGED: {said}"
     for reign in run.reigns:
         to = format_time(reign.to_ns) if reign.to_ns else "now"
         yield (

@@ -19,6 +19,7 @@ from hil.judges_journal import Journal, odd, twice
 from hil.judges_pair import Turn, asker, doubled, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
+from hil.real import Written
 from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
 from hil.truth import Span
 
@@ -48,6 +49,8 @@ class Gathered:
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
     `both_main` is when both nodes were Main. `waits` are what had to come about after healing and
     did not. None: it could not be got.
+    `unjudged` are points whose truth is not known, and why; `written` is what the rig wrote to real
+    devices, by point, `unseen` those of them of which it sees no poll.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -71,6 +74,10 @@ class Gathered:
     read_back: Finding | None = None
     wound_back: int = 0
     stored: int = 0
+    unjudged: dict[str, str] = field(default_factory=dict)
+    written: Mapping[str, Sequence[Written]] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    real: frozenset[str] = frozenset()
 
 
 def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> list[Finding]:
@@ -80,8 +87,8 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
         played(run.acts, refused),
         one_main(found),
         in_time(run),
-        one_poller(run, found),
-        *(right(name, found) for name in NODES),
+        *([] if _no_poll_seen(run, found) else [one_poller(run, found)]),
+        *([] if _nothing_known(found) else [right(name, found) for name in NODES]),
         same_history(found),
         not_twice(found),
         equal(run, found),
@@ -92,6 +99,32 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
     if found.read_back is not None:
         judged.append(found.read_back)
     return judged + [judge_expectation(one, run) for one in expect]
+
+
+def _no_poll_seen(run: Recording, found: Gathered) -> bool:
+    """Whether all devices are real ones whose polls the rig can't see."""
+    return bool(found.unseen) and found.unseen == set(run.devices)
+
+
+def _nothing_known(found: Gathered) -> bool:
+    """Whether of no point it is known what it held: there is no truth to judge by."""
+    return bool(found.unjudged) and len(found.unjudged) == found.histories
+
+
+def unjudged(run: Recording, found: Gathered) -> list[str]:
+    """What no judge looked at, for people."""
+    why: dict[str, list[str]] = {}
+    for point, reason in found.unjudged.items():
+        why.setdefault(reason, []).append(point)
+    said = [
+        f"the values of {len(points)} points, such as {min(points)}: {reason}"
+        for reason, points in why.items()
+    ]
+    if found.unseen:
+        said.append(f"who polled {', '.join(sorted(found.unseen))}: the rig sees no poll of them")
+    if logs := sorted(found.logging & found.real):
+        said.append(f"what the logs of {', '.join(logs)} hold: they are real")
+    return said
 
 
 def played(acts: Sequence[Act], refused: Iterable[str] = ()) -> Finding:

@@ -65,7 +65,7 @@ class OutstationRig:
             devices = [
                 device
                 for device in plant.devices.values()
-                if device.line == name and device.name not in plant.rig.dead
+                if device.line == name and device.name not in plant.rig.absent
             ]
             if devices:
                 self._place(line, devices)
@@ -205,7 +205,7 @@ class OutstationRig:
         now_ns = self._now_ns()
         plc, station = self.plcs.get(device), self.stations.get(device)
         if plc is None and station is None:
-            raise SiteError(f"no outstation named {device} (or it is dead)")
+            raise SiteError(f"no outstation named {device} (or it is dead, or real)")
         kinds = OPCUA_KINDS if plc is not None else KINDS
         if fault is not None and fault.kind not in kinds:
             raise SiteError(f"no fault {fault.kind}; there are {', '.join(sorted(kinds))}")
@@ -322,7 +322,7 @@ class OutstationRig:
 
     def _station(self, device: str) -> Outstation:
         if device not in self.stations:
-            raise SiteError(f"no outstation named {device} (or it is dead)")
+            raise SiteError(f"no outstation named {device} (or it is dead, or real)")
         return self.stations[device]
 
     def _note(self, device: str, what: str) -> None:

@@ -109,6 +109,7 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
     )
     if recording.polls:
         facts.append(("polls judged", _many(recording.polls)))
+    facts += [("not judged", said) for said in recording.unjudged]
     if recording.seed is not None:
         facts.append(("seed", str(recording.seed)))
     facts.append(("version", recording.version))

@@ -7,8 +7,8 @@ from test_hil_verdicts import a_run, all_found
 from hil.canaries import CANARIES, LIVE, NEVER_FAIL, Canary, caught, name_of, unproven
 from hil.expect import EXPECTATIONS
 from hil.foreign import JUDGE, read_back
-from hil.play import judged
 from hil.recording import Finding, Outcome
+from hil.transcript import judged
 from hil.verdicts import NOT_TWICE, PLAYED, SAME
 
 PASSED = Finding(SAME, Outcome.PASSED, "10 points")
@@ -25,7 +25,7 @@ def test_every_judge_and_every_expectation_has_a_canary_that_makes_it_fail() -> 
     found.read_back = read_back(
         {"values": 9, "calls": 1, "seconds": 1, "unordered": 0, "same_time": 0, "refused": 0}, 9, 0
     )
-    judges = {name_of(finding) for finding in judged(a_run(), found, [])}
+    judges = {name_of(finding) for finding in judged(a_run(), found, [], ["kill"])}
     assert JUDGE in judges and len(judges) == 14
     judges |= {f"expect {kind}" for kind in EXPECTATIONS}
     canaries = [*CANARIES, *LIVE.values()]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model import NS_PER_S
-from hil.acts import WORDS
-from hil.running import needs_of
+from hil.acts import WORDS, needs_of
 from hil.scenario import Ground, Scenario, ScenarioError
 from hil.scenario_reading import ENTRIES_MAX, read_scenario
 from hil.settings import SiteError
@@ -259,5 +258,8 @@ def test_a_word_of_both_tables_is_read_by_its_target() -> None:
 
 def test_what_a_timeline_needs_is_known_before_the_pair_starts() -> None:
     entries = "{at: 1s, slow_disk: main, ms: 9}, {at: 2s, drop: plc1}, {at: 3s, fill_disk: a}"
-    assert needs_of(read(f"{HEAD}timeline: [{entries}]\n")) == {Need.TAMPER, Need.DISK}
-    assert needs_of(read(f"{HEAD}timeline: [{{at: 1s, kill: main}}]\n")) == frozenset()
+    timeline = read(f"{HEAD}timeline: [{entries}]\n").timeline
+    assert needs_of(entry.word for entry in timeline) == {Need.TAMPER, Need.DISK}
+    assert needs_of(["kill"]) == frozenset()
+    with pytest.raises(ValueError, match="no word 'kil'"):
+        needs_of(["kil"])
