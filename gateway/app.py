@@ -22,11 +22,13 @@ from gateway.config.node import Link, NodeConfig
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
 from gateway.errors import ControlError, HotpairError
-from gateway.host import Host, warn_of_open_doors
+from gateway.feeding import Feeding
+from gateway.host import Host
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import HistorySettings
 from gateway.lock import lock
 from gateway.model import NS_PER_S, Position
+from gateway.open_doors import warn_of_open_doors
 from gateway.orders import Orders
 from gateway.pair import events as ev
 from gateway.pair.keeper import Keeper
@@ -68,6 +70,7 @@ class App:
         self._deeds: Deeds
         self._standing: NodeStanding
         self._peering: Peering | None = None
+        self._feeding: Feeding
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._host = Host(node, self._clock, self._doors, self._stepped)
@@ -124,7 +127,7 @@ class App:
         tell("is starting")
         for line in revisions.differs():
             say(f"hotpair: {line}")
-        warn_of_open_doors(node, say)
+        warn_of_open_doors(node, site, say)
         journal.apply(settings_of(site))
         journal.set_durable(self._is_sync(site))
         running = self._running = Running(
@@ -163,6 +166,7 @@ class App:
         stack.push_async_callback(listener.stop)
         await listener.start()
         await self._serve(stack, view, orders, revisions, tell)
+        self._feed_north(stack, view, site)
         deeds.stand_by()
         self._tasks = [
             asyncio.create_task(keeper.run(), name="roles"),
@@ -221,6 +225,14 @@ class App:
         serving = Serving(node, node.web, *parts)
         stack.push_async_callback(serving.stop)
         await serving.start()
+
+    def _feed_north(self, stack: AsyncExitStack, view: RestView, site: SiteConfig) -> None:
+        """Hand samples on to brokers and databases, where any are configured."""
+        parts = (self._node, self._clock, self._doors, self._journal, self._running)
+        feeding = self._feeding = Feeding(*parts, self._may_send)
+        view.northbound, self._running.passed = feeding.status, feeding.passed
+        stack.push_async_callback(feeding.stop)
+        feeding.revised(site)
 
     async def _open_journal(self) -> Journal:
         node = self._node
@@ -311,6 +323,7 @@ class App:
         await self._running.swap(site, number)
         self._journal.apply(settings_of(site))
         self._journal.set_durable(self._is_sync(site))
+        self._feeding.revised(site)
         if self._peering is not None:
             self._peering.revised()
 
@@ -326,10 +339,7 @@ class App:
             while True:
                 vital = self._vital()
                 lanes = [lane.task for lane in self._deeds.lanes if lane.task is not None]
-                waits: set[asyncio.Future[Any]] = {
-                    *vital,
-                    *(task for task in lanes if not task.done()),
-                }
+                waits: set[asyncio.Future[Any]] = {*vital, *(t for t in lanes if not t.done())}
                 if not told:
                     waits.add(stopping)
                 await asyncio.wait(waits, timeout=1, return_when=asyncio.FIRST_COMPLETED)

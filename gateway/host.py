@@ -49,14 +49,3 @@ class Host:
     async def stop(self) -> None:
         """The node ends: the commands hear of it, and have a bounded time for it."""
         await self._commands.stop()
-
-
-def warn_of_open_doors(node: NodeConfig, say: Callable[[str], None]) -> None:
-    """Insecure modes are there when asked for by name, and say so."""
-    if node.opcua.insecure:
-        say(
-            "hotpair: WARNING: the endpoint is open without encryption and users "
-            "(opcua: insecure: true); it listens on loopback only"
-        )
-    elif node.opcua.trust == "any":
-        say("hotpair: WARNING: every OPC UA client's certificate is trusted (opcua: trust: any)")

@@ -42,6 +42,7 @@ class NodeView:
         clock: Clock,
     ) -> None:
         self.peering: Callable[[], dict[str, Any]] = dict
+        self.northbound: Callable[[], dict[str, Any]] = dict
         self.keeper: Keeper
         self.timekeeper: Timekeeper
         self._node = node
@@ -122,6 +123,7 @@ class NodeView:
             "links": [],
             "witness": [],
             "replication": None,
+            "northbound": self.northbound(),
             **self.peering(),
         }
 

@@ -203,6 +203,8 @@ def _things(
             tracks.append((Track.LOG, device.name, wires))
     for track, name, wires in tracks:
         rows = [row for row in DRAWS if row.track is track and wires & row.wires]
+        if not rows:
+            continue
         for row, thing in _along(_random(seed, round_number, track, name), rows, name, lasts_s):
             # Left out only now: the others are the same on every machine.
             if not row.needs or row.needs in gives:

@@ -48,9 +48,9 @@ class Gathered:
 
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
     `both_main` is when both nodes were Main. `waits` are what had to come about after healing and
-    did not. None: it could not be got.
-    `unjudged` are points whose truth is not known, and why; `written` is what the rig wrote to real
-    devices, by point, `unseen` those of them of which it sees no poll.
+    did not. None: it could not be got. `unjudged` are points whose truth is not known, and why;
+    `written` is what the rig wrote to real devices, by point, `unseen` those of them of which it
+    sees no poll.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)

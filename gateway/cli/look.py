@@ -152,6 +152,22 @@ def complete(found: dict[str, Any]) -> str:
     return f"complete through {found['claimed_through']}{but_behind(found)}"
 
 
+def draw_northbound(feeds: dict[str, Any]) -> list[str]:
+    """A line a northbound feed: how far it is, and what hinders it."""
+    lines = []
+    for name, feed in feeds.items():
+        line = f"northbound {name} {feed['where']}: {feed['state']}"
+        if feed["records_behind"] is not None:
+            line += f", {feed['samples']} samples delivered"
+            line += f", {feed['records_behind']} records and {feed['lag_s']:.1f} s behind"
+        if feed["state"] == "failing":
+            line += f": {feed['last_error']}"
+        if feed["skipped"]:
+            line += f"  {feed['skipped']} RECORDS SKIPPED"
+        lines.append(line + ("  INSECURE: without TLS" if feed["insecure"] else ""))
+    return lines
+
+
 def but_behind(found: dict[str, Any]) -> str:
     """The classes that are complete less far than the others."""
     names = list(found["behind"])
@@ -193,6 +209,7 @@ def draw_status(found: dict[str, Any]) -> RenderableType:
         *_clock(found["clock"]),
         f"{found['points']} points, revision {revision['running']}, {complete(found)}{storing}",
         *draw_pair(found),
+        *draw_northbound(found["northbound"]),
         *(text for text in (revision["differs"], revision["not_able"]) if text),
     ]
     head = "\n".join(lines)

@@ -127,6 +127,7 @@ def build_site(
         users=users,
         pair=model.pair,
         files=dict(reading.files),
+        northbound=model.northbound,
     )
 
 

@@ -81,7 +81,7 @@ def changes(old: SiteConfig, new: SiteConfig) -> Changes:
     )
     pair = _pair_keys(old.pair, new.pair)
     sections = [f"pair.{_alias(key)}" for key in pair]
-    others = ("history", "users", "scan_classes")
+    others = ("history", "users", "scan_classes", "northbound")
     sections += [key for key in others if getattr(old, key) != getattr(new, key)]
     return Changes(
         *devices,

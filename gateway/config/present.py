@@ -61,13 +61,15 @@ class Here:
 
 def missing_files(site: SiteConfig, drivers: Mapping[str, Schema], base_dir: Path) -> list[Problem]:
     """The secrets and certificates that the site names and this node lacks."""
-    lacking = [
-        (device, key, path)
+    named: list[tuple[tuple[str, ...], str]] = [
+        (("devices", device, *key.split(".")), path)
         for line in site.lines
-        if (named := drivers[line.driver].files) is not None
-        for device, key, path in named(line)
-        if not (base_dir / path).exists()
+        if (files := drivers[line.driver].files) is not None
+        for device, key, path in files(line)
     ]
+    for feed, settings in site.northbound.feeds():
+        named += [(("northbound", feed, *k.split(".")), path) for k, path in settings.files()]
+    lacking = [(loc, path) for loc, path in named if not (base_dir / path).exists()]
     if not lacking:
         return []
     root = root_of(site.files)
@@ -75,13 +77,13 @@ def missing_files(site: SiteConfig, drivers: Mapping[str, Schema], base_dir: Pat
     return [
         Problem(
             root,
-            tree.line_of(("devices", device, *key.split("."))) if tree is not None else 0,
-            f"devices.{device}.{key}",
+            tree.line_of(loc) if tree is not None else 0,
+            ".".join(loc),
             path,
             f"there is no {base_dir / path} on this node",
             "Put the file there: secrets and certificates are no part of a revision.",
         )
-        for device, key, path in lacking
+        for loc, path in lacking
     ]
 
 

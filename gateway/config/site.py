@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gateway.config.northbound import Northbound
 from gateway.driver import DeviceSpec, LineSpec, PointSpec
 from gateway.model import NS_PER_MS, NS_PER_S, Duration, Settings, Size
 
@@ -193,6 +194,7 @@ class SiteFile(Settings):
     points_csv: tuple[str, ...] = Field((), max_length=100)
     history: HistorySettings = HistorySettings()
     users: dict[Name, UserEntry] = Field({}, max_length=1_000)
+    northbound: Northbound = Northbound()
 
 
 class User(NamedTuple):
@@ -222,3 +224,4 @@ class SiteConfig:
     users: Mapping[str, User]
     pair: PairSettings
     files: Mapping[str, str] = field(default_factory=dict)
+    northbound: Northbound = field(default_factory=Northbound)

@@ -13,7 +13,7 @@ from gateway.journal.database import has_table
 from gateway.journal.fills import Written
 from gateway.journal.history import Files, FileView
 from gateway.journal.kept import rank
-from gateway.journal.records import EMPTY_DIGEST, Batch, Event, Fill, chain, decode
+from gateway.journal.records import EMPTY_DIGEST, Batch, Delivered, Event, Fill, chain, decode
 from gateway.journal.schema import SEQ_BITS, named, nonce_text, record_id, split_record_id
 from gateway.model import Position, Term
 
@@ -166,6 +166,38 @@ def events(
             files.broken(view, str(error))
     found.sort(key=lambda row: row[0])
     return [body for _, wire in found[:limit] if isinstance(body := decode(wire), Event)]
+
+
+DELIVERIES_MAX: Final = 512
+"""A feed tells all it delivered each 60 records (gateway/northbound/DESIGN.md)."""
+
+
+def deliveries(files: Files, views: Sequence[FileView], feed: str) -> list[Delivered]:
+    """What a feed last told, newest first, back to a record that tells all; [] if it told nothing.
+
+    Of every file the newest DELIVERIES_MAX are looked at.
+    """
+    found: list[Delivered] = []
+    for view in reversed(views):
+        try:
+            rows = (
+                files.open(view)
+                .execute(
+                    "SELECT r.wire FROM note n JOIN record r ON r.record_id = n.record_id"
+                    " WHERE n.kind = 'd' ORDER BY n.at_ns DESC, n.record_id DESC LIMIT ?",
+                    (DELIVERIES_MAX,),
+                )
+                .fetchall()
+            )
+            for (wire,) in rows:
+                body = decode(wire)
+                if isinstance(body, Delivered) and body.feed == feed:
+                    found.append(body)
+                    if body.whole:
+                        return found
+        except (sqlite3.Error, *UNDECODABLE) as error:
+            files.broken(view, str(error))
+    return found
 
 
 def batch_at(files: Files, views: Sequence[FileView], position: Position) -> Batch | None:

@@ -22,6 +22,7 @@ from gateway.journal.records import (
     Adopted,
     Audit,
     Coverage,
+    Delivered,
     Event,
     Fill,
     Maintenance,
@@ -111,6 +112,12 @@ class JournalReading:
         """The events of [from, to), oldest first."""
         return await self._ask(
             lambda: partial(ledger.events, self._reader, self._shelf.files(), from_ns, to_ns, limit)
+        )
+
+    async def delivered(self, feed: str) -> list[Delivered]:
+        """What a northbound feed last told of its deliveries, newest first, back to a whole one."""
+        return await self._ask(
+            lambda: partial(ledger.deliveries, self._reader, self._shelf.files(), feed)
         )
 
     async def _ask(self, work: Callable[[], Callable[[], T]]) -> T:

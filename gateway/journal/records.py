@@ -213,8 +213,37 @@ class Fill(msgspec.Struct, tag="w", array_like=True, frozen=True, gc=False):
     span: Natural = 0
 
 
+Delivery = tuple[Natural, str, Annotated[int, msgspec.Meta(ge=0)], Natural, Natural]
+"""(number, node and nonce of a term, first seq, last seq)."""
+
+
+class Delivered(msgspec.Struct, tag="d", array_like=True, frozen=True, gc=False):
+    """What a northbound feed handed on, so that the other node goes on where this one ended.
+
+    `spans` are stretches [first, last] of terms: with `whole` all that were ever delivered and
+    may still be held, else those since the record before. `births` counts the feed's sessions.
+    """
+
+    feed: str
+    at_ns: Int64
+    births: Natural
+    whole: bool
+    spans: tuple[Delivery, ...]
+
+
 Body = (
-    Batch | Coverage | Role | Revision | Fact | Maintenance | Audit | Event | Loss | Ruling | Fill
+    Batch
+    | Coverage
+    | Role
+    | Revision
+    | Fact
+    | Maintenance
+    | Audit
+    | Event
+    | Loss
+    | Ruling
+    | Fill
+    | Delivered
 )
 KEPT: Final = (Role, Revision, Fact, Maintenance, Audit, Ruling)
 """Kinds that outlive the retention of history."""

@@ -17,6 +17,7 @@ from gateway.journal.records import (
     Batch,
     Behind,
     Coverage,
+    Delivered,
     Event,
     Fact,
     Fill,
@@ -108,6 +109,7 @@ KINDS: Final[dict[type, str]] = {
     Loss: "l",
     Ruling: "s",
     Fill: "w",
+    Delivered: "d",
 }
 KEPT_KINDS: Final = tuple(KINDS[kind] for kind in KEPT)
 

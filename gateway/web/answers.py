@@ -174,6 +174,23 @@ class Device(BaseModel):
     notes: dict[str, str]
 
 
+class NorthboundFeed(BaseModel):
+    """A broker or database that gets the samples; behind what, only the Main says."""
+
+    where: str
+    state: Literal["standby", "connecting", "waiting for host", "delivering", "failing"]
+    insecure: bool
+    records_behind: int | None
+    lag_s: float | None
+    samples: int
+    records: int
+    skipped: int
+    sessions: int
+    failures: int
+    last_error: str
+    last_error_at: str | None
+
+
 class NodeStatus(BaseModel):
     """One screen's worth: the node and its peer, the journal, each device."""
 
@@ -229,6 +246,7 @@ class NodeStatus(BaseModel):
     links: list[Link]
     witness: list[Witness]
     replication: Replication | None
+    northbound: dict[str, NorthboundFeed]
 
 
 class Point(BaseModel):

@@ -50,6 +50,7 @@ def metrics_text(found: Measured) -> str:
     _pair(out, found.status)
     _devices(out, found)
     _gaps(out, found)
+    _northbound(out, found.status["northbound"])
     _doors(out, found)
     return out.text()
 
@@ -123,6 +124,21 @@ def _pair(out: Exposition, status: Mapping[str, Any]) -> None:
     )
     waiting = replication["waiting_samples"] if replication else None
     out.one("hotpair_replication_waiting_samples", "Held back until the other has them.", waiting)
+
+
+def _northbound(out: Exposition, feeds: Mapping[str, Mapping[str, Any]]) -> None:
+    def each(key: str) -> list[tuple[dict[str, str], float | None]]:
+        return [({"feed": name}, feed[key]) for name, feed in feeds.items()]
+
+    up = [({"feed": name}, feed["state"] == "delivering") for name, feed in feeds.items()]
+    out.gauge("hotpair_northbound_delivering", "1 while a feed delivers.", up)
+    behind = each("records_behind")
+    out.gauge("hotpair_northbound_lag_records", "Records yet to be delivered.", behind)
+    told = "How old what was delivered last is, while anything is behind."
+    out.gauge("hotpair_northbound_lag_seconds", told, each("lag_s"))
+    out.counter("hotpair_northbound_samples_total", "Samples delivered.", each("samples"))
+    out.counter("hotpair_northbound_skipped_total", "Records passed over.", each("skipped"))
+    out.counter("hotpair_northbound_failures_total", "Sessions that failed.", each("failures"))
 
 
 def _devices(out: Exposition, found: Measured) -> None:

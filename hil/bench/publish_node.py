@@ -15,8 +15,8 @@ from typing import Any
 from gateway.acquisition.live import LiveTable
 from gateway.clock import SystemClock
 from gateway.driver import DeviceSettings, DeviceSpec, PointSpec
+from gateway.memory import settle_memory
 from gateway.model import NS_PER_S, Access, DataType, HistoryPage, Value
-from gateway.running import settle_memory
 from gateway.server.opcua import OpcUaServer
 from gateway.server.settings import OpcUaSettings
 from hil.bench.publish_party import FOLDER, serve

@@ -239,10 +239,8 @@ class Plc:
             leap, stuck = stuck, self.fault is not None and self.fault.kind == "stuck"
             if not stuck:
                 await self._step(now_ns, leap)
-            wait_s = LONGEST_SLEEP_S
-            if self._heap:
-                wait_s = min(wait_s, max(0.0, (self._heap[0][0] - self._now_ns()) / NS_PER_S))
-            await asyncio.sleep(wait_s)
+            due_ns = self._heap[0][0] - self._now_ns() if self._heap else NS_PER_S
+            await asyncio.sleep(min(LONGEST_SLEEP_S, max(0.0, due_ns / NS_PER_S)))
 
     async def _step(self, now_ns: int, leap: bool = False) -> None:
         """Bring every value that stepped up to now, change by change, each with its own instant.
@@ -260,7 +258,7 @@ class Plc:
             if index in node.written or value == node.values[index]:
                 continue
             node.values[index] = value
-            node.stamps[index] = signal.starts_at(step)
+            node.stamps[index] = now_ns if leap else signal.starts_at(step)
             await self._publish(node)
             done += 1
             if done % YIELD_EVERY == 0:
@@ -329,6 +327,8 @@ class Plc:
             await self.open()
         if "nan" in kinds:
             for node in self._nodes:
+                # What it has after a fault it has since then.
+                node.stamps |= dict.fromkeys(node.stamps, self._now_ns())
                 await self._publish(node)
         if fault is not None and fault.kind == "silence":
             self._speaks.clear()

@@ -84,6 +84,10 @@ def test_everything_is_told_in_the_format() -> None:
     assert found['hotpair_gap_seconds{device="plc1",cause="device",state="lost"}'] == 1
     assert found['hotpair_windback_left_seconds{device="plc1"}'] == 1.5
     assert found["hotpair_opcua_items"] == 400
+    assert found['hotpair_northbound_delivering{feed="mqtt"}'] == 1
+    assert found['hotpair_northbound_lag_seconds{feed="mqtt"}'] == 0.25
+    assert 'hotpair_northbound_lag_seconds{feed="postgres"}' not in found, "a Standby doesn't know"
+    assert found['hotpair_northbound_samples_total{feed="mqtt"}'] == 4_000
     assert found['hotpair_certificate_expiry_timestamp_seconds{purpose="opcua"}'] == 1.8e9
 
 

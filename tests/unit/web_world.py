@@ -152,6 +152,36 @@ STATUS: dict[str, Any] = {
     "witness": [
         {"name": "plc1", "kind": "modbus", "votes": True, "trouble": "", "remedy": "", "owner": "a"}
     ],
+    "northbound": {
+        "mqtt": {
+            "where": "broker:8883",
+            "state": "delivering",
+            "insecure": False,
+            "records_behind": 3,
+            "lag_s": 0.25,
+            "samples": 4_000,
+            "records": 50,
+            "skipped": 2,
+            "sessions": 1,
+            "failures": 0,
+            "last_error": "",
+            "last_error_at": None,
+        },
+        "postgres": {
+            "where": "db:5432/history",
+            "state": "standby",
+            "insecure": True,
+            "records_behind": None,
+            "lag_s": None,
+            "samples": 0,
+            "records": 0,
+            "skipped": 0,
+            "sessions": 0,
+            "failures": 1,
+            "last_error": "no route to host",
+            "last_error_at": "2026-11-22T09:30:00.125Z",
+        },
+    },
     "replication": {
         "mode": "async",
         "state": "async",

@@ -1,0 +1,1 @@
+"""Northbound: the journal, handed on by position to MQTT brokers and databases."""

@@ -1,0 +1,158 @@
+"""A feed that a revision brings, its births and deaths, and what it says when it can't deliver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparkplug_schema import Payload, properties
+
+from gateway.model import NS_PER_MS
+from gateway.northbound.payload import TYPES
+
+from .northbound_rig import Broker, Listener, give_secrets, northbound, servers
+from .plant import SmallPlant, free_offset
+from .test_northbound_pair import born_in_order, published
+
+pytestmark = pytest.mark.external
+
+
+async def feed_is(
+    plant: SmallPlant, name: str, holds: Callable[[dict[str, Any]], bool], within_s: float = 20
+) -> dict[str, Any]:
+    """Wait until a feed's status is as wanted."""
+    found: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                found = (await plant.control.get("/status"))["northbound"].get(name, {})
+                if found and holds(found):
+                    return found
+                await asyncio.sleep(0.05)  # paces: the socket has no event for this
+    except TimeoutError:
+        raise AssertionError(f"{name}: {found}\n{plant.node.last_words()[-2_000:]}") from None
+
+
+@asynccontextmanager
+async def fed_plant(folder: Path, feeds: str) -> AsyncIterator[SmallPlant]:
+    """The demo's site with feeds, from its start."""
+    plant = SmallPlant(folder, free_offset())
+    plant.site_file.write_text(plant.site_file.read_text() + feeds)
+    try:
+        await asyncio.gather(plant.outstations.start(), plant.node.start())
+        yield plant
+    finally:
+        await plant.control.close()
+        await plant.node.stop()
+        await plant.outstations.stop()
+
+
+async def rebirth(broker: Broker) -> None:
+    """What a host application sends when it missed something (Sparkplug 3.0.0, 6.4.23)."""
+    command = Payload(timestamp=time.time_ns() // NS_PER_MS)
+    command.metrics.add(name="Node Control/Rebirth", datatype=11, boolean_value=True)
+    await broker.publish("spBv1.0/plant/NCMD/demo", command.SerializeToString())
+
+
+async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
+    tmp_path: Path,
+) -> None:
+    with servers(tmp_path) as (broker, _):
+        await broker.start()
+        listener = Listener(broker)
+        await listener.start()
+        give_secrets(tmp_path, broker.ca)
+        async with fed_plant(tmp_path, northbound(broker, None)) as plant:
+            await feed_is(plant, "mqtt", lambda feed: feed["state"] == "waiting for host")
+            assert not listener.heard, "nothing is said while the primary host is offline"
+            await broker.host(True, 1)
+            at = await listener.until("DDATA")
+            births = {m.device: m.payload for m in listener.heard if m.verb == "DBIRTH"}
+            points = await plant.control.get("/points")
+            assert {f"{device}/{m.name}" for device, p in births.items() for m in p.metrics} == {
+                p["point"] for p in points
+            }, "every point is born"
+            types = {
+                f"{device}/{m.name}": m.datatype for device, p in births.items() for m in p.metrics
+            }
+            assert types == {p["point"]: TYPES[p["type"]] for p in points}
+            aliases = [m.alias for p in births.values() for m in p.metrics]
+            assert len(aliases) == len(set(aliases))
+            await rebirth(broker)
+            at = await listener.until("NBIRTH", at)
+            assert listener.heard[at - 1].bd_seq == listener.heard[0].bd_seq
+
+            await plant.rig(power="off", device="plc1")
+            at = await listener.until("DDEATH", at)
+            assert listener.heard[at - 1].device == "plc1"
+            await plant.rig(power="on", device="plc1")
+            at = await listener.until("DBIRTH", at)
+            assert listener.heard[at - 1].device == "plc1"
+
+            await broker.host(False, 2)
+            at = await listener.until("NDEATH", at)
+            await feed_is(plant, "mqtt", lambda feed: feed["state"] == "waiting for host")
+            silent_ns = time.time_ns()
+            await asyncio.sleep(1.5)  # paces: samples must wait meanwhile
+            assert len(listener.heard) == at, "it disconnected, and said no more"
+            await broker.host(True, 3)
+            at = await listener.until("NBIRTH", at)
+            heard_ns = time.time_ns()
+            await feed_is(plant, "mqtt", lambda f: f["state"] == "delivering" and f["lag_s"] < 1)
+            plant.site_file.write_text(plant.site_file.read_text().partition("northbound:")[0])
+            status, _, err = await plant.hotpair("apply", str(plant.site_file))
+            assert status == 0, err
+            await listener.until("NDEATH", at)
+            await listener.stop()
+            assert not (await plant.control.get("/status"))["northbound"]
+    sessions = born_in_order(listener.heard)
+    assert sessions == [0, 0, 1], "a rebirth is no new session"
+    waited = [key for key in published(listener.heard) if key[3]]
+    assert any(silent_ns < key[1] * NS_PER_MS < heard_ns for key in waited), "and all came later"
+    bad = [
+        properties(m)["Quality"]
+        for message in listener.heard
+        if message.verb == "DDATA" and message.device == "plc1"
+        for m in message.payload.metrics
+        if m.HasField("properties")
+    ]
+    assert 0 in bad, "the outage was told as bad values"
+
+
+async def test_a_server_that_can_not_be_trusted_gets_nothing_and_hinders_nobody(
+    tmp_path: Path,
+) -> None:
+    with servers(tmp_path) as (broker, database):
+        await asyncio.gather(broker.start(), database.start())
+        give_secrets(tmp_path, broker.ca)
+        (tmp_path / "feeds.pw").write_text("wrong\n")
+        async with fed_plant(tmp_path, northbound(broker, database)) as plant:
+            for name in ("mqtt", "postgres"):
+                found = await feed_is(plant, name, lambda feed: feed["failures"] > 0)
+                assert found["samples"] == 0 and found["last_error"], found
+            give_secrets(tmp_path, broker.ca)
+            await broker.host(True, 1)
+            for name in ("mqtt", "postgres"):
+                await feed_is(plant, name, lambda feed: feed["samples"] > 0)
+            shown = (await plant.hotpair("status"))[1]
+            assert "northbound mqtt localhost" in shown and "northbound postgres" in shown
+            told = [
+                e["text"] for e in await plant.control.get("/events", **{"from": 0, "to": 2**62})
+            ]
+            assert any("takes no samples" in text for text in told)
+            assert any("takes samples again" in text for text in told)
+            rows = await database.query(
+                "SELECT DISTINCT point, origin, quality FROM hotpair.history"
+            )
+            assert ["plc1/level", "poll", "Good"] in rows
+            texts = await database.query(
+                "SELECT DISTINCT value_text FROM hotpair.history WHERE point = 'plc1/name'"
+            )
+            assert texts and texts[0][0]
+            overruns = (await plant.control.get("/status"))["devices"]["plc1"]["overruns"]
+            assert overruns == 0, "polling took no notice"
