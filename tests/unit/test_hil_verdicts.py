@@ -389,7 +389,9 @@ def test_a_transcript_has_takeovers_gaps_windback_reigns_and_events() -> None:
         Act("restart", "standby", "a", 30 * S, 31 * S),
         Act("cut", "links", "links", S, S, {}, "gone"),
     ]
+    run.unjudged = ["plc9 is real: 2 points"]
     told = "\n".join(lines(run, {"plc1"}, {"kill", "restart", "cut"}))
+    assert "NOT JUDGED: plc9 is real: 2 points" in told
     assert "kill main (a) for 5.0 s: whole again after 2.0 s, journals equal after 2.0 s" in told
     assert "restart standby (a) for 1.0 s: never whole again" in told
     assert "pair: cut links: FAILED: gone" in told
