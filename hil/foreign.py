@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.model import NS_PER_S, format_time
 from hil.bench.process import BenchError, Spawned, node_js
@@ -75,12 +75,20 @@ class Foreign:
                 await reader.stop()
         except (BenchError, ProgramError) as error:
             return unknown(JUDGE, str(error)[:500])
-        rate = found["values"] / found["seconds"]
-        said = (
-            f"{found['values']} values in {found['calls']} calls, {rate:.0f} values/s, "
-            f"{found['unordered']} out of order, {found['same_time']} of equal time, "
-            f"{found['refused']} refused; the journal holds {stored} for the same time"
-        )
-        self._say(f"node-opcua HistoryRead: {said}")
-        good = found["values"] == stored and not found["unordered"] and not found["refused"]
-        return finding(JUDGE, good, said, () if good else [(said, to_ns)])
+        judged = read_back(found, stored, to_ns)
+        self._say(f"node-opcua HistoryRead: {judged.said}")
+        return judged
+
+
+def read_back(found: Mapping[str, Any], stored: int, to_ns: int) -> Finding:
+    """Whether what a client was given by HistoryRead is all that the journal holds, in order."""
+    rate = found["values"] / found["seconds"]
+    said = (
+        f"{found['values']} values in {found['calls']} calls, {rate:.0f} values/s, "
+        f"{found['unordered']} out of order, {found['same_time']} of equal time, "
+        f"{found['refused']} refused; the journal holds {stored} for the same time"
+    )
+    if not stored:
+        return unknown(JUDGE, f"{found['values']} values, and no history was judged beside them")
+    good = found["values"] == stored and not found["unordered"] and not found["refused"]
+    return finding(JUDGE, good, said, () if good else [(said, to_ns)])

@@ -11,8 +11,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -21,9 +19,8 @@ import msgspec
 from gateway.driver import SUBSCRIPTION_CLASS
 from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin, parse_time
 from hil import verdicts
-from hil.follower import CLIENT_FILE
+from hil.asking import Asked
 from hil.gateway import ProgramError
-from hil.journals import read_journal
 from hil.judges import EXCUSED, Judged, Verdict, judge
 from hil.judges_client import Seen, lacking, not_sync, parse_seen
 from hil.judges_journal import odd
@@ -37,15 +34,14 @@ from hil.judges_windback import (
     unproven,
     without_power,
 )
-from hil.outstation.control import send
-from hil.outstation.polls import Poll, read_polls
-from hil.pair import NODES, Pair
+from hil.outstation.polls import Poll
+from hil.plant import Plant
 from hil.real import between, steps_of
 from hil.recording import Recording, Reign, Stretch, Told
 from hil.runs import Happening, judged
-from hil.settings import load_yaml
 from hil.truth import Span
 from hil.verdicts import Gathered
+from hil.words import NODES
 
 EQUAL_TRIES: Final = 3
 EQUAL_S: Final = 30.0
@@ -55,8 +51,6 @@ WITNESS_REGISTERS: Final = 3
 LINE_MAX: Final = 400
 CHANGED_NS: Final = 600 * NS_PER_S
 """So far back a PLC's last change before a stop is looked for."""
-FLUSHED_S: Final = 1.2
-"""The log of polls is flushed each second."""
 _LOGGED: Final = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+) (?P<level>[A-Z]+) (?P<text>.*)", re.DOTALL
 )
@@ -65,26 +59,20 @@ _MODE: Final = re.compile(r"replication is (async|sync again) since")
 _GONE: Final = (httpx.HTTPError, OSError, ProgramError, TimeoutError)
 
 
-def pair_settings(pair: Pair) -> Mapping[str, Any]:
-    """What site.yaml says under `pair:`."""
-    found: Mapping[str, Any] = load_yaml((pair.folder / "site.yaml").read_text()).get("pair") or {}
-    return found
-
-
-async def gather(pair: Pair, run: Recording, found: Gathered) -> None:
+async def gather(asked: Asked, run: Recording, found: Gathered) -> None:
     """Fill a recording and what is judged beside it; both nodes are as healed as they became."""
-    found.real = frozenset(pair.plant.rig.real)
-    await _told(pair, run, found)
-    for name, node in pair.nodes.items():
+    found.real = frozenset(asked.plant.rig.real)
+    await _told(asked, run, found)
+    for name in NODES:
         try:
-            found.gaps[name] = await node.control.gaps(run.from_ns, run.to_ns)
+            found.gaps[name] = await asked.gaps(name, run.from_ns, run.to_ns)
         except _GONE as error:
             found.lacks[name] = f"node {name} told no gaps: {error!r}"
     run.stretches = [_stretch(gap) for gap in found.gaps.get("a", found.gaps.get("b", []))]
-    await _histories(pair, run, found)
-    await _polls(pair, run, found)
-    await _journals(pair, run, found)
-    await _logs(pair, run, found)
+    await _histories(asked, run, found)
+    await _polls(asked, run, found)
+    await _journals(asked, run, found)
+    await _logs(asked, run, found)
 
 
 def _stretch(gap: Gap) -> Stretch:
@@ -97,15 +85,13 @@ def _stretch(gap: Gap) -> Stretch:
 # ------------------------------------------------------------------------------ what was told
 
 
-async def _told(pair: Pair, run: Recording, found: Gathered) -> None:
+async def _told(asked: Asked, run: Recording, found: Gathered) -> None:
     """Reigns, events (both nodes have them: `node` is empty) and the lines of both logs."""
     told: list[Told] = []
-    for name, node in pair.nodes.items():
+    for name in NODES:
         try:
-            reigns = (await node.control.get("/roles", limit=1000))["reigns"]
-            events = await node.control.get(
-                "/events", **{"from": pair.born_ns, "to": time.time_ns()}
-            )
+            reigns = await asked.reigns(name)
+            events = await asked.events(name, asked.born_ns, time.time_ns())
         except _GONE as error:
             found.lacks[name] = f"node {name} did not answer: {error!r}"
             continue
@@ -117,7 +103,10 @@ async def _told(pair: Pair, run: Recording, found: Gathered) -> None:
             Told(parse_time(e["time"]), "", e["source"], e["severity"], e["text"]) for e in events
         ]
     for name in NODES:
-        lines = await asyncio.to_thread(log_lines, pair.folder / f"node-{name}.log", name)
+        text = await asyncio.to_thread(asked.log, name)
+        if not text:
+            found.lacks.setdefault("log", f"node {name} left no log")
+        lines = await asyncio.to_thread(log_lines, text or "", name)
         found.broken += [(f"node {t.node}: {t.text}", t.time_ns) for t in lines if _broke(t)]
         told += lines
     run.told = sorted(told, key=lambda line: line.time_ns)[-TOLD_MAX:]
@@ -127,10 +116,9 @@ def _broke(line: Told) -> bool:
     return "Traceback (most recent call last)" in line.text
 
 
-def log_lines(path: Path, node: str) -> list[Told]:
+def log_lines(text: str, node: str) -> list[Told]:
     """The lines of a node's log; what follows a line without a time of its own belongs to it."""
     found: list[Told] = []
-    text = path.read_text(errors="replace") if path.exists() else ""
     for line in text.splitlines():
         match = _LOGGED.match(line)
         if match is not None:
@@ -147,29 +135,29 @@ def log_lines(path: Path, node: str) -> list[Told]:
 # ------------------------------------------------------------------------------ histories
 
 
-async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
+async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
     """Judge each point while its rows are here: whole histories are too much at once."""
     try:
-        told = await send(pair.rig_socket, {"journal": True})
+        told = await asked.outstations({"journal": True})
     except (OSError, ValueError) as error:
         for name in NODES:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
     journal = [Happening(*item) for item in told["journal"]]
-    points = [_known(pair, point, found) for point in judged(pair.plant, journal, run.to_ns)]
+    points = [_known(asked.plant, p, found) for p in judged(asked.plant, journal, run.to_ns)]
     found.both_main = verdicts.both_main(run.reigns, run.to_ns)
-    seen = await asyncio.to_thread(read_client, pair.folder / CLIENT_FILE)
+    seen = await asyncio.to_thread(lambda: read_client(asked.client()))
     found.seen = sum(map(len, seen.values())) if seen else None
-    settings = pair_settings(pair)
+    settings = asked.settings
     modes = [(t.time_ns, "async" if m[1] == "async" else "sync")
              for t in run.told if (m := _MODE.search(t.text)) is not None]  # fmt: skip
-    away = not_sync(modes, settings, pair.born_ns, time.time_ns())
+    away = not_sync(modes, settings, asked.born_ns, time.time_ns())
     found.sync = settings.get("replication") == "sync"
     discards = settings.get("duty") == "discard"
     discarded = [Span(a, b, None) for a, b in run.splits] if discards else []
     parts: dict[str, list[Verdict]] = {name: [] for name in NODES if name in found.gaps}
     for point in points:
-        rows = await _rows(pair, point, found)
+        rows = await _rows(asked, point, found)
         if not rows:
             return
         _compare(point, rows, run, found)
@@ -183,25 +171,25 @@ async def _histories(pair: Pair, run: Recording, found: Gathered) -> None:
     found.verdicts = {n: verdicts.total(own) for n, own in parts.items() if n not in found.lacks}
 
 
-def _known(pair: Pair, point: Judged, found: Gathered) -> Judged:
+def _known(plant: Plant, point: Judged, found: Gathered) -> Judged:
     """A point of a real device with what was written to it, else noted as one that isn't judged."""
-    if point.device not in pair.plant.rig.real:
+    if point.device not in plant.rig.real:
         return point
     written = found.written.get(point.id)
     if not written:
         found.unjudged.setdefault(point.id, f"{point.device} is real, and what it held not known")
         return point
-    place = next(p for p in pair.plant.devices[point.device].points if p.id == point.id)
+    place = next(p for p in plant.devices[point.device].points if p.id == point.id)
     steps = steps_of(place, written, time.time_ns())
     return point._replace(truth=lambda from_ns, to_ns: between(steps, from_ns, to_ns))
 
 
-async def _rows(pair: Pair, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
+async def _rows(asked: Asked, point: Judged, found: Gathered) -> dict[str, list[HistoryRow]]:
     to_ns, rows = time.time_ns(), {}
 
     async def read(name: str) -> None:
         try:
-            rows[name] = await pair.nodes[name].control.history(point.id, pair.born_ns, to_ns)
+            rows[name] = await asked.history(name, point.id, asked.born_ns, to_ns)
         except _GONE as error:
             found.lacks[name] = f"node {name} gave no history of {point.id}: {error!r}"
 
@@ -246,30 +234,22 @@ def _judge_point(
         parts[name].append(verdict._replace(evidence=()))
 
 
-def read_client(path: Path) -> dict[str, list[Seen]]:
+def read_client(text: str | None) -> dict[str, list[Seen]]:
     """What the rig's client saw, by point; a line that was being written at the end is left out."""
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = (text or "").split("\n")
     return parse_seen(json.loads(line) for line in lines if line.endswith("]"))
 
 
 # ------------------------------------------------------------------------------ polls, journals
 
 
-async def _polls(pair: Pair, run: Recording, found: Gathered) -> None:
-    await asyncio.sleep(FLUSHED_S)
-    found.askers = {node.bind: name for name, node in pair.nodes.items()}
-    for name, node in pair.nodes.items():
-        found.askers |= {str(path): name for path in node.ports}
-    votes = witness_registers(pair_settings(pair))
-    rig = pair.plant.rig
-    found.unseen = frozenset(name for name, device in rig.real.items() if not device.to)
-    with suppress(OSError, ProgramError):  # there is none, or it ended: then no poll is known
-        await pair.tell_field(flush=True)
-    files = [file for file in (pair.polls_file, pair.field_file) if file.exists()]
-    if files:
-        polls = await asyncio.to_thread(lambda: [p for file in files for p in read_polls(file)])
+async def _polls(asked: Asked, run: Recording, found: Gathered) -> None:
+    found.askers = asked.askers
+    votes = witness_registers(asked.settings)
+    real = asked.plant.rig.real
+    found.unseen = frozenset(name for name, device in real.items() if not device.to)
+    polls = await asked.polls()
+    if polls is not None:
         from_ns = min((reign.from_ns for reign in run.reigns), default=0)
         found.polls = [p for p in polls if counts(p, from_ns, run.to_ns, votes)]
         run.polls = len(found.polls)
@@ -292,15 +272,15 @@ def counts(poll: Poll, from_ns: int, to_ns: int, votes: Sequence[tuple[str, rang
     return not any(poll.device == device and poll.address in own for device, own in votes)
 
 
-async def _journals(pair: Pair, run: Recording, found: Gathered) -> None:
+async def _journals(asked: Asked, run: Recording, found: Gathered) -> None:
     """Both journals' files; what one only has may still be on its way, so it is looked at again."""
     try:
         for _ in range(EQUAL_TRIES):
-            for name, node in pair.nodes.items():
-                found.journals[name] = await asyncio.to_thread(read_journal, node.data)
+            for name in NODES:
+                found.journals[name] = await asyncio.to_thread(asked.journal, name)
             if not odd(found.journals, run.to_ns):
                 return
-            await pair.until_equal(EQUAL_S)
+            await asked.until_equal(EQUAL_S)
     except (sqlite3.Error, *_GONE) as error:
         found.lacks["journals"] = f"{error!r}"
 
@@ -308,20 +288,16 @@ async def _journals(pair: Pair, run: Recording, found: Gathered) -> None:
 # ------------------------------------------------------------------------------ logs of devices
 
 
-def stations(pair: Pair) -> frozenset[str]:
-    """The Modbus devices with a log of their own."""
-    return frozenset(n for n, d in pair.plant.devices.items() if d.windback is not None)
+def with_logs(plant: Plant) -> frozenset[str]:
+    """All devices whose gaps can be filled: Modbus with a log, OPC UA that records by itself."""
+    stations = frozenset(n for n, d in plant.devices.items() if d.windback is not None)
+    return stations | set(plant.rig.opcua_history)
 
 
-def with_logs(pair: Pair) -> frozenset[str]:
-    """All devices whose gaps can be filled."""
-    return stations(pair) | set(pair.plant.rig.opcua_history)
-
-
-async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
+async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     """What the devices' logs hold to this moment of stretches that stayed empty."""
-    found.logging = with_logs(pair)
-    own = found.logging - pair.plant.rig.absent
+    found.logging = with_logs(asked.plant)
+    own = found.logging - asked.plant.rig.absent
     gaps = next(iter(found.gaps.values()), None)
     if gaps is None:
         return
@@ -332,28 +308,28 @@ async def _logs(pair: Pair, run: Recording, found: Gathered) -> None:
             continue
         names = {
             p.name
-            for p in pair.plant.devices[gap.device].points
+            for p in asked.plant.devices[gap.device].points
             if gap.scan_class in (SUBSCRIPTION_CLASS, p.scan_class)
         }
         points = frozenset(gap.points or names)
         empty.append(Unfilled(gap.device, points, gap.from_ns, gap.to_ns, None))
         try:
-            held[gap.device, gap.from_ns, gap.to_ns] = await _held(pair, gap, points)
+            held[gap.device, gap.from_ns, gap.to_ns] = await _held(asked, gap, points)
         except (OSError, ValueError, KeyError) as error:
             found.lacks["logs"] = f"{gap.device}: {error!r}"
             return
     found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)
 
 
-async def _held(pair: Pair, gap: Gap, points: frozenset[str]) -> list[LogHeld]:
+async def _held(asked: Asked, gap: Gap, points: frozenset[str]) -> list[LogHeld]:
     """What a device's log holds of a gap now. Raises OSError, ValueError, KeyError."""
-    settings = pair.plant.rig.opcua_history.get(gap.device)
+    settings = asked.plant.rig.opcua_history.get(gap.device)
     if settings is None:
         span = {"from": gap.from_ns, "to": gap.to_ns}
-        return parse_held(await send(pair.rig_socket, {"recorded": gap.device, **span}))
-    told = await send(pair.rig_socket, {"journal": True})
+        return parse_held(await asked.outstations({"recorded": gap.device, **span}))
+    told = await asked.outstations({"journal": True})
     journal, now_ns = [Happening(*item) for item in told["journal"]], time.time_ns()
-    recorded = [p for p in pair.plant.devices[gap.device].points if p.name in points]
+    recorded = [p for p in asked.plant.devices[gap.device].points if p.name in points]
 
     def last_change_ns(before_ns: int) -> int:
         steps = (p.steps(before_ns - CHANGED_NS, before_ns) for p in recorded)

@@ -18,12 +18,13 @@ from gateway import __version__
 from gateway.model import NS_PER_S, format_time
 from hil import transcript, verdicts
 from hil.acts import WORDS
+from hil.asking import AskedPair, pair_settings
 from hil.expect import Expectation
 from hil.follower import client_of
 from hil.foreign import Foreign
 from hil.fresh import FRESH_S
 from hil.gateway import ProgramError
-from hil.gathering import gather, pair_settings, with_logs
+from hil.gathering import gather, with_logs
 from hil.judges import SLACK_NS
 from hil.looking import look_of, shown
 from hil.outstation.control import send
@@ -140,9 +141,8 @@ class Player:
     def verdict(self, expect: Sequence[Expectation]) -> Recording:
         """Judge what was gathered; `run.json` and the transcript are written. Raises OSError."""
         run = self.run
-        run.findings = verdicts.findings(run, self.found, expect)
+        run.findings = transcript.judged(run, self.found, expect, WORDS)
         run.unjudged = verdicts.unjudged(run, self.found)
-        run.findings.insert(2, transcript.whole_again(run, WORDS))
         run.save(self.pair.folder)
         self._tell_all()
         return run
@@ -358,7 +358,7 @@ class Player:
         run.splits = verdicts.splits(run.acts, splitting, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
-        logging = with_logs(pair)
+        logging = with_logs(pair.plant)
         if logging:  # of nobody else a gap can be filled
             filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
             await self._wait("windback has tried all gaps", filled)
@@ -371,7 +371,7 @@ class Player:
         await self._patterns.stop()
         self.found.written = self._patterns.written
         try:
-            await gather(self.pair, self.run, self.found)
+            await gather(AskedPair(self.pair), self.run, self.found)
         except Exception as error:  # whatever it is, the recording must not be lost with it
             self.say(f"gathering broke off: {error!r}\n{traceback.format_exc()}")
             self.found.verdicts.clear()

@@ -8,10 +8,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ UNKNOWN: Final = 3
 STATUS: Final = {Outcome.PASSED: PASSED, Outcome.FAILED: FAILED, Outcome.UNKNOWN: UNKNOWN}
 TERMINATED: Final = 128 + signal.SIGTERM
 EVIDENCE_SHOWN: Final = 5
+_Found = TypeVar("_Found")
 
 
 class Loaded(NamedTuple):
@@ -150,7 +151,7 @@ def played(
     """Play one and tell what came of it."""
     say(f"{one.scenario.name}: {one.scenario.promise}")
     try:
-        found = asyncio.run(_cancelled_by_sigterm(run_one(one, folder, offset, lab, say)))
+        found = asyncio.run(cancelled_by_sigterm(run_one(one, folder, offset, lab, say)))
     except (ProgramError, LabError, SiteError, OSError) as error:
         say(f"UNKNOWN: the run broke off: {error}")
         return Outcome.UNKNOWN, {"scenario": one.scenario.name, "outcome": "unknown",
@@ -174,13 +175,12 @@ def played(
     return found.outcome, said
 
 
-async def _cancelled_by_sigterm(work: Any) -> Recording:
+async def cancelled_by_sigterm(work: Awaitable[_Found]) -> _Found:
     """Await a run; SIGTERM cancels it, so that it ends what it started."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    found: Recording = await work
-    return found
+    return await work
 
 
 def show(as_json: bool) -> int:

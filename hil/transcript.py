@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from gateway.model import NS_PER_S, format_time
-from hil.expect import finding
+from hil.expect import Expectation, finding
 from hil.recording import Act, Finding, Look, Recording, Stretch
-from hil.verdicts import paired_since
+from hil.verdicts import Gathered, findings, paired_since
 
 WHOLE_AGAIN: Final = "the pair is whole again after each act"
 WHOLE_NS: Final = 60 * NS_PER_S
@@ -29,6 +29,15 @@ def whole_again(run: Recording, words: Collection[str]) -> Finding:
             late.append((f"{act}: not whole within {WHOLE_NS / NS_PER_S:g} s", act.ended_ns))
     said = f"{len(acts)} acts; at most {slowest_ns / NS_PER_S:.1f} s after the end of one"
     return finding(WHOLE_AGAIN, not late, said, late)
+
+
+def judged(
+    run: Recording, found: Gathered, expect: Sequence[Expectation], words: Collection[str]
+) -> list[Finding]:
+    """Every finding on a run: a judge that isn't here judges nothing."""
+    judged = findings(run, found, expect)
+    judged.insert(2, whole_again(run, words))
+    return judged
 
 
 def equal_since(looks: Sequence[Look], after_ns: int) -> int:

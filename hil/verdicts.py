@@ -94,7 +94,7 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
         equal(run, found),
         clients(found),
         closed(run, found),
-        finding(WHOLE, not found.broken, f"{len(found.broken)} faults", found.broken),
+        whole(found),
     ]
     if found.read_back is not None:
         judged.append(found.read_back)
@@ -191,6 +191,7 @@ def past_the_check(turn: Turn, acts: Sequence[Act]) -> bool:
     return turn.polls == 1 and any(
         act.word == FREEZE and act.hit == turn.node and 0 <= turn.from_ns - act.ended_ns < WOKEN_NS
         for act in acts
+        if not act.failed
     )
 
 
@@ -286,6 +287,13 @@ def closed(run: Recording, found: Gathered) -> Finding:
     )
     against = [(str(one), one.from_ns) for one in found.missed]
     return finding(CLOSED, not against, said, against)
+
+
+def whole(found: Gathered) -> Finding:
+    """Tracebacks in the logs, ends that nobody asked for, exit statuses."""
+    if not found.broken and "log" in found.lacks:
+        return unknown(WHOLE, found.lacks["log"])
+    return finding(WHOLE, not found.broken, f"{len(found.broken)} faults", found.broken)
 
 
 # ------------------------------------------------------------------------------ from what was seen

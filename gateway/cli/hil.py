@@ -54,6 +54,18 @@ def campaign(
     raise typer.Exit(play(Asked(seed, lasts_s, round_, site, keep, port_offset, lab, json)))
 
 
+@hil.command()
+def canary(
+    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
+    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
+    json: Json = False,
+) -> None:
+    """Break each promise in a short real run: does its judge fail? 0: all do, 1: one doesn't."""
+    from hil.canary import canary as sing
+
+    raise typer.Exit(sing(keep, port_offset, json))
+
+
 @hil.command("list")
 def show(json: Json = False) -> None:
     """List the shipped scenarios and what each promises."""

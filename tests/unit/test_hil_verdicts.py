@@ -199,6 +199,7 @@ def test_a_broken_promise_fails_its_judge_with_evidence(
         (CLIENTS, lambda f: setattr(f, "seen", None), "the client saw no value"),
         (CLIENTS, lambda f: setattr(f, "histories", 0), "no history was read"),
         (CLOSED, lambda f: setattr(f, "missed", None), "the outstations did not say"),
+        (WHOLE, lambda f: f.lacks.update(log="node b left no log"), "node b left no log"),
     ],
 )
 def test_what_could_not_be_got_is_unknown(
@@ -211,13 +212,19 @@ def test_what_could_not_be_got_is_unknown(
 
 
 @pytest.mark.parametrize(
-    ("ended_s", "polls", "outcome"), [(7, 1, "passed"), (7, 2, "failed"), (4, 1, "failed")]
+    ("ended_s", "polls", "outcome", "refused"),
+    [
+        (7, 1, "passed", ""),
+        (7, 2, "failed", ""),
+        (4, 1, "failed", ""),
+        (7, 1, "failed", "node a does not run"),
+    ],
 )
 def test_one_request_of_a_woken_node_may_have_been_past_its_check(
-    ended_s: int, polls: int, outcome: str
+    ended_s: int, polls: int, outcome: str, refused: str
 ) -> None:
     run, found = a_run(), all_found()
-    run.acts.append(Act("freeze", "main", "a", 5 * S, ended_s * S))
+    run.acts.append(Act("freeze", "main", "a", 5 * S, ended_s * S, {}, refused))
     found.polls = [poll(1, "a"), poll(6, "b"), *[poll(7.5, "a")] * polls, poll(8, "b")]
     one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
     assert one.outcome == outcome
@@ -382,7 +389,9 @@ def test_a_transcript_has_takeovers_gaps_windback_reigns_and_events() -> None:
         Act("restart", "standby", "a", 30 * S, 31 * S),
         Act("cut", "links", "links", S, S, {}, "gone"),
     ]
+    run.unjudged = ["plc9 is real: 2 points"]
     told = "\n".join(lines(run, {"plc1"}, {"kill", "restart", "cut"}))
+    assert "NOT JUDGED: plc9 is real: 2 points" in told
     assert "kill main (a) for 5.0 s: whole again after 2.0 s, journals equal after 2.0 s" in told
     assert "restart standby (a) for 1.0 s: never whole again" in told
     assert "pair: cut links: FAILED: gone" in told
