@@ -45,7 +45,7 @@ sim: install
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--keep --seeds $(or $(SEEDS),1-300) --jobs $(or $(JOBS),2))
 
 e2e: install
-	$(BIN)/pytest -n 3 --dist loadfile tests/e2e
+	$(BIN)/pytest -n 3 --dist loadfile tests/e2e --durations=25
 
 # Rarer faults of the pair with real processes, and those of `e2e` without namespaces: 30 minutes.
 campaign: install

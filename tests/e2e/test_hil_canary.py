@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hil.canaries import CANARIES, LIVE
 
 from .plant import free_offset
@@ -17,6 +19,7 @@ def canary(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=115, check=False)
 
 
+@pytest.mark.slow
 def test_every_judge_can_fail() -> None:
     done = canary("--port-offset", str(free_offset()), "--json")
     assert done.returncode == 0, done.stderr

@@ -116,6 +116,7 @@ def test_an_expectation_that_does_not_hold_fails_the_run_with_its_evidence(tmp_p
     assert again.returncode == 2 and "holds an earlier run" in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not possible(), reason="namespaces need root")
 def test_the_same_file_runs_on_machines_of_the_lab(tmp_path: Path) -> None:
     status, said, folder = played(tmp_path, LAB, "--lab")

@@ -23,12 +23,12 @@ CASES = (
     Case("every cable cut, the serial line stands", "cut both; wait 4; heal", ground=SERIAL),
     Case("with a PLC: every link cut", CUT, ground=PLC),
     Case("with etcd: kill -9 of the Main", KILL, "other", 8.0, ground=ETCD),
-    Case("the disk of the Main is full", "fill main; role standby main 15; wait 1; free main",
-         "other", 6.0, lab=True, ground=SMALL),
 )  # fmt: skip
 SLOW = (
     Case("with a PLC: kill -9 of the Main", KILL, "other", 8.0, ground=PLC),
     Case("with etcd: every link cut", CUT, ground=ETCD),
+    Case("the disk of the Main is full", "fill main; role standby main 15; wait 1; free main",
+         "other", 6.0, lab=True, ground=SMALL),
     Case("the disk of the Standby is full", "fill standby; wait 3; free standby", lab=True,
          ground=SMALL),
     Case("serial: kill -9 of the Main", KILL, "other", 4.0, ground=SERIAL),

@@ -14,7 +14,7 @@ from hil.bench.process import Spawned, python
 
 from .third_party.rig import need_libmodbus, need_npm
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.external, pytest.mark.timeout(60), pytest.mark.slow]
 
 SHORT = ("--json", "--seconds", 1, "--warmup", 0.5)
 
