@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -77,5 +79,8 @@ def test_points_are_selected_by_id_and_by_pattern() -> None:
     assert selected(["plc2/level", "no/such"], known) == [2]
     assert selected(["plc[!1]/*"], known) == [2]
     assert selected([], known) == []
+    assert selected(["*"], known, "LEVEL") == [0, 2]
+    assert selected(["plc1/*"], known, "level") == [0]
+    assert selected(["*"], [known[0], replace(known[1], unit="m3/h")], "M3") == [1]
     with pytest.raises(ControlError, match="21 patterns are too many"):
         selected([f"*{n}" for n in range(WILD_MAX + 1)], known)

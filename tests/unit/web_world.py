@@ -234,6 +234,7 @@ class FakeNode:
 
     name, site, through_ns = "a", "pump", T0 + 9 * NS_PER_S
     site_devices = ["plc1"]
+    points_known = 1
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -266,8 +267,9 @@ class FakeNode:
     def spec(self, point: str) -> PointSpec | None:
         return LEVEL if self.knows(point) else None
 
-    def select(self, patterns: Sequence[str]) -> list[int]:
-        return [0] if {"*", "plc1/*", LEVEL.id} & set(patterns) else []
+    def select(self, patterns: Sequence[str], find: str = "") -> list[int]:
+        hit = {"*", "plc1/*", LEVEL.id} & set(patterns) and find in LEVEL.id
+        return list(range(self.points_known)) if hit else []
 
     def values(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         value = {
