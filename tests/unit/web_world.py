@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ from gateway.web.feeds import Audience
 from gateway.web.gate import Gate
 from gateway.web.health import Stand
 from gateway.web.rest import Rest, build
+from gateway.web.session_file import SessionFile
 from gateway.web.sessions import digest
 from gateway.web.tokens import Token, new_token
 
@@ -410,14 +412,17 @@ class Orders:
 class WebWorld:
     """The application with its gate, and clients of it."""
 
-    def __init__(self, metrics_open: bool = False, lasting: bool = False) -> None:
+    def __init__(
+        self, metrics_open: bool = False, lasting: bool = False, sessions: Path | None = None
+    ) -> None:
         self.node = FakeNode()
         self.clock = StillClock()
         self.audit: list[tuple[Any, ...]] = []
         self.tokens: dict[str, Token] = {}
         audit = Audit(lambda *entry: self.audit.append(entry), self.clock)
+        file = SessionFile(sessions) if sessions else None
         self.gate = Gate(
-            Logins(USERS, self.clock), lambda: self.tokens, audit, self.clock, "hotpair_a"
+            Logins(USERS, self.clock), lambda: self.tokens, audit, self.clock, "hotpair_a", file
         )
         self.live: Audience[Any] = Audience()
         self.events: Audience[Any] = Audience()

@@ -182,7 +182,7 @@ const most = (a, b) => (b === null ? a : a === null ? b : Math.max(a, b));
 
 function stretch(g, ax, y, height, kind) {
   const x = ax.x(g.from_ns / 1e6);
-  return svg("rect", { class: kind, "data-state": g.state, x, y, height, width: Math.max(1.5, ax.x(g.to_ns / 1e6) - x) },
+  return svg("rect", { class: kind, "data-state": g.state, "data-device": g.device, x, y, height, width: Math.max(1.5, ax.x(g.to_ns / 1e6) - x) },
     svg("title", {}, `${g.device}: ${CAUSES[g.cause] ?? g.cause}, ${GAPS[g.state] ?? g.state}`));
 }
 
