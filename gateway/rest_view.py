@@ -67,9 +67,9 @@ class RestView(NodeView):
 
     # ------------------------------------------------------------------------------- points
 
-    def select(self, patterns: Sequence[str]) -> list[int]:
+    def select(self, patterns: Sequence[str], find: str = "") -> list[int]:
         """Points by number whose id fits one of the patterns. Raises ControlError."""
-        return selected(patterns, self._running.live.points)
+        return selected(patterns, self._running.live.points, find)
 
     def values(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """The live values of some points."""
@@ -194,8 +194,12 @@ class RestView(NodeView):
             house.alarm("journal", 800, f"{action} by {who} was not journalled: {error}")
 
 
-def selected(patterns: Sequence[str], points: Iterable[PointSpec]) -> list[int]:
-    """Points by number whose id is, or fits, one of the patterns. Raises ControlError."""
+def selected(patterns: Sequence[str], points: Iterable[PointSpec], find: str = "") -> list[int]:
+    """Points by number whose id is, or fits, one of the patterns, and whose id or unit has `find`.
+
+    Raises ControlError for too many patterns.
+    """
+    find = find.lower()
     exact = {pattern for pattern in patterns if not WILD & set(pattern)}
     wild = {pattern for pattern in patterns if WILD & set(pattern)}
     if len(wild) > WILD_MAX:
@@ -204,7 +208,8 @@ def selected(patterns: Sequence[str], points: Iterable[PointSpec]) -> list[int]:
     return [
         point.number
         for point in points
-        if "*" in wild or point.id in exact or any(fit(point.id) for fit in fits)
+        if (not find or find in f"{point.id} {point.unit}".lower())
+        and ("*" in wild or point.id in exact or any(fit(point.id) for fit in fits))
     ]
 
 

@@ -36,6 +36,7 @@ from gateway.web.listener import TcpListener
 from gateway.web.metrics import metrics_text
 from gateway.web.pages import page
 from gateway.web.rest import Rest, build
+from gateway.web.session_file import SessionFile
 from gateway.web.tokens import FACT, Token
 
 log = logging.getLogger("hotpair")
@@ -69,9 +70,9 @@ class Serving:
         self._audit = Audit(doors.record, clock)
         self._logins = Logins(users_of(running.site), clock, self._alarm)
         self._known: Mapping[str, Token] | None = None
-        self._gate = Gate(
-            self._logins, self._tokens, self._audit, clock, f"hotpair_{node.node.lower()}"
-        )
+        cookie = f"hotpair_{node.node.lower()}"
+        file = SessionFile(node.data_dir / "web" / "sessions.json")
+        self._gate = Gate(self._logins, self._tokens, self._audit, clock, cookie, file)
         self._live: Audience[LiveListener] = Audience()
         self._events: Audience[EventListener] = Audience()
         self._listener: TcpListener | None = None
@@ -98,6 +99,7 @@ class Serving:
             self._alarm(SEVERITY, f"{text}: passwords can be overheard")
         if not self._logins.users:
             self._tell("nobody can log in at the page: add `users:` to site.yaml")
+        await self._gate.recall()
         await self._open()
         self._upkeep = asyncio.create_task(self._look_after(), name="web upkeep")
 

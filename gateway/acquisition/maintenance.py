@@ -54,8 +54,13 @@ def replay(records: Iterable[Maintenance]) -> MaintenanceState:
 
 
 def coerce(point: PointSpec, value: Value) -> Value:
-    """A value as the point's type holds it. Raises ControlError naming value, type and range."""
+    """A value as the point's type holds it. Raises ControlError naming value, type and range.
+
+    No number that isn't finite is taken: drivers give none either, they tell Bad instead.
+    """
     kind = point.data_type
+    if isinstance(value, float) and value - value != 0:
+        raise ControlError(f"{point.id}: {value} is no number", "Substitute a finite number")
     if kind is DataType.BOOL:
         if isinstance(value, bool) or value in (0, 1):
             return bool(value)

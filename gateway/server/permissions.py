@@ -43,8 +43,8 @@ CALLS: Final[Mapping[int, Role]] = {
     12912: Role.OBSERVER,  # ConditionType.ConditionRefresh2
     9111: Role.OPERATOR,  # AcknowledgeableConditionType.Acknowledge
     9113: Role.OPERATOR,  # AcknowledgeableConditionType.Confirm
-    32416: Role.ENGINEER,  # NonTransparentBackupRedundancyType.Failover
     9029: Role.OPERATOR,  # ConditionType.AddComment
+    32416: Role.ADMIN,  # NonTransparentBackupRedundancyType.Failover, as every changeover
 }
 """Who may call the standard's methods; every other method is for admins."""
 TO_CALL_OTHERS: Final = Role.ADMIN

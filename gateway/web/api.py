@@ -27,6 +27,7 @@ from gateway.model import (
     parse_time,
     status_name,
 )
+from gateway.web.trends import shown
 
 HISTORY_PAGE_MAX: Final = 100_000
 TRACE_FRAMES_WAITING_MAX: Final = 1_000
@@ -124,11 +125,6 @@ def time_of(text: str, name: str) -> int:
     except (ValueError, OverflowError) as error:
         remedy = f"{name}: write 2026-11-22T09:30:00Z or integer ns since 1970"
         raise HTTPException(422, remedy) from error
-
-
-def shown(value: Value) -> Any:
-    """A value as JSON has it: bytes as hexadecimal text."""
-    return value.hex() if isinstance(value, bytes) else value
 
 
 def row_as_json(row: HistoryRow) -> dict[str, Any]:

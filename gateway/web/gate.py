@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.server.audit import LOGIN, LOGIN_REFUSED, Audit
 from gateway.server.logins import Logins, LoginThrottled
 from gateway.web.rights import Caller
+from gateway.web.session_file import SessionFile
 from gateway.web.sessions import Sessions
 from gateway.web.tokens import PREFIX, Token, caller_of
 
@@ -23,7 +24,10 @@ _NAME_MAX: Final = 64
 
 
 class Gate:
-    """Knows callers; `cookie` is the name of the page's cookie on this node."""
+    """Knows callers; `cookie` is the name of the page's cookie on this node.
+
+    Without a file log-ins end with the program.
+    """
 
     def __init__(
         self,
@@ -32,18 +36,31 @@ class Gate:
         audit: Audit,
         clock: Clock,
         cookie: str,
+        file: SessionFile | None = None,
     ) -> None:
         self._logins = logins
         self._tokens = tokens
         self._audit = audit
         self._clock = clock
         self._sessions = Sessions()
+        self._file = file
         self.cookie = cookie
 
     @property
     def sessions(self) -> int:
         """How many are logged in."""
         return len(self._sessions)
+
+    async def recall(self) -> None:
+        """Go on with the log-ins of before a restart."""
+        kept = await self._file.read() if self._file else []
+        now_ns = self._clock.monotonic_ns()
+        self._sessions.take_up(kept, self._logins.users, now_ns, self._clock.utc_ns())
+
+    async def _keep(self) -> None:
+        if self._file is not None:
+            now_ns = self._clock.monotonic_ns()
+            await self._file.write(self._sessions.kept(now_ns, self._clock.utc_ns()))
 
     def caller(self, cookie: str, authorization: str) -> Caller | None:
         """Who sends these headers; a token goes before a cookie."""
@@ -79,12 +96,14 @@ class Gate:
             return None
         secret = secrets.token_urlsafe(SECRET_BYTES)
         self._sessions.begin(secret, user, self._clock.monotonic_ns())
+        await self._keep()
         self._audit.put(LOGIN, peer, user.name, "logged in", on="web", role=user.role.name.lower())
         return secret
 
-    def log_out(self, caller: Caller) -> None:
+    async def log_out(self, caller: Caller) -> None:
         """End the session of a caller."""
         self._sessions.end(caller.session)
+        await self._keep()
 
     def _secret(self, cookie: str) -> str:
         """The value of our cookie, whatever other programs of this machine put beside it."""

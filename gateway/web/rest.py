@@ -184,7 +184,7 @@ def account(parts: Rest) -> APIRouter:
     @router.post("/logout", response_model=answers.Done)
     async def logout(asking: Reader, response: Response) -> Any:
         """End the session of the cookie."""
-        parts.gate.log_out(asking)
+        await parts.gate.log_out(asking)
         response.delete_cookie(parts.gate.cookie)
         return {"done": "logged out"}
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query
 
 from gateway.journal.buckets import BUCKETS_MAX, Buckets
-from gateway.model import Gap, GapState, HistoryRow
+from gateway.model import Gap, GapState
 from gateway.web import answers, answers_history
 from gateway.web.api import HISTORY_PAGE_MAX, ROLES_MAX, checked, row_as_json, time_of
 from gateway.web.rest_look import split
 from gateway.web.routing import From, Reader, To, as_json, in_slices
 from gateway.web.source import Source
-from gateway.web.trends import WOUND, joined, reigns_in, shown, trend
+from gateway.web.trends import WOUND, joined, reigns_in, trend
 
 TREND_POINTS_MAX: Final = 20
 CURSOR_PARTS_MAX: Final = 8
@@ -46,7 +45,7 @@ def history(source: Source) -> APIRouter:
             raise HTTPException(422, "cursor: send one that an answer gave") from error
         if not page.rows and after is None:
             checked(source, point)
-        rows = await in_slices(page.rows, _rows)
+        rows = await in_slices(page.rows, lambda rows: [row_as_json(row) for row in rows])
         rest = ",".join(map(str, page.cursor)) if page.cursor else None
         return as_json({"point": point, "rows": rows, "cursor": rest})
 
@@ -87,10 +86,6 @@ def history(source: Source) -> APIRouter:
         return await source.events(time_of(start, "from"), time_of(end, "to"))
 
     return router
-
-
-def _rows(rows: Sequence[HistoryRow]) -> list[dict[str, Any]]:
-    return [{**row_as_json(row), "value": shown(row.value)} for row in rows]
 
 
 async def _trends(

@@ -25,6 +25,12 @@ KEEP_ALIVE_S: Final = 2.0
 A_POINT_S: Final = 100e-6
 """The pause that each point takes, times the streams: some 10 us of work, a tenth of the time."""
 TRACE_SECONDS_MAX: Final = 600
+Find = Annotated[
+    str, Query(max_length=100, description="a part of the id or unit, in small or large letters")
+]
+First = Annotated[
+    int | None, Query(ge=1, le=LIVE_POINTS_MAX, description="so many at most, in the site's order")
+]
 EVENT_STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
@@ -47,15 +53,20 @@ def looking(source: Source) -> APIRouter:
     router = APIRouter(tags=["node"])
 
     @router.get("/status", response_model=answers.NodeStatus)
-    async def status(_: Reader) -> Any:
+    async def status(
+        _: Reader, devices: bool = Query(True, description="false: `devices` is left empty")
+    ) -> Any:
         """The node and its peer, the journal, each device."""
         await source.gaps_counted()
-        return source.status()
+        found = source.status()
+        return as_json(found if devices else {**found, "devices": {}})
 
     @router.get("/points", response_model=list[answers.Point])
-    async def points(_: Reader, pattern: str = Query("*", max_length=512)) -> Any:
+    async def points(
+        _: Reader, pattern: str = Query("*", max_length=512), find: Find = "", first: First = None
+    ) -> Any:
         """The points whose id fits a shell pattern, with their live values."""
-        return as_json(await in_slices(source.select([pattern]), source.values))
+        return as_json(await in_slices(source.select([pattern], find)[:first], source.values))
 
     @router.get("/windback", response_model=dict[str, answers_history.Windback])
     async def windback(_: Reader) -> Any:
@@ -116,15 +127,24 @@ def listening(
         asking: Reader,
         points: Patterns = ["*"],  # noqa: B006 (FastAPI copies it)
         every_ms: int = Query(500, ge=100, le=60_000, description="the shortest pause"),
+        find: Find = "",
+        first: First = None,
     ) -> StreamingResponse:
-        """Event `snapshot` with all values, then `change` with those that changed."""
+        """Event `snapshot` with all values, then `change` with those that changed.
+
+        `fits` says how many points were asked for, beyond the `first` ones, too.
+        """
         patterns = split(points)
-        numbers = source.select(patterns)
-        if len(numbers) > LIVE_POINTS_MAX:
-            raise HTTPException(422, f"points: {len(numbers)} of them, at most {LIVE_POINTS_MAX}")
+        fits = len(source.select(patterns, find))
+        if first is None and fits > LIVE_POINTS_MAX:
+            remedy = "name fewer, or ask for the `first` ones"
+            raise HTTPException(422, f"points: {fits} of them, at most {LIVE_POINTS_MAX}: {remedy}")
 
         def latest() -> list[int]:
-            return source.select(patterns)[:LIVE_POINTS_MAX]
+            nonlocal fits
+            found = source.select(patterns, find)
+            fits = len(found)
+            return found[: first or LIVE_POINTS_MAX]
 
         listener = LiveListener(asking.who, latest)
 
@@ -137,6 +157,7 @@ def listening(
                 listener.hear(None)
                 values = msgspec.Raw(b"[]")
             told = {"now_ns": source.now_ns(), "skipped": found.skipped, "points": values}
+            told["fits"] = fits
             return name, told, len(found.points)
 
         return _stream(live, listener, tell, every_ms / 1_000, lambda: gate.still(asking))

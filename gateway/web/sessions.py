@@ -1,4 +1,4 @@
-"""Who is logged in at this node's page: kept in memory, by the digest of a secret cookie. Pure.
+"""Who is logged in at this node's page, by the digest of a secret cookie. Pure.
 
 Each request asks the users of the revision that runs: who is no user any more, or has another
 password, is logged out, and a changed role holds at once.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from gateway.model import NS_PER_S
 from gateway.server.settings import User
@@ -26,6 +27,15 @@ SESSIONS_PER_USER_MAX: Final = 20
 def digest(secret: str) -> str:
     """What is kept of a secret of 256 random bits: nobody finds it again from this."""
     return hashlib.sha256(secret.encode(errors="surrogateescape")).hexdigest()
+
+
+class Kept(NamedTuple):
+    """A session as it outlives the program: `secrets` is a digest, `begun_ns` is UTC."""
+
+    key: str
+    name: str
+    secrets: str
+    begun_ns: int
 
 
 @dataclass(slots=True)
@@ -78,3 +88,26 @@ class Sessions:
     def end(self, key: str) -> None:
         """Log out."""
         self._sessions.pop(key, None)
+
+    def kept(self, now_ns: int, utc_ns: int) -> list[Kept]:
+        """All of them, as `take_up` takes them after a restart; `utc_ns` is the same instant."""
+        return [
+            Kept(key, session.name, _of(session.secrets), utc_ns - (now_ns - session.begun_ns))
+            for key, session in self._sessions.items()
+        ]
+
+    def take_up(
+        self, kept: Iterable[Kept], users: Mapping[str, User], now_ns: int, utc_ns: int
+    ) -> None:
+        """Go on with sessions of before a restart, of users who have the same password still.
+
+        The time without the program does not count as silence.
+        """
+        for key, name, secrets, begun_ns in islice(kept, SESSIONS_MAX):
+            user, age_ns = users.get(name), utc_ns - begun_ns
+            if user and _of(user.secrets) == secrets and 0 <= age_ns <= LONGEST_NS:
+                self._sessions[key] = _Session(name, user.secrets, now_ns - age_ns, now_ns)
+
+
+def _of(secrets: tuple[str, str]) -> str:
+    return digest("\n".join(secrets))

@@ -8,11 +8,27 @@ import itertools
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "ArrowUp": 38, "ArrowDown": 40}
+"""Windows' codes of the keys that tests press."""
+STOPS_MAX = 60
+FOCUS_SHOWN = """(() => {
+  const element = document.activeElement;
+  if (element === document.body) return true;  // on the way round, as at a browser's own buttons
+  const box = element.getBoundingClientRect();
+  const top = document.elementFromPoint(box.x + Math.min(8, box.width / 2), box.y + box.height / 2);
+  const style = getComputedStyle(element);
+  return element.matches(":focus-visible") && style.outlineStyle !== "none"
+    && parseFloat(style.outlineWidth) >= 2
+    && (element.contains(top) || top?.contains(element) && top !== document.body
+      || getComputedStyle(element).overflow !== "visible");
+})()"""
+"""Focus is seen (WCAG 2.2, 2.4.7), and nothing lies over it (2.4.11)."""
 
 
 class Tab:
@@ -57,7 +73,7 @@ class Tab:
         return told["result"]
 
     async def open(self) -> None:
-        target = await self.do("Target.createTarget", url="about:blank")
+        target = await self.do("Target.createTarget", url="about:blank", newWindow=True)
         found = await self.do("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = found["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -91,12 +107,29 @@ class Tab:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.do("Emulation.setEmulatedMedia", features=[feature])
 
-    async def press(self, key: str, code: int) -> None:
+    async def press(self, key: str, shift: bool = False) -> None:
         """A key goes down and up, as from a keyboard."""
         text = "\r" if key == "Enter" else key if len(key) == 1 else ""
-        common = {"key": key, "windowsVirtualKeyCode": code}
+        common = {"key": key, "windowsVirtualKeyCode": KEYS.get(key, 0), "modifiers": 8 * shift}
         await self.do("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.do("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    async def type(self, text: str) -> None:
+        """Text goes into what has the focus."""
+        await self.do("Input.insertText", text=text)
+
+    async def tab_to(self, selector: str, shift: bool = False) -> None:
+        """Press Tab until an element has the focus; all on the way show it, and are in sight."""
+        for _ in range(STOPS_MAX):
+            await self.press("Tab", shift)
+            assert await self.js(FOCUS_SHOWN), await self.focused()
+            if await self.js(f"document.activeElement.matches({json.dumps(selector)})"):
+                return
+        raise AssertionError(f"Tab never came to {selector}, but to {await self.focused()}")
+
+    async def focused(self) -> str:
+        """What has the focus, for messages."""
+        return str(await self.js("document.activeElement.outerHTML.slice(0, 200)"))
 
     async def picture(self, path: Path) -> None:
         png = base64.b64decode((await self.do("Page.captureScreenshot"))["data"])
@@ -116,6 +149,13 @@ class Tab:
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Tab]:
     """A browser with one tab; certificates that nodes made themselves are taken."""
+    async with tabs(folder, 1) as (tab,):
+        yield tab
+
+
+@asynccontextmanager
+async def tabs(folder: Path, count: int) -> AsyncIterator[list[Tab]]:
+    """A browser with some tabs, each in a window of its own: none is hidden."""
     chromium = shutil.which("chromium")
     assert chromium, "chromium is missing: apt-get install chromium"
     profile = folder / "chromium"
@@ -133,12 +173,15 @@ async def browser(folder: Path) -> AsyncIterator[Tab]:
                 assert line, "chromium ended"
         drain = asyncio.create_task(process.stderr.read())
         url = line.decode().split()[-1]
-        async with connect(url, max_size=2**26, compression=None, proxy=None) as socket:
-            tab = Tab(socket)
-            listening = asyncio.create_task(tab.listen())
-            await tab.open()
-            yield tab
-            listening.cancel()
+        async with AsyncExitStack() as stack:
+            found = []
+            for _ in range(count):
+                connected = connect(url, max_size=2**26, compression=None, proxy=None)
+                tab = Tab(await stack.enter_async_context(connected))
+                stack.callback(asyncio.create_task(tab.listen()).cancel)
+                await tab.open()
+                found.append(tab)
+            yield found
         drain.cancel()
     finally:
         with suppress(ProcessLookupError):

@@ -99,11 +99,11 @@ async def polls_of(plant: SmallPair, node: PairNode) -> None:
 
 async def test_a_warm_standby_becomes_main_by_failover_and_nobody_is_cut(tmp_path: Path) -> None:
     async with small_pair(tmp_path, WARM) as plant:
-        users = f"users:\n  erna: {{role: engineer, password_hash: '{hash_password(PASSWORD)}'}}\n"
+        users = f"users:\n  anna: {{role: admin, password_hash: '{hash_password(PASSWORD)}'}}\n"
         plant.site_file.write_text(plant.site_file.read_text() + users)
         main, standby = await started(plant)
         here, there = Client(await url_of(main)), Client(await url_of(standby))
-        there.set_user("erna")
+        there.set_user("anna")
         there.set_password(PASSWORD)
         async with here, there:
             told, heard = Heard(), Heard()

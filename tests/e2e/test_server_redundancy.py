@@ -321,10 +321,10 @@ async def fail_over(client: Client, *arguments: ua.Variant) -> int:
     return await call(client, IDS.Server_ServerRedundancy, method, *arguments)
 
 
-async def test_failover_is_for_engineers_and_follows_readiness(pki: Path) -> None:
+async def test_failover_is_for_admins_and_follows_readiness(pki: Path) -> None:
     codes = ua.StatusCodes
-    async with one_of_two(pki) as plant, logged_in(plant, "erna") as erna:
-        method = erna.get_node(ua.NodeId(IDS.NonTransparentBackupRedundancyType_Failover))
+    async with one_of_two(pki) as plant, logged_in(plant, "anna") as anna:
+        method = anna.get_node(ua.NodeId(IDS.NonTransparentBackupRedundancyType_Failover))
 
         async def executable(client: Client) -> tuple[bool, bool]:
             node = client.get_node(method.nodeid)
@@ -332,19 +332,19 @@ async def test_failover_is_for_engineers_and_follows_readiness(pki: Path) -> Non
             first, second = [(await node.read_attribute(a)).Value.Value for a in asked]
             return first, second
 
-        assert await executable(erna) == (True, True)
-        assert await fail_over(erna) == codes.Good
-        assert plant.pair.ordered == ["erna"]
-        async with logged_in(plant, "otto") as otto:
-            assert await executable(otto) == (True, False)
-            assert await fail_over(otto) == codes.BadUserAccessDenied
-        assert plant.pair.audits == [("Failover", "otto", "refused: operator may not")]
+        assert await executable(anna) == (True, True)
+        assert await fail_over(anna) == codes.Good
+        assert plant.pair.ordered == ["anna"]
+        async with logged_in(plant, "erna") as erna:
+            assert await executable(erna) == (True, False)
+            assert await fail_over(erna) == codes.BadUserAccessDenied
+        assert plant.pair.audits == [("Failover", "erna", "refused: engineer may not")]
         plant.pair.refused = "the peer is not heard, not a synced Standby"
-        assert await executable(erna) == (False, False)
-        assert await fail_over(erna) == codes.BadNotExecutable
-        assert await fail_over(erna, ua.Variant(1)) == codes.BadTooManyArguments
+        assert await executable(anna) == (False, False)
+        assert await fail_over(anna) == codes.BadNotExecutable
+        assert await fail_over(anna, ua.Variant(1)) == codes.BadTooManyArguments
         elsewhere = IDS.NonTransparentBackupRedundancyType_Failover
-        assert await call(erna, IDS.Server, elsewhere) == codes.BadMethodInvalid
+        assert await call(anna, IDS.Server, elsewhere) == codes.BadMethodInvalid
 
 
 async def test_a_closed_standby_has_no_failover(pki: Path) -> None:

@@ -171,7 +171,9 @@ def test_who_may_do_what() -> None:
     assert Permission.WRITE not in permissions.of_point(Role.ADMIN, True, False)
     assert Permission.READ not in permissions.of_point(Role.ADMIN, False, True)
     assert Permission.CALL in permissions.of_method(Role.OBSERVER, 11492)
-    assert Permission.CALL not in permissions.of_method(Role.ENGINEER, 12886)
+    for number in (12886, 32416):  # RequestServerStateChange and Failover
+        assert Permission.CALL not in permissions.of_method(Role.ENGINEER, number)
+        assert Permission.CALL in permissions.of_method(Role.ADMIN, number)
     assert Permission.CALL in permissions.of_method(Role.ADMIN, None)
     assert Permission.RECEIVE_EVENTS in permissions.of_other(Role.OBSERVER, True)
     assert permissions.of_other(Role.OBSERVER, False) == Permission.BROWSE

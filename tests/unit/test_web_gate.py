@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -57,8 +60,41 @@ async def test_a_stream_of_a_person_ends_with_the_session_and_with_a_change_of_r
     demoted = {**USERS, "olga": User("olga", Role.ADMIN, USERS["olga"].password_hash)}
     world.gate._logins.replace(demoted)
     assert not world.gate.still(caller), "it asks again, with what it may do now"
-    world.gate.log_out(caller)
+    await world.gate.log_out(caller)
     assert world.gate.sessions == 0
+
+
+async def test_log_ins_outlive_the_program_and_log_outs_too(tmp_path: Path) -> None:
+    path = tmp_path / "web" / "sessions.json"
+
+    async def restarted() -> WebWorld:
+        world = WebWorld(sessions=path)
+        await world.gate.recall()
+        return world
+
+    world = await restarted()
+    secret = await world.gate.log_in("olga", "a long password", "10.0.0.1")
+    cookie = f"hotpair_a={secret}"
+    assert (path.stat().st_mode & 0o777) == 0o600 and str(secret) not in path.read_text()
+    world = await restarted()
+    caller = world.gate.caller(cookie, "")
+    assert caller is not None and caller.name == "olga"
+    await world.gate.log_out(caller)
+    assert (await restarted()).gate.caller(cookie, "") is None
+
+
+async def test_a_file_of_log_ins_that_is_damaged_costs_log_ins_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "sessions.json"
+    path.write_text('[["key", 5')
+    world = WebWorld(sessions=path)
+    await world.gate.recall()
+    assert world.gate.sessions == 0 and "can't be read" in caplog.text
+    path.unlink()
+    path.mkdir()
+    assert await world.gate.log_in("olga", "a long password", "10.0.0.1")
+    assert "can't be written" in caplog.text
 
 
 def points(*names: str) -> list[PointSpec]:
@@ -77,5 +113,8 @@ def test_points_are_selected_by_id_and_by_pattern() -> None:
     assert selected(["plc2/level", "no/such"], known) == [2]
     assert selected(["plc[!1]/*"], known) == [2]
     assert selected([], known) == []
+    assert selected(["*"], known, "LEVEL") == [0, 2]
+    assert selected(["plc1/*"], known, "level") == [0]
+    assert selected(["*"], [known[0], replace(known[1], unit="m3/h")], "M3") == [1]
     with pytest.raises(ControlError, match="21 patterns are too many"):
         selected([f"*{n}" for n in range(WILD_MAX + 1)], known)

@@ -105,6 +105,25 @@ def test_a_changed_role_holds_at_once() -> None:
     assert sessions.find("secret", demoted, 3) is None
 
 
+def test_sessions_go_on_after_a_restart_for_who_has_the_same_password_still() -> None:
+    before, utc_ns = Sessions(), 10**18
+    before.begin("a cookie", ANNA, 5 * DAY_NS)
+    kept = before.kept(6 * DAY_NS, utc_ns)
+    assert "a cookie" not in str(kept) and repr(ANNA.password_hash) not in str(kept)
+
+    def after(passed_ns: int, users: dict[str, User]) -> bool:
+        sessions = Sessions()
+        sessions.take_up(kept, users, 7, utc_ns + passed_ns)
+        return sessions.find("a cookie", users, 7) is not None
+
+    assert after(IDLE_NS + 1, USERS), "nobody could be heard meanwhile"
+    assert after(LONGEST_NS - DAY_NS, USERS)
+    assert not after(LONGEST_NS - DAY_NS + 1, USERS)
+    assert not after(-2 * DAY_NS, USERS), "a clock that was set back gives nobody more time"
+    assert not after(0, {})
+    assert not after(0, {"anna": User("anna", Role.ADMIN, "new hash")})
+
+
 def test_sessions_are_bounded_by_user_and_together() -> None:
     sessions = Sessions()
     for number in range(SESSIONS_PER_USER_MAX + 1):

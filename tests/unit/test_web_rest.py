@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from web_world import LEVEL, PASSWORD, T0, WebWorld, schema
+from web_world import LEVEL, PASSWORD, T0, WebWorld, row, schema
 
 from gateway.errors import ControlError, DeviceError
 from gateway.model import NS_PER_S, Status
 from gateway.server.logins import FREE_FAILURES
 from gateway.web import guard as guard_module
+from gateway.web.api import build
 from gateway.web.feeds import (
     EVENTS_WAITING_MAX,
     LISTENERS_PER_CALLER_MAX,
@@ -24,6 +25,7 @@ from gateway.web.feeds import (
 )
 from gateway.web.guard import BODY_MAX, STRANGERS_BODY_MAX, Guard
 from gateway.web.rest import PUBLIC
+from gateway.web.rest_look import LIVE_POINTS_MAX
 from gateway.web.routing import SLICE, in_slices
 from gateway.web.sessions import IDLE_NS
 from gateway.web.tokens import DAY_NS
@@ -290,6 +292,27 @@ async def test_history_gaps_and_events_are_given() -> None:
         assert [gap["cause"] for gap in gaps] == ["link"]
         assert len((await client.get(f"{API}/events", params=SPAN)).json()) == 1
         assert (await client.get(f"{API}/points")).json()[0]["point"] == LEVEL.id
+        whole, few = [
+            (await client.get(f"{API}/status", params={"devices": devices})).json()
+            for devices in ("true", "false")
+        ]
+        assert whole["devices"] and few == {**whole, "devices": {}}
+
+
+@pytest.mark.parametrize(("value", "text"), [(float("nan"), "nan"), (float("-inf"), "-inf")])
+async def test_what_is_no_number_is_told_in_words_at_both_doors(value: float, text: str) -> None:
+    """JSON has no NaN (RFC 8259, section 6)."""
+    world = WebWorld()
+    world.node.rows = [row(0, value)]
+    asked = {"point": LEVEL.id, **SPAN}
+    async with world.as_program("observer") as client:
+        answers = [await client.get(f"{API}/history", params=asked)]
+    local = httpx.ASGITransport(build(world.node, world.node))
+    async with httpx.AsyncClient(transport=local, base_url="http://node") as client:
+        answers.append(await client.get("/history", params=asked))
+    for answer in answers:
+        assert answer.status_code == 200
+        assert [each["value"] for each in answer.json()["rows"]] == [text]
 
 
 @pytest.mark.parametrize(
@@ -457,6 +480,28 @@ async def test_live_values_come_as_a_snapshot_then_as_changes_until_the_right_is
     assert name == "snapshot" and snapshot["points"][0]["point"] == LEVEL.id
     assert rest[-1][0] in ("change", "bye")
     assert not len(world.live), "who left is forgotten"
+
+
+async def test_of_very_many_points_the_first_are_told_and_how_many_fit() -> None:
+    world = WebWorld()
+    world.node.points_known = LIVE_POINTS_MAX + 1
+    async with world.as_program("observer") as client:
+        answer = await client.get(f"{API}/live")
+        assert answer.status_code == 422
+        assert "5001 of them, at most 5000: name fewer" in answer.json()["detail"]
+        found = await client.get(f"{API}/points", params={"find": "lev", "first": 3})
+        assert len(found.json()) == 3
+        assert (await client.get(f"{API}/points", params={"find": "flow"})).json() == []
+        values = world.node.values
+
+        def last(numbers: Any) -> Any:
+            world.tokens.clear()
+            return values(numbers)
+
+        world.node.values = last  # type: ignore[method-assign]
+        (name, told), bye = await read_events(client, f"{API}/live?find=lev&first=2", 2)
+    assert (name, len(told["points"]), told["fits"]) == ("snapshot", 2, LIVE_POINTS_MAX + 1)
+    assert bye[0] == "bye"
 
 
 async def test_a_revision_that_comes_while_values_are_made_is_a_snapshot_again() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ from gateway.web.feeds import Audience
 from gateway.web.gate import Gate
 from gateway.web.health import Stand
 from gateway.web.rest import Rest, build
+from gateway.web.session_file import SessionFile
 from gateway.web.sessions import digest
 from gateway.web.tokens import Token, new_token
 
@@ -265,6 +267,7 @@ class FakeNode:
 
     name, site, through_ns = "a", "pump", T0 + 9 * NS_PER_S
     site_devices = ["plc1"]
+    points_known = 1
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -297,8 +300,9 @@ class FakeNode:
     def spec(self, point: str) -> PointSpec | None:
         return LEVEL if self.knows(point) else None
 
-    def select(self, patterns: Sequence[str]) -> list[int]:
-        return [0] if {"*", "plc1/*", LEVEL.id} & set(patterns) else []
+    def select(self, patterns: Sequence[str], find: str = "") -> list[int]:
+        hit = {"*", "plc1/*", LEVEL.id} & set(patterns) and find in LEVEL.id
+        return list(range(self.points_known)) if hit else []
 
     def values(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         value = {
@@ -439,14 +443,17 @@ class Orders:
 class WebWorld:
     """The application with its gate, and clients of it."""
 
-    def __init__(self, metrics_open: bool = False, lasting: bool = False) -> None:
+    def __init__(
+        self, metrics_open: bool = False, lasting: bool = False, sessions: Path | None = None
+    ) -> None:
         self.node = FakeNode()
         self.clock = StillClock()
         self.audit: list[tuple[Any, ...]] = []
         self.tokens: dict[str, Token] = {}
         audit = Audit(lambda *entry: self.audit.append(entry), self.clock)
+        file = SessionFile(sessions) if sessions else None
         self.gate = Gate(
-            Logins(USERS, self.clock), lambda: self.tokens, audit, self.clock, "hotpair_a"
+            Logins(USERS, self.clock), lambda: self.tokens, audit, self.clock, "hotpair_a", file
         )
         self.live: Audience[Any] = Audience()
         self.events: Audience[Any] = Audience()

@@ -21,12 +21,14 @@ const byId = (id) => document.getElementById(id);
 const content = byId("content");
 let view = null, stream = null, timer = null, status = null, asking = false;
 
-session.onout = () => { if (session.me) out("You were logged out."); };
+session.onout = () => {
+  if (session.me) out(news.state === "stale" ? "The node answers again. Log in to go on." : "You were logged out.");
+};
 byId("skip").addEventListener("click", (event) => { event.preventDefault(); content.focus(); });
 byId("logout").addEventListener("click", async () => {
   try { await post("/logout"); out(""); } catch (error) { notice(error.message, "bad"); }
 });
-addEventListener("hashchange", () => session.me && show(true));
+addEventListener("hashchange", () => session.me && show());
 document.addEventListener("visibilitychange", () => {
   if (!session.me) return;
   if (document.hidden) { stream?.stop(); tell("waiting", "not listening while the page is hidden"); }
@@ -94,11 +96,11 @@ function begin() {
   byId("top").hidden = false;
   tell("waiting");
   timer = setInterval(look, STATUS_MS);
-  show(false);
+  show();
   look();
 }
 
-function show(moved) {
+function show() {
   const [name, ...rest] = location.hash.slice(1).split("/");
   const chosen = VIEWS[name] ? name : "pair";
   byId("views").replaceChildren(...Object.entries(VIEWS).map(([key, [word]]) =>
@@ -107,9 +109,11 @@ function show(moved) {
   document.title = `${VIEWS[chosen][0]} – ${session.me.site} ${session.me.node} – Hotpair`;
   view = new VIEWS[chosen][1](decodeURIComponent(rest.join("/")), { listen, status: () => status });
   content.replaceChildren(h("h1", {}, VIEWS[chosen][0]), view.element);
-  if (moved) content.focus();
+  content.focus({ preventScroll: true });
+  scrollTo(0, 0);
   listen();
-  if (status) view.status?.(status);
+  if (status && !view.whole) view.status?.(status);
+  else if (status) look();
 }
 
 function listen() {
@@ -123,11 +127,13 @@ async function look() {
   if (asking || document.hidden || !session.me) return;
   asking = true;
   try {
-    const found = await call("/status", { within_ms: 5000 });
+    const whole = !!view.whole; // the devices of a large site are many: asked for where they are shown
+    const found = await call(`/status?devices=${whole}`, { within_ms: 5000 });
     if (!session.me) return;
     status = found;
     whoIsMain(found);
-    view?.status?.(found);
+    if (whole || !view.whole) view.status?.(found);
+    else setTimeout(look);
   } catch (error) {
     if (session.me) tell("stale", error.status ? error.message : "the node does not answer");
   } finally {

@@ -10,13 +10,13 @@ export class Certificates {
     this.own = new Table("Certificates of this node", [
       { name: "For", text: (c) => c.purpose }, { name: "Subject", kind: "wide", text: (c) => c.subject },
       { name: "Valid until, UTC", kind: "nowrap", text: (c) => iso(c.expires) }, { name: "SHA-256", kind: "wide", text: (c) => c.sha256 }],
-    (c) => c.purpose + c.sha256);
+    (c) => c.purpose + c.sha256, "There is none.");
     this.trust = new Table("OPC UA clients", [
       { name: "State", kind: "nowrap", text: (t) => ({ trusted: "● trusted", issuer: "○ issuer", rejected: "■ rejected" })[t.state], look: (t) => (t.state === "rejected" ? "bad" : "good") },
       { name: "Subject", kind: "wide", text: (t) => t.subject }, { name: "Application", kind: "wide", text: (t) => t.uri },
       { name: "Valid until, UTC", kind: "nowrap", text: (t) => iso(t.valid_until) }, { name: "Thumbprint", kind: "wide", text: (t) => t.thumbprint },
       { name: "", text: (t) => t.state, make: (t) => (may("trust") ? h("button", { type: "button", onclick: () => this.change(t) }, t.state === "rejected" ? "Let in…" : "Remove…") : "") }],
-    (t) => t.state + t.thumbprint, "No client asked yet.");
+    (t) => t.state + t.thumbprint, "No client asked yet.", true);
     this.element = h("div", {}, this.told, this.own.element, may("disable") ? [h("h2", {}, "Trust list"), this.trust.element] : []);
     this.load();
   }

@@ -38,11 +38,11 @@ export function reigns(list, ax, y) {
   });
 }
 
-export function timeline(list, from, to) {
-  const ax = axis(from, to, 1100);
+export function timeline(list, from, to, wide) {
+  const ax = axis(from, to, Math.max(MIN_WIDTH, wide || 1100));
   const words = list.filter((r) => r.to_ns === null || r.to_ns / 1e6 > from)
     .map((r) => `${r.node} from ${moment(Math.max(from, r.from_ns / 1e6))}`).join(", ");
-  return svg("svg", { class: "chart", viewBox: "0 0 1100 50", role: "img", "aria-label": `Main, UTC: ${words || "nobody"}` },
+  return svg("svg", { class: "chart", viewBox: `0 0 ${ax.width} 50`, role: "img", "aria-label": `Main, UTC: ${words || "nobody"}` },
     ticks(ax, 12, 42), svg("text", { class: "row", x: LEFT - 10, y: 36 }, "Main"), reigns(list, ax, 22));
 }
 
@@ -72,6 +72,8 @@ export function path(line, trend, breaks, ax, y) {
     }
     held = badCode(line.last_status[index]) || line.gap[index] ? null : last;
     now = Math.max(ms, Math.min(line.last_ns[index] / 1e6, at0 + (at + 1) * step));
+    // Within its bucket, a pixel wide, the last value stands for all of them.
+    if (held !== null && now > ms) text += `M${ax.x(ms).toFixed(1)} ${y(held).toFixed(1)}H${ax.x(now).toFixed(1)}`;
   });
   hold(through);
   return text;

@@ -1,34 +1,34 @@
 // Devices: how each fares.
 
 import { may, post } from "./api.js";
-import { ask, facts, h, Table } from "./dom.js";
+import { ask, facts, Filter, h, Table } from "./dom.js";
 import { iso, many, span, state } from "./words.js";
 
 export class Devices {
   constructor(_, shell) {
     this.shell = shell;
-    this.filter = h("input", { type: "search", "aria-label": "Filter devices", placeholder: "Filter devices",
-      oninput: () => this.status(shell.status()) });
-    this.count = h("span", { class: "count" });
+    this.whole = true; // of the status its devices, too
+    this.filter = new Filter("Filter devices by name, line or state", "Filter devices", () => this.narrow());
+    this.found = [];
     const word = (d) => state(d.state);
     this.table = new Table("Devices", [
       { name: "Device", text: (d) => d.id, make: (d) => h("button", { type: "button", class: "name",
         onclick: () => this.open(d.id) }, d.id) },
       { name: "State", kind: "nowrap", text: (d) => word(d)[0], look: (d) => word(d)[1] },
-      { name: "Line", text: (d) => d.line },
-      { name: "Points", kind: "n", text: (d) => many(d.points) },
-      { name: "Samples", kind: "n", text: (d) => many(d.samples) },
+      { name: "Open gaps", kind: "n", text: (d) => (d.open_gaps ? `▲ ${many(d.open_gaps)}` : "0"),
+        look: (d) => (d.open_gaps ? "warn" : "") },
+      { name: "Last scan", kind: "n", text: (d) => (d.last_scan_age_ms === null ? "" : `${span(d.last_scan_age_ms)} ago`) },
       { name: "Requests/s", kind: "n", text: (d) => this.rate(d) },
       { name: "Time-outs", kind: "n", text: (d) => many(d.timeouts) },
       { name: "Half within", kind: "n", text: (d) => span(d.rtt_p50_ms) },
       { name: "95 % within", kind: "n", text: (d) => span(d.rtt_p95_ms) },
-      { name: "Last scan", kind: "n", text: (d) => (d.last_scan_age_ms === null ? "" : `${span(d.last_scan_age_ms)} ago`) },
-      { name: "Open gaps", kind: "n", text: (d) => (d.open_gaps ? `▲ ${d.open_gaps}` : "0"),
-        look: (d) => (d.open_gaps ? "warn" : "") },
-    ], (d) => d.id, "No device fits.");
+      { name: "Points", kind: "n", text: (d) => many(d.points) },
+      { name: "Samples", kind: "n less", text: (d) => many(d.samples) },
+      { name: "Line", kind: "less", text: (d) => d.line },
+    ], (d) => d.id, "No device fits.", true);
     this.table.scroll.classList.add("live");
     this.before = new Map();
-    this.element = h("div", {}, h("div", { class: "tools" }, this.filter, this.count), this.table.element);
+    this.element = h("div", {}, this.filter.element, this.table.element);
   }
 
   rate(d) {
@@ -36,7 +36,6 @@ export class Devices {
   }
 
   status(s) {
-    if (!s) return;
     const now = Date.parse(s.now);
     const rows = Object.entries(s.devices).map(([id, found]) => ({ id, ...found }));
     for (const row of rows) {
@@ -45,14 +44,19 @@ export class Devices {
       else if (held) row.per_s = held.per_s;
       this.before.set(row.id, { now, requests: row.requests, per_s: row.per_s });
     }
-    const wanted = this.filter.value.toLowerCase();
-    const fit = rows.filter((d) => `${d.id} ${d.line} ${d.state}`.toLowerCase().includes(wanted));
-    this.count.textContent = `${fit.length} of ${rows.length}`;
+    this.found = rows;
+    this.narrow();
+  }
+
+  narrow() {
+    const wanted = this.filter.text;
+    const fit = this.found.filter((d) => `${d.id} ${d.line} ${d.state}`.toLowerCase().includes(wanted));
+    this.filter.tell(`${fit.length} of ${this.found.length}`);
     this.table.update(fit);
   }
 
   open(id) {
-    const d = this.shell.status().devices[id];
+    const d = this.found.find((found) => found.id === id);
     const disabled = d.state === "disabled";
     const why = h("input", { id: "why", maxlength: 500, required: true });
     ask({

@@ -27,18 +27,19 @@ export function facts(pairs, kind = "") {
 }
 
 // A table whose rows keep their elements, so that focus and reading position survive an update.
-// columns: {name, text(row), kind?: "n" | "wide", look?(row), make?(row)}
+// columns: {name, text(row), kind?: "n" | "wide", look?(row), make?(row)}; kind "less": not on a
+// narrow screen. `heard`: the caption is for screen readers only, because a heading says the same.
 export class Table {
-  constructor(caption, columns, key, empty = "None.") {
+  constructor(caption, columns, key, empty = "None.", heard = false) {
     this.columns = columns;
     this.key = key;
     this.rows = new Map();
     this.body = h("tbody");
     this.empty = h("p", { class: "quiet" }, empty);
     this.scroll = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-      h("table", {}, h("caption", {}, caption),
-        h("thead", {}, h("tr", {}, columns.map((column) =>
-          h("th", { scope: "col", class: column.kind }, column.name)))),
+      h("table", {}, h("caption", { class: heard ? "heard" : null }, caption),
+        h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.kind },
+          column.name || h("span", { class: "heard" }, "What to do"))))),
         this.body));
     this.element = h("div", {}, this.scroll, this.empty);
   }
@@ -77,7 +78,32 @@ export class Table {
   }
 }
 
+const SAID_AFTER_MS = 800;
+
+// A field that narrows a list. How much fits is seen at once, and heard when typing has paused:
+// what live values change of it is not said.
+export class Filter {
+  constructor(name, placeholder, narrow, value = "") {
+    this.input = h("input", { type: "search", "aria-label": name, placeholder, value,
+      oninput: () => { this.typed = true; narrow(); } });
+    this.count = h("span", { class: "count" });
+    this.said = h("span", { class: "heard", role: "status" });
+    this.element = h("div", { class: "tools" }, this.input, this.count, this.said);
+  }
+
+  get text() { return this.input.value.trim().toLowerCase(); }
+
+  tell(count) {
+    if (this.count.textContent !== count) this.count.textContent = count;
+    if (!this.typed) return;
+    this.typed = false;
+    clearTimeout(this.later);
+    this.later = setTimeout(() => { this.said.textContent = this.count.textContent; }, SAID_AFTER_MS);
+  }
+}
+
 // Ask before something is done. `act` does it; what it returns is shown, what it throws as well.
+// Focus begins at the field to fill, or where nothing happens yet, and goes back where it was.
 export function ask({ title, body, yes, act, input = null, kind = "main", done = null }) {
   const back = document.activeElement;
   const told = h("div", { role: "alert" });
@@ -104,5 +130,6 @@ export function ask({ title, body, yes, act, input = null, kind = "main", done =
   dialog.addEventListener("close", () => { dialog.remove(); back?.focus?.(); });
   document.body.append(dialog);
   dialog.showModal();
+  (form.querySelector("input") ?? close).focus();
   return dialog;
 }

@@ -1,7 +1,7 @@
 // Alarms and events, newest first, as they are journalled.
 
 import { call, query } from "./api.js";
-import { h, Table } from "./dom.js";
+import { Filter, h, Table } from "./dom.js";
 import { iso, severity } from "./words.js";
 
 const SHOWN_MAX = 500, DAY_MS = 86400000;
@@ -9,14 +9,14 @@ const SHOWN_MAX = 500, DAY_MS = 86400000;
 export class Events {
   constructor() {
     this.events = [];
-    this.filter = h("input", { type: "search", "aria-label": "Filter events", placeholder: "Filter events", oninput: () => this.draw() });
+    this.filter = new Filter("Filter events by source or text", "Filter events", () => this.draw());
     this.table = new Table("Events of the last 24 hours, newest first", [
       { name: "Time, UTC", kind: "nowrap", text: (e) => iso(e.time) },
       { name: "Severity", kind: "nowrap", text: (e) => `${severity(e.severity)[0]} ${e.severity}`, look: (e) => severity(e.severity)[1] },
       { name: "Source", text: (e) => e.source }, { name: "Event", kind: "wide", text: (e) => e.text }],
     (e) => `${e.time} ${e.source} ${e.text}`, "No event fits.");
     this.told = h("div");
-    this.element = h("div", {}, h("div", { class: "tools" }, this.filter), this.told, this.table.element);
+    this.element = h("div", {}, this.filter.element, this.told, this.table.element);
     this.load();
   }
 
@@ -40,7 +40,9 @@ export class Events {
   }
 
   draw() {
-    const wanted = this.filter.value.toLowerCase();
-    this.table.update(this.events.filter((e) => `${e.source} ${e.text}`.toLowerCase().includes(wanted)).slice(0, SHOWN_MAX));
+    const wanted = this.filter.text;
+    const fit = this.events.filter((e) => `${e.source} ${e.text}`.toLowerCase().includes(wanted));
+    this.filter.tell(`${Math.min(fit.length, SHOWN_MAX)} of ${this.events.length}`);
+    this.table.update(fit.slice(0, SHOWN_MAX));
   }
 }

@@ -1,10 +1,11 @@
-// Points with their live values: only the rows in sight are elements.
+// Points with their live values: only the rows in sight are elements, and of a site with very many
+// points only the first that fit are sent: then the node filters.
 
 import { may, post } from "./api.js";
-import { ask, facts, h } from "./dom.js";
-import { moment, quality, value } from "./words.js";
+import { ask, facts, Filter, h } from "./dom.js";
+import { many, moment, quality, value } from "./words.js";
 
-const ROW = 46, SPARE = 8, ALL_MAX = 5000;
+const ROW = 46, SPARE = 8, ALL_MAX = 5000, FIRST = 1000, TYPED_MS = 400;
 
 export class Points {
   constructor(wanted, shell) {
@@ -12,53 +13,61 @@ export class Points {
     this.points = new Map();
     this.shown = [];
     this.rows = new Map();
-    this.filter = h("input", { type: "search", "aria-label": "Filter points by id, unit or status",
-      placeholder: "Filter: id, unit or status", value: wanted, oninput: () => this.narrow() });
-    this.count = h("span", { class: "count" });
+    this.fits = 0;
+    this.large = (shell.status()?.points ?? 0) > ALL_MAX;
+    this.filter = new Filter("Filter points by id, unit or status", "Filter: id, unit or status", () => this.narrow(), wanted);
     this.above = h("tr", { class: "space", "aria-hidden": "true" }, h("td", { colspan: 5 }));
     this.below = this.above.cloneNode(true);
     this.body = h("tbody", {}, this.above, this.below);
     this.table = h("table", { "aria-label": "Points" }, h("thead", {}, h("tr", {},
       [["Point", "id"], ["Value", "value"], ["Unit", "unit"], ["Status", "status"], ["Changed, UTC", "time"]]
         .map(([name, kind]) => h("th", { scope: "col", class: `c-${kind}` }, name)))), this.body);
-    this.window = h("div", { class: "window live", tabindex: 0, role: "region", "aria-label": "Points, live",
+    this.window = h("div", { class: "window live", tabindex: 0, role: "region",
+      "aria-label": "Points, live. Arrow keys move, Enter opens a point.",
       onscroll: () => this.draw(), onkeydown: (event) => this.key(event) }, this.table);
     this.told = h("div");
-    this.element = h("div", {}, h("div", { class: "tools" }, this.filter, this.count), this.told, this.window);
+    this.element = h("div", {}, this.filter.element, this.told, this.window);
     this.sized = new ResizeObserver(() => this.draw());
     this.sized.observe(this.window);
   }
 
   stop() { this.sized.disconnect(); clearTimeout(this.later); }
 
-  large() { return (this.shell.status()?.points ?? 0) > ALL_MAX; }
-
   stream() {
-    const text = this.large() ? `*${this.filter.value.replace(/[,[\]]/g, "?")}*` : "*";
-    return `/live?${new URLSearchParams({ points: text, every_ms: 250 })}`;
+    return `/live?${new URLSearchParams({ points: "*", find: this.large ? this.filter.text : "",
+      first: this.large ? FIRST : ALL_MAX, every_ms: 250 })}`;
   }
 
   narrow() {
-    if (this.large()) { clearTimeout(this.later); this.later = setTimeout(() => this.shell.listen(), 400); }
+    if (this.large) { clearTimeout(this.later); this.later = setTimeout(() => this.shell.listen(), TYPED_MS); }
     this.window.scrollTop = 0;
     this.choose();
   }
 
   hear(name, data) {
-    if (name === "refused") { this.told.replaceChildren(h("p", { class: "note bad" }, data.why, ": narrow the filter.")); return; }
-    this.told.replaceChildren();
-    if (name === "snapshot") this.points.clear();
+    if (name === "refused") { this.told.replaceChildren(h("p", { class: "note bad" }, data.why)); return; }
+    if (name === "snapshot") {
+      this.points.clear();
+      this.fits = data.fits;
+      if (!this.large && data.fits > ALL_MAX) { this.large = true; this.shell.listen(); }
+      this.told.replaceChildren(this.large ? h("p", { class: "note" }, this.limits()) : "");
+    }
     for (const point of data.points) this.points.set(point.point, point);
-    if (name === "snapshot" || this.filter.value) this.choose();
+    if (name === "snapshot" || this.filter.text) this.choose();
     else this.draw(new Set(data.points.map((point) => point.point)));
   }
 
+  limits() {
+    const few = this.fits > FIRST ? ` The first ${many(FIRST)} of ${many(this.fits)} that fit are shown: filter to see others.` : "";
+    return `This site has so many points that the node filters them, by id and unit.${few}`;
+  }
+
   choose() {
-    const wanted = this.filter.value.toLowerCase();
+    const wanted = this.filter.text;
     this.shown = [...this.points.values()]
       .filter((p) => !wanted || `${p.point} ${p.unit} ${p.status}`.toLowerCase().includes(wanted))
       .map((p) => p.point).sort();
-    this.count.textContent = `${this.shown.length} of ${this.points.size}`;
+    this.filter.tell(`${many(this.shown.length)} of ${many(this.fits)}`);
     this.table.setAttribute("aria-rowcount", this.shown.length + 1);
     this.draw();
   }
@@ -81,7 +90,7 @@ export class Points {
   }
 
   make(at) {
-    const name = h("button", { type: "button", class: "name", onclick: () => this.open(row.id) });
+    const name = h("button", { type: "button", class: "name", tabindex: -1, onclick: () => this.open(row.id) });
     const cells = ["value", "", "", ""].map((kind) => h("td", { class: kind }));
     const row = { name, cells, id: "", told: "" };
     row.line = h("tr", { "aria-rowindex": at + 2 }, h("td", {}, name), cells);

@@ -7,14 +7,14 @@ import { iso } from "./words.js";
 export class Revisions {
   constructor() {
     this.told = h("div");
-    this.difference = h("section", { "aria-live": "polite" });
+    this.difference = h("section");
     this.table = new Table("The newest revisions", [
-      { name: "Revision", text: (r) => r.reference }, { name: "State", text: (r) => [r.running ? "● runs" : "", r.state].filter(Boolean).join(", ") },
+      { name: "Revision", text: (r) => r.reference }, { name: "State", kind: "nowrap", text: (r) => (r.running ? "● runs" : r.state === "head" ? "newest" : r.state) },
       { name: "At, UTC", kind: "nowrap", text: (r) => iso(r.at) }, { name: "Who", text: (r) => r.who },
       { name: "Points", kind: "n", text: (r) => String(r.points) }, { name: "Changed", kind: "wide", text: (r) => r.changed },
       { name: "", text: (r) => `${r.parent}${r.running}`, make: (r) => h("div", { class: "tools" }, may("revise") && r.parent
         ? h("button", { type: "button", onclick: () => this.show(r) }, "Differences") : null, may("revise") && !r.running
-        ? h("button", { type: "button", onclick: () => this.back(r) }, "Go back to it…") : null) }],
+        ? h("button", { type: "button", onclick: () => this.back(r) }, "Go back…") : null) }],
     (r) => r.reference);
     this.element = h("div", {}, this.told, this.table.element, this.difference);
     this.load();
@@ -27,8 +27,10 @@ export class Revisions {
   async show(r) {
     try {
       const found = await call(query("/revisions/differences", { old: r.parent, new: r.reference }));
-      this.difference.replaceChildren(h("h2", {}, `What revision ${r.reference} changed of ${r.parent}`), ...found.map((file) => h("div", {}, h("h3", {}, file.file),
-        h("pre", { class: "diff", tabindex: 0 }, file.difference.split("\n").map((line) => h("span", { class: { "+": "add", "-": "del", "@": "at" }[line[0]] }, line || " "))))));
+      const title = h("h2", { tabindex: -1 }, `What revision ${r.reference} changed of ${r.parent}`);
+      this.difference.replaceChildren(title, ...found.map((file) => h("div", {}, h("h3", {}, file.file),
+        h("pre", { class: "diff", tabindex: 0, role: "region", "aria-label": `Difference of ${file.file}` }, file.difference.split("\n").map((line) => h("span", { class: { "+": "add", "-": "del", "@": "at" }[line[0]] }, line || " "))))));
+      title.focus();
     } catch (error) { this.difference.replaceChildren(h("p", { class: "note bad" }, error.message)); }
   }
 

@@ -3,10 +3,10 @@
 import { call, ns, query } from "./api.js";
 import { axis, LEFT, MIN_WIDTH, path, reigns, RIGHT, ticks } from "./chart.js";
 import { h, svg, Table } from "./dom.js";
-import { CAUSES, clock, GAPS, moment, value } from "./words.js";
+import { CAUSES, clock, GAPS, moment, span, value } from "./words.js";
 
 const RANGES = [["10 min", 600e3], ["1 h", 3600e3], ["8 h", 28800e3], ["1 d", 864e5], ["7 d", 6048e5], ["30 d", 2592e6]];
-const FOLLOW_MS = 2000, POINTS_MAX = 6, PANEL = 170, SPAN_MIN = 5000;
+const FOLLOW_MS = 2000, POINTS_MAX = 6, PANEL = 170, SPAN_MIN = 5000, OFFERED = 50, TYPED_MS = 250;
 
 export class Trend {
   constructor(wanted, shell) {
@@ -18,7 +18,8 @@ export class Trend {
     this.ranges = RANGES.map(([text, ms]) => h("button", { type: "button", "aria-pressed": "false",
       onclick: () => { this.span = ms; this.load(); } }, text));
     this.follow = h("button", { type: "button", onclick: () => { this.to = this.to === null ? Date.now() : null; this.load(); } }, "Follow now");
-    this.input = h("input", { id: "add", list: "ids", placeholder: "Point to add", "aria-label": "Point to add" });
+    this.input = h("input", { id: "add", list: "ids", placeholder: "Point to add", "aria-label": "Point to add", autocomplete: "off",
+      oninput: () => { clearTimeout(this.later); this.later = setTimeout(() => this.offer(), TYPED_MS); } });
     this.list = h("datalist", { id: "ids" });
     this.chips = h("div", { class: "tools" });
     this.told = h("div", { role: "status" });
@@ -32,7 +33,7 @@ export class Trend {
       { name: "Last", kind: "n", text: (p) => `${value(p.last)} ${p.unit}` }], (p) => p.point, "No point chosen.");
     this.gaps = new Table("What was not polled", [
       { name: "Device", text: (g) => g.device }, { name: "From, UTC", text: (g) => moment(g.from_ns / 1e6) },
-      { name: "To, UTC", text: (g) => moment(g.to_ns / 1e6) }, { name: "Why", text: (g) => CAUSES[g.cause] ?? g.cause },
+      { name: "Length", kind: "n", text: (g) => span((g.to_ns - g.from_ns) / 1e6) }, { name: "Why", text: (g) => CAUSES[g.cause] ?? g.cause },
       { name: "What became of it", kind: "wide", text: (g) => GAPS[g.state] ?? g.state }],
     (g) => `${g.device} ${g.scan_class} ${g.from_ns} ${g.state}`, "Everything in this time was polled.");
     this.element = h("div", {}, h("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); this.add(); } },
@@ -45,12 +46,12 @@ export class Trend {
     this.pick();
   }
 
-  stop() { clearInterval(this.timer); this.asked?.abort(); }
+  stop() { clearInterval(this.timer); clearTimeout(this.later); this.asked?.abort(); }
 
   async offer() {
     try {
-      const found = await call("/points");
-      this.list.append(...found.slice(0, 5000).map((p) => h("option", { value: p.point })));
+      const found = await call(query("/points", { find: this.input.value.trim(), first: OFFERED }));
+      this.list.replaceChildren(...found.map((p) => h("option", { value: p.point })));
     } catch { /* the point's id can be typed as well */ }
   }
 
@@ -64,7 +65,7 @@ export class Trend {
   pick() {
     history.replaceState(null, "", `#trend/${encodeURIComponent(this.ids.join(","))}`);
     this.chips.replaceChildren(...this.ids.map((id, at) => h("button", { type: "button", "aria-label": `Remove ${id}`,
-      onclick: () => { this.ids = this.ids.filter((other) => other !== id); this.pick(); } }, mark(at), ` ${id} ×`)));
+      onclick: () => { this.ids = this.ids.filter((other) => other !== id); this.pick(); this.input.focus(); } }, mark(at), ` ${id} ×`)));
     this.load();
   }
 
@@ -136,7 +137,7 @@ export class Trend {
     });
     const words = `${found.points.map((p) => p.point).join(", ")} from ${moment(ax.from)} to ${moment(ax.to)} UTC: `
       + `${found.gaps.length} gaps, ${found.wound_back.length} wound-back stretches. Numbers are in the tables below.`;
-    const chart = svg("svg", { class: "chart", role: "img", "aria-label": words, viewBox: `0 0 ${ax.width} ${tall}` }, parts);
+    const chart = svg("svg", { class: "chart", role: "img", "aria-label": words, "data-from": ax.from, "data-to": ax.to, viewBox: `0 0 ${ax.width} ${tall}` }, parts);
     this.hover(chart, found, ax, tall);
     if (!this.dragging) this.plot.replaceChildren(chart);
     this.gaps.update(all);
@@ -181,7 +182,7 @@ const most = (a, b) => (b === null ? a : a === null ? b : Math.max(a, b));
 
 function stretch(g, ax, y, height, kind) {
   const x = ax.x(g.from_ns / 1e6);
-  return svg("rect", { class: kind, "data-state": g.state, x, y, height, width: Math.max(1.5, ax.x(g.to_ns / 1e6) - x) },
+  return svg("rect", { class: kind, "data-state": g.state, "data-device": g.device, x, y, height, width: Math.max(1.5, ax.x(g.to_ns / 1e6) - x) },
     svg("title", {}, `${g.device}: ${CAUSES[g.cause] ?? g.cause}, ${GAPS[g.state] ?? g.state}`));
 }
 

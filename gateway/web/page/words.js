@@ -45,7 +45,7 @@ const STATES = {
 export const state = (name) => STATES[name] ?? [name, ""];
 
 export const GAPS = {
-  open: "open: not filled yet", filling: "being filled from the device's log",
+  open: "open: not filled", filling: "being filled from the device's log",
   filled: "wound back from the device's log", coarse: "wound back, coarser than polled",
   lost: "lost: nobody has it",
 };
