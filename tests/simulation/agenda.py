@@ -105,9 +105,13 @@ class HostClock:
 
 
 def meant(clock: HostClock, utc_ns: int) -> list[int]:
-    """The true times (UTC) at which this clock showed that."""
+    """The true times (UTC) at which this clock showed that; or when it leapt over it."""
     found: list[int] = []
+    leapt: list[int] = []
     for (utc, true), (next_utc, next_true) in pairwise(clock.marks):
-        if utc <= utc_ns <= next_utc and next_true > true:
-            found.append(EPOCH_NS + true + (utc_ns - utc))
-    return found
+        if utc <= utc_ns <= next_utc:
+            if next_true > true:
+                found.append(EPOCH_NS + true + (utc_ns - utc))
+            else:
+                leapt.append(EPOCH_NS + true)
+    return found or leapt
