@@ -72,6 +72,8 @@ def test_what_is_lacking_or_long_ago_is_in_force_no_more() -> None:
     paused = [entry(3, 2), entry(4, 3.6), entry(5, 20)]
     assert before(paged(wanted(4, 9), paused)[0]) == [(3.6, 4)], "until its time is over"
     assert before(paged(wanted(5, 9), paused)[0]) == []
+    pages = paged(wanted(1, 9), [entry(1, 5.5), entry(2, 8.5)], page_records=1)
+    assert [(seconds([page]), before(page)) for page in pages] == [([5.5], []), ([8.5], [])]
     # A clock that is set back moves what came before, and the last of that comes before the page.
     late = [entry(n, n + 90) for n in range(10)] + [entry(n, n) for n in range(10, 20)]
     (page,) = paged(wanted(5, 200), late)
