@@ -99,6 +99,7 @@ def test_a_scenario_is_played_judged_and_kept(tmp_path: Path) -> None:
     assert hil("report", str(tmp_path)).returncode == 2
 
 
+@pytest.mark.slow
 def test_an_expectation_that_does_not_hold_fails_the_run_with_its_evidence(tmp_path: Path) -> None:
     status, said, folder = played(tmp_path, CAN_NOT_HOLD)
     assert (status, said["outcome"]) == (1, "failed")
