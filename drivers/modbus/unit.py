@@ -164,7 +164,8 @@ class Unit:
         refused = [(block, error) for block, error in answers if error is not None]
         if refused:
             await self._suspect_models()
-        not_ready = self._not_ready(scan_class, refused, len(blocks))
+        answered = any(error is None and block.last is not None for block, error in answers)
+        not_ready = self._not_ready(scan_class, refused, answered)
         for block, error in refused:
             if block.request in not_ready:
                 self._block_failed(block, Status.BAD_DEVICE_FAILURE, observations)
@@ -173,12 +174,12 @@ class Unit:
                 await self._isolate(block, error.code, observations)
 
     def _not_ready(
-        self, scan_class: str, refused: Sequence[tuple[Block, Refused]], asked: int
+        self, scan_class: str, refused: Sequence[tuple[Block, Refused]], answered: bool
     ) -> Collection[Request]:
         """Which of the refused requests the device will answer again once it is ready."""
         now_ns = self._context.clock.monotonic_ns()
         requests = {block.request for block, _ in refused}
-        if len(refused) < asked:
+        if answered:
             had_given = self._download.has_given(scan_class)
             if self._download.gave(scan_class, now_ns):
                 self._context.learned(self.spec.name, "given", self._download.given)

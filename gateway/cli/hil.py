@@ -9,6 +9,12 @@ import typer
 
 from gateway.cli.options import Json
 
+Keep = Annotated[Path | None, typer.Option(help="folder to work in and to keep")]
+PortOffset = Annotated[int, typer.Option(help="moves every port of the site")]
+Lab = Annotated[
+    bool, typer.Option("--lab", help="machines that are network namespaces; needs root")
+]
+
 app = typer.Typer()
 hil = typer.Typer(no_args_is_help=True)
 app.add_typer(hil, name="hil", help="Play scenarios of faults against a pair, and judge them.")
@@ -17,11 +23,9 @@ app.add_typer(hil, name="hil", help="Play scenarios of faults against a pair, an
 @hil.command()
 def run(
     scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="file, or name")],
-    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
-    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
-    lab: Annotated[
-        bool, typer.Option("--lab", help="machines that are network namespaces; needs root")
-    ] = False,
+    keep: Keep = None,
+    port_offset: PortOffset = 0,
+    lab: Lab = False,
     json: Json = False,
 ) -> None:
     """Play scenarios; 0: passed, 1: failed, 2: bad input, 3: something could not be judged."""
@@ -39,11 +43,9 @@ def campaign(
         float, typer.Option("--round", min=45, help="seconds of faults before each is judged")
     ] = 300,
     site: Annotated[str, typer.Option(help="shipped, or a folder")] = "demo",
-    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
-    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
-    lab: Annotated[
-        bool, typer.Option("--lab", help="machines that are network namespaces; needs root")
-    ] = False,
+    keep: Keep = None,
+    port_offset: PortOffset = 0,
+    lab: Lab = False,
     json: Json = False,
 ) -> None:
     """Play random faults, round after round; exit statuses as of `run`."""
@@ -56,8 +58,8 @@ def campaign(
 
 @hil.command()
 def canary(
-    keep: Annotated[Path | None, typer.Option(help="folder to work in and to keep")] = None,
-    port_offset: Annotated[int, typer.Option(help="moves every port of the site")] = 0,
+    keep: Keep = None,
+    port_offset: PortOffset = 0,
     json: Json = False,
 ) -> None:
     """Break each promise in a short real run: does its judge fail? 0: all do, 1: one doesn't."""

@@ -330,6 +330,20 @@ async def test_a_device_in_download_refuses_everything_and_nothing_is_learned_of
         assert {o.point: o.value for o in scan.observations} == good
 
 
+async def test_who_only_ever_failed_has_given_nothing() -> None:
+    peer, house = Peer(), House()
+    peer.rule = lambda unit, pdu: Exc(4)
+    async with (
+        serve_tcp(peer) as port,
+        opened(house, tcp(port), device("plc", registers(*range(4)))) as line,
+    ):
+        assert not (await line.scan("plc", "normal")).complete
+        assert house.learned == []
+        peer.rule = lambda unit, pdu: Exc(2)
+        await line.scan("plc", "normal")
+        assert [key for _, key, _ in house.learned] == ["refused"]
+
+
 async def test_a_download_that_begins_and_ends_within_a_scan_teaches_nothing() -> None:
     peer, house = Peer(), House()
     wide = registers(0, 200, 400)
