@@ -200,6 +200,13 @@ def unfill(kept: Kept) -> str:
     return gap.device
 
 
+def keep_filling(kept: Kept) -> str:
+    """A gap is being filled for ever, though all its samples are there."""
+    gap = _filled(kept)
+    _with_gap(kept, gap, gap._replace(state=GapState.FILLING))
+    return gap.device
+
+
 def a_gap_more(kept: Kept) -> str:
     """A device that was polled all the time has a gap, filled at once."""
     at_ns = kept.run.from_ns + NS_PER_S

@@ -84,6 +84,33 @@ def hold_twice(kept: Kept) -> str:
     return shown(where)
 
 
+def hold_another(kept: Kept) -> str:
+    """A record of one journal is another one than the other journal holds at its position."""
+    where, own = _a_record(kept), kept.journals["b"]
+    records = {**own.records, where: frozenset({b"canary"})}
+    kept.journals["b"] = own._replace(records=records)
+    return shown(where)
+
+
+def keep_conflict(kept: Kept) -> str:
+    """A node put a record aside that came with the position of another."""
+    kept.journals["a"] = kept.journals["a"]._replace(conflicts=1)
+    return "node a keeps 1 conflicting records"
+
+
+def tell_nothing(kept: Kept) -> str:
+    """Neither events nor logs are to be had."""
+    kept.silent.update(f"events {node}" for node in NODES)
+    kept.logs.update(dict.fromkeys(NODES))
+    return ""
+
+
+def empty_journal(kept: Kept) -> str:
+    """A journal's files hold nothing."""
+    kept.journals["b"] = Journal({}, {})
+    return ""
+
+
 def lose_record(kept: Kept) -> str:
     """A record is gone from one journal."""
     where, own = _a_record(kept), kept.journals["b"]

@@ -17,6 +17,7 @@ from hil.breaking import (
     alter_wound_back,
     forget_gaps,
     hand_out,
+    keep_filling,
     learn_later,
     lose_samples,
     short_read,
@@ -26,14 +27,18 @@ from hil.breaking_pair import (
     allow,
     break_node,
     come_late,
+    empty_journal,
     fail_act,
+    hold_another,
     hold_twice,
+    keep_conflict,
     lose_log,
     lose_record,
     poll_across,
     poll_beside,
     stay_apart,
     swap_mains,
+    tell_nothing,
     untell,
 )
 from hil.foreign import JUDGE as READ_BACK
@@ -58,6 +63,7 @@ from hil.words import NODES
 RIGHT_A: Final = f"{RIGHT}, node a"
 RIGHT_B: Final = f"{RIGHT}, node b"
 BOTH: Final = frozenset({RIGHT_A, RIGHT_B})
+GAPS: Final = frozenset({"expect filled", "expect gap", "expect no_gaps"})
 NEVER_FAIL: Final = frozenset({PLAYED})
 """What could not be played is the rig's fault, and no verdict on the pair: unknown at worst."""
 
@@ -161,6 +167,7 @@ CANARIES: Final[tuple[Canary, ...]] = (
     Canary("the records of lost gaps deleted", forget_gaps(*NODES), BOTH),
     Canary("the records of lost gaps deleted on node b", forget_gaps("b"), _set(RIGHT_B, SAME)),
     Canary("what was wound back deleted", unfill, _set(CLOSED, "expect filled")),
+    Canary("a gap that is being filled for ever", keep_filling, _set("expect filled")),
     Canary("a gap of a device that was never away", a_gap_more, _set("expect no_gaps")),
     Canary("a gap that is a minute longer", a_longer_gap, _set("expect gap")),
     Canary("a client given a value that never was", hand_out, _set(CLIENTS)),
@@ -168,6 +175,8 @@ CANARIES: Final[tuple[Canary, ...]] = (
     Canary("one request of the Standby", poll_beside, _set(ONE_POLLER)),
     Canary("requests that cross at a handover", poll_across, _set(ONE_POLLER)),
     Canary("a position that holds two records", hold_twice, _set(NOT_TWICE, EQUAL)),
+    Canary("another record on node b than on node a", hold_another, _set(NOT_TWICE, EQUAL)),
+    Canary("a record in conflict on node a", keep_conflict, _set(NOT_TWICE, EQUAL)),
     Canary("a record gone from the journal of node b", lose_record, _set(EQUAL)),
     Canary("a takeover a minute late", come_late, _set(IN_TIME, "expect takeover")),
     Canary("a Standby that is never synced again", stay_apart, _set(WHOLE_AGAIN)),
@@ -177,7 +186,17 @@ CANARIES: Final[tuple[Canary, ...]] = (
     Canary("a refusal that was none", allow, _set("expect refused")),
     Canary("an entry that could not be played", fail_act, unknown=_set(PLAYED)),
     Canary("no history of node b", silence("history b"), unknown=_set(RIGHT_B, SAME)),
+    Canary(
+        "no history of one point",
+        silence("history a meter1/power", "history b meter1/power"),
+        unknown=BOTH | {SAME, CLIENTS, READ_BACK},
+    ),
     Canary("no gaps of node a", silence("gaps a"), unknown=_set(RIGHT_A, SAME)),
+    Canary(
+        "no gaps of either node",
+        silence("gaps a", "gaps b"),
+        unknown=BOTH | GAPS | {SAME, CLIENTS, CLOSED, READ_BACK},
+    ),
     Canary(
         "no truth of the outstations",
         silence("outstations"),
@@ -186,6 +205,7 @@ CANARIES: Final[tuple[Canary, ...]] = (
     Canary("no gap of a device", without("gaps", {"a": [], "b": []}), BOTH, _set("expect filled")),
     Canary("no log of any device", silence("recorded"), unknown=_set(CLOSED)),
     Canary("no journal of node b", silence("journal b"), unknown=_set(NOT_TWICE, EQUAL)),
+    Canary("an empty journal of node b", empty_journal, unknown=_set(NOT_TWICE, EQUAL)),
     Canary("no log of polls", without("polls", None), unknown=_set(ONE_POLLER)),
     Canary("an empty log of polls", without("polls", []), unknown=_set(ONE_POLLER)),
     Canary(
@@ -193,9 +213,20 @@ CANARIES: Final[tuple[Canary, ...]] = (
     ),
     Canary("no recording of the client", without("client", None), unknown=_set(CLIENTS)),
     Canary("no log of one node", lose_log, unknown=_set(WHOLE)),
-    Canary("no look at any node", without("looks", []), _set(WHOLE_AGAIN), _set("expect main")),
-    Canary("no takeover", without("switches", []), unknown=_set("expect takeover")),
-    Canary("no act", without("acts", []), unknown=_set("expect refused")),
+    Canary(
+        "nothing told by either node",
+        tell_nothing,
+        unknown=BOTH | {SAME, ONE_POLLER, WHOLE, "expect told"},
+    ),
+    Canary(
+        "no look at any node", without("looks", []), unknown=_set(WHOLE_AGAIN, "expect main")
+    ),
+    Canary(
+        "no takeover", without("switches", []), unknown=_set(IN_TIME, "expect takeover")
+    ),
+    Canary(
+        "no act", without("acts", []), unknown=_set(PLAYED, WHOLE_AGAIN, "expect refused")
+    ),
 )  # fmt: skip
 """What is broken in what is left of a run."""
 LIVE: Final[Mapping[str, Live]] = {

@@ -11,6 +11,7 @@ from hil.words import NODES
 
 SAME: Final = "same"
 OTHER: Final = "other"
+NO_GAPS_TOLD: Final = "no node told its gaps"
 DECLARED: Final = frozenset({GapState.OPEN, GapState.FILLING, GapState.LOST})
 
 
@@ -143,6 +144,8 @@ def _judge_main(expected: Expectation, run: Recording) -> Finding:
 
 def _judge_filled(expected: Expectation, run: Recording) -> Finding:
     names = expected.devices
+    if not run.gaps_told:
+        return unknown(str(expected), NO_GAPS_TOLD)
     own = [s for s in run.stretches if s.device in map(device_of, names)]
     if not own:
         return unknown(str(expected), "nothing was to be filled: the devices had no gap")
@@ -164,6 +167,8 @@ def _concerns(stretch: Stretch, name: str) -> bool:
 
 
 def _judge_no_gaps(expected: Expectation, run: Recording) -> Finding:
+    if not run.gaps_told:
+        return unknown(str(expected), NO_GAPS_TOLD)
     own = [(_shown(s), s.from_ns) for s in _counted(run) if s.device in expected.devices]
     if missing := [name for name in expected.devices if name not in run.devices]:
         return unknown(str(expected), f"nothing is known of {', '.join(missing)}")
@@ -173,6 +178,8 @@ def _judge_no_gaps(expected: Expectation, run: Recording) -> Finding:
 def _judge_gap(expected: Expectation, run: Recording) -> Finding:
     """Time that was not polled, whatever was wound back later."""
     (device,) = expected.devices
+    if not run.gaps_told:
+        return unknown(str(expected), NO_GAPS_TOLD)
     if device not in run.devices:
         return unknown(str(expected), f"nothing is known of {device}")
     total: dict[str, int] = {}

@@ -68,6 +68,7 @@ async def gather(asked: Asked, run: Recording, found: Gathered) -> None:
             found.gaps[name] = await asked.gaps(name, run.from_ns, run.to_ns)
         except _GONE as error:
             found.lacks[name] = f"node {name} told no gaps: {error!r}"
+    run.gaps_told = bool(found.gaps)
     run.stretches = [_stretch(gap) for gap in found.gaps.get("a", found.gaps.get("b", []))]
     await _histories(asked, run, found)
     await _polls(asked, run, found)
@@ -139,11 +140,11 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
     """Judge each point while its rows are here: whole histories are too much at once."""
     try:
         told = await asked.outstations({"journal": True})
-    except (OSError, ValueError) as error:
+        journal = [Happening(*item) for item in told["journal"]]
+    except (OSError, ValueError, KeyError) as error:
         for name in NODES:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
-    journal = [Happening(*item) for item in told["journal"]]
     points = [_known(asked.plant, p, found) for p in judged(asked.plant, journal, run.to_ns)]
     found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(lambda: read_client(asked.client()))
@@ -159,6 +160,8 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
     for point in points:
         rows = await _rows(asked, point, found)
         if not rows:
+            # Of what was read till then nothing can be said for all.
+            found.histories = found.stored = 0
             return
         _compare(point, rows, run, found)
         if point.id not in found.unjudged:

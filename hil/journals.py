@@ -20,7 +20,11 @@ _KEPT: Final = "SELECT number, node, nonce, seq, digest, at_ns FROM kept"
 
 
 def read_journal(data: Path) -> Journal:
-    """All records of a node's data folder, while it runs or not. Raises sqlite3.Error."""
+    """All records of a node's data folder, while it runs or not.
+
+    Raises sqlite3.Error; FileNotFoundError when there is no partition: what `state.sqlite` keeps
+    beside them is no journal.
+    """
     records: dict[Where, set[bytes]] = {}
     at_ns: dict[Where, int] = {}
     for where, digest, when_ns in _all(data):
@@ -33,7 +37,10 @@ def read_journal(data: Path) -> Journal:
 
 def _all(data: Path) -> Iterator[tuple[Where, bytes, int]]:
     mask = (1 << SEQ_BITS) - 1
-    for path in sorted((data / "journal").glob("*.sqlite")):
+    partitions = sorted((data / "journal").glob("*.sqlite"))
+    if not partitions:
+        raise FileNotFoundError(f"{data / 'journal'} holds no partition of the journal")
+    for path in partitions:
         with closing(_open(path)) as file:
             rows = file.execute(_RECORDS, {"bits": SEQ_BITS})
             for number, node, nonce, record, digest, when_ns in rows:

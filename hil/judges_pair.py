@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gateway.model import Cause, Gap, HistoryRow, format_time
 from hil.outstation.polls import Poll
+from hil.recording import Reign
 from hil.truth import Span
 
 
@@ -73,6 +74,19 @@ def strays(
             else:
                 at = later
     return found
+
+
+def explaining(reigns: Sequence[Reign], splits: Sequence[Span]) -> list[str]:
+    """The nodes that were Main, in order, but for reigns that lay inside a split.
+
+    Polls there don't count, so such a reign explains none; it would explain a stray elsewhere.
+    """
+    return [
+        reign.node
+        for reign in reigns
+        if not reign.to_ns
+        or not any(s.from_ns <= reign.from_ns and reign.to_ns <= s.to_ns for s in splits)
+    ]
 
 
 def doubled(polls: Iterable[Poll], nodes: Mapping[str, str]) -> list[tuple[Poll, Poll]]:

@@ -32,8 +32,9 @@ from hil.words import NODES
 class Kept:
     """What `hil.asking.Asked` answers, by node where nodes are asked; times in ns UTC.
 
-    `silent` names what nobody answers any more: `gaps a`, `history b`, `outstations`, `recorded`,
-    `journal a`, ... `read_back` is what a client of another vendor counted of the whole history.
+    `silent` names what nobody answers any more: `gaps a`, `history b`, `history b plc1/level`,
+    `events a`, `outstations`, `recorded`, `journal a`, ... `read_back` is what a client of another
+    vendor counted of the whole history.
     """
 
     plant: Plant
@@ -129,6 +130,7 @@ class KeptAnswers:
     async def history(self, node: str, point: str, from_ns: int, to_ns: int) -> list[HistoryRow]:
         """All samples of a point."""
         self._answers(f"history {node}")
+        self._answers(f"history {node} {point}")
         return self._kept.rows[node][point]
 
     async def reigns(self, node: str) -> list[dict[str, Any]]:
@@ -138,6 +140,7 @@ class KeptAnswers:
 
     async def events(self, node: str, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
         """What the node told in its journal."""
+        self._answers(f"events {node}")
         return self._kept.events[node]
 
     async def outstations(self, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Player:
             name: sorted({point.scan_class for point in device.points})
             for name, device in pair.plant.devices.items()
         }
+        self.run.entries = len(scenario.timeline)
         self.found = Gathered()
         self._say_to = say
         self._kept: list[str] = []
@@ -282,6 +283,7 @@ class Player:
         limit_s = max(self._limit_ms(node) for node in self.pair.nodes.values()) / 1_000
         lasted_s = (act.ended_ns - act.begun_ns) / NS_PER_S
         short = lasted_s < limit_s and act.word in ("freeze", "cut")
+        self.run.awaited += not (short or act.failed)
         try:
             within_s = LATE_S if short or act.failed else FRESH_S + LATE_S
             async with asyncio.timeout(within_s):

@@ -148,13 +148,19 @@ class Recording(msgspec.Struct):
     to_ns: int
     devices: dict[str, list[str]] = {}
     """The scan classes of each device."""
+    entries: int = 0
+    """How many entries the timeline has; each leaves an act."""
     acts: list[Act] = []
     looks: list[Look] = []
     switches: list[Switch] = []
+    awaited: int = 0
+    """How many takeovers had to come; each is measured, or the new Main was never fresh."""
     splits: list[tuple[int, int]] = []
     """When both nodes could not hear each other, and both may have polled."""
     reigns: list[Reign] = []
     stretches: list[Stretch] = []
+    gaps_told: bool = True
+    """Whether a node told its gaps; else no stretch means nothing."""
     told: list[Told] = []
     polls: int = 0
     unjudged: list[str] = []

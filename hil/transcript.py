@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from gateway.model import NS_PER_S, format_time
-from hil.expect import Expectation, finding
+from hil.expect import Expectation, finding, unknown
 from hil.recording import Act, Finding, Look, Recording, Stretch
 from hil.verdicts import Gathered, findings, paired_since
 
@@ -18,6 +18,10 @@ TEXT_SHOWN: Final = 160
 def whole_again(run: Recording, words: Collection[str]) -> Finding:
     """One Main, the other synced within a minute of each act, unless the next one came before."""
     acts = sorted((act for act in run.acts if act.word in words), key=lambda act: act.begun_ns)
+    if len(run.acts) < run.entries:
+        return unknown(WHOLE_AGAIN, f"known are {len(run.acts)} of {run.entries} acts")
+    if acts and not run.looks:
+        return unknown(WHOLE_AGAIN, "no node was looked at")
     late = []
     slowest_ns = 0
     for at, act in enumerate(acts):

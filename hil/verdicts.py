@@ -16,7 +16,7 @@ from hil.expect import Expectation, finding, judge_expectation, unknown
 from hil.judges import Evidence, Row, Verdict
 from hil.judges_client import Lacking
 from hil.judges_journal import Journal, odd, twice
-from hil.judges_pair import Turn, asker, doubled, strays
+from hil.judges_pair import Turn, asker, doubled, explaining, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
 from hil.real import Written
@@ -28,6 +28,8 @@ Against = list[tuple[str, int]]
 NODES: Final = ("a", "b")
 PLAYED: Final = "the timeline was played as it is written"
 FREEZE: Final = "freeze"
+STEP_CLOCK: Final = "step_clock"
+"""The times of reigns are no proof then."""
 WOKEN_NS: Final = 2 * NS_PER_S
 """How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
 ONE_POLLER: Final = "one poller a device, outside of splits"
@@ -84,7 +86,7 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
     """All verdicts on a run."""
     refused = {one.word for one in expect if one.word}
     judged = [
-        played(run.acts, refused),
+        played(run.acts, refused, run.entries),
         one_main(found),
         in_time(run),
         *([] if _no_poll_seen(run, found) else [one_poller(run, found)]),
@@ -127,11 +129,16 @@ def unjudged(run: Recording, found: Gathered) -> list[str]:
     return said
 
 
-def played(acts: Sequence[Act], refused: Iterable[str] = ()) -> Finding:
-    """Whether everything could be done; what the scenario expects to be refused may fail."""
+def played(acts: Sequence[Act], refused: Iterable[str] = (), entries: int = 0) -> Finding:
+    """Whether everything could be done; what the scenario expects to be refused may fail.
+
+    `entries` is how many the timeline has: what left no act was never begun.
+    """
     failed = [(f"{a}: {a.failed}", a.begun_ns) for a in acts if a.failed and a.word not in refused]
     if failed:
         return unknown(PLAYED, f"{len(failed)} of {len(acts)} entries could not be done", failed)
+    if len(acts) < entries:
+        return unknown(PLAYED, f"only {len(acts)} of {entries} entries were begun")
     return finding(PLAYED, True, f"{len(acts)} entries")
 
 
@@ -146,6 +153,8 @@ def in_time(run: Recording) -> Finding:
     late = [(_late(s), s.fault_ns) for s in run.switches if _is_late(s)]
     said = ", ".join(f"{s.kind} {s.took_ms} ms" for s in run.switches if s.fresh_ns)
     said = said or "no takeover was to be measured"
+    if len(run.switches) < run.awaited:
+        return unknown(IN_TIME, f"{run.awaited} takeovers had to come, known are: {said}", late)
     if late and run.busy:
         return unknown(IN_TIME, f"{said}; the machine was too busy to keep time", late)
     return finding(IN_TIME, not late, said, late)
@@ -168,7 +177,9 @@ def one_poller(run: Recording, found: Gathered) -> Finding:
         lacks = "the outstations logged no poll" if not found.polls else "no reign is known"
         return unknown(ONE_POLLER, lacks)
     splits = [Span(start, end, None) for start, end in run.splits]
-    odd_turns = strays(found.polls, found.askers, [r.node for r in run.reigns], splits)
+    stepped = any(act.word == STEP_CLOCK for act in run.acts)
+    order = [r.node for r in run.reigns] if stepped else explaining(run.reigns, splits)
+    odd_turns = strays(found.polls, found.askers, order, splits)
     woken = [turn for turn in odd_turns if past_the_check(turn, run.acts)]
     turns = [turn for turn in odd_turns if turn not in woken]
     against = [(f"no reign explains: {turn}", turn.from_ns) for turn in turns]
@@ -241,6 +252,8 @@ def not_twice(found: Gathered) -> Finding:
     """By the journals' own files."""
     if set(found.journals) != set(NODES):
         return unknown(NOT_TWICE, found.lacks.get("journals", "a journal could not be read"))
+    if not all(journal.records for journal in found.journals.values()):
+        return unknown(NOT_TWICE, "a journal is empty")
     against = twice(found.journals)
     said = ", ".join(f"node {n}: {len(j.records)} records" for n, j in found.journals.items())
     return finding(NOT_TWICE, not against, said, against)

@@ -9,7 +9,7 @@ from hil.expect import EXPECTATIONS
 from hil.foreign import JUDGE, read_back
 from hil.recording import Finding, Outcome
 from hil.transcript import judged
-from hil.verdicts import NOT_TWICE, PLAYED, SAME
+from hil.verdicts import NOT_TWICE, ONE_MAIN, PLAYED, SAME
 
 PASSED = Finding(SAME, Outcome.PASSED, "10 points")
 FAILED = Finding(SAME, Outcome.FAILED, "10 points", ("plc1/x: 1 samples only in the first",))
@@ -34,6 +34,8 @@ def test_every_judge_and_every_expectation_has_a_canary_that_makes_it_fail() -> 
     named = {name for one in canaries for name in one.fails | one.unknown}
     assert named == judges, "and no canary waits for a judge that isn't there"
     assert frozenset({PLAYED}) == NEVER_FAIL
+    unknown = set().union(*(one.unknown for one in canaries))
+    assert unknown == judges - {ONE_MAIN}, "who answers nobody is no Main; others lack a ground"
 
 
 def test_a_canary_is_caught_by_the_judges_that_must_and_by_no_other() -> None:

@@ -72,6 +72,9 @@ def test_a_journal_is_read_from_its_files(tmp_path: Path) -> None:
     found = read_journal(tmp_path)
     assert found.records == {(1, "a", "ff", 7): frozenset({b"\x01", b"\x02"})}
     assert found.at_ns == {(1, "a", "ff", 7): 50} and found.conflicts == 1
+    (tmp_path / "journal" / "2026-11-26.sqlite").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no partition of the journal"):
+        read_journal(tmp_path)
 
 
 def test_a_site_is_found_beside_the_scenario_or_shipped(tmp_path: Path) -> None:

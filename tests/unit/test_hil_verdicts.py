@@ -194,6 +194,7 @@ def test_a_broken_promise_fails_its_judge_with_evidence(
         (SAME, lambda f: f.gaps.pop("a"), "no history was read"),
         (SAME, lambda f: f.lacks.update(a="node a gave no history"), "node a gave no history"),
         (NOT_TWICE, lambda f: f.journals.pop("a"), "a journal could not be read"),
+        (NOT_TWICE, lambda f: f.journals.update(a=Journal({}, {})), "a journal is empty"),
         (EQUAL, lambda f: f.journals.pop("a"), "a journal could not be read"),
         (EQUAL, lambda f: f.journals.update(a=Journal({}, {})), "a journal is empty"),
         (CLIENTS, lambda f: setattr(f, "seen", None), "the client saw no value"),
@@ -229,6 +230,47 @@ def test_one_request_of_a_woken_node_may_have_been_past_its_check(
     one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
     assert one.outcome == outcome
     assert ("1 of a woken node" in one.said) is (outcome == "passed")
+
+
+def a_stray_before_a_split(stepped: bool = False) -> Finding:
+    """b asked in a's reign; b was Main once more, but only inside a split."""
+    run, found = a_run(), all_found()
+    run.splits = [(10 * S, 14 * S)]
+    run.reigns = [
+        Reign("1.a.7", "a", 0, 5 * S, "start"),
+        Reign("2.b.8", "b", 5 * S, 9 * S, "a is dead"),
+        Reign("3.a.9", "a", 9 * S, 13 * S, "handed over"),
+        Reign("4.b.1", "b", 11 * S, 12 * S, "a is silent"),
+        Reign("5.a.2", "a", 13 * S, 0, "longer reign"),
+    ]
+    if stepped:
+        run.acts.append(Act("step_clock", "b", "b", S, 2 * S))
+    found.polls = [poll(at, node) for at, node in ((1, "a"), (2, "b"), (3, "a"), (6, "b"))]
+    return outcome(findings(run, found, []), ONE_POLLER)
+
+
+def test_a_reign_inside_a_split_explains_no_poll_outside() -> None:
+    one = a_stray_before_a_split()
+    assert one.outcome is Outcome.FAILED and "node b asked 1 times" in one.evidence[0]
+    stepped = a_stray_before_a_split(stepped=True)
+    assert stepped.outcome is Outcome.PASSED, "times by a stepped clock are no proof"
+
+
+def test_acts_takeovers_and_looks_that_are_missing_are_no_pass() -> None:
+    run = a_run()
+    run.entries, run.awaited = 2, 1
+    assert outcome(findings(run, all_found(), []), PLAYED).outcome is Outcome.PASSED
+    assert outcome(findings(run, all_found(), []), IN_TIME).outcome is Outcome.PASSED
+    run.entries, run.awaited = 3, 2
+    one = outcome(findings(run, all_found(), []), PLAYED)
+    assert (one.outcome, one.said) == (Outcome.UNKNOWN, "only 2 of 3 entries were begun")
+    one = outcome(findings(run, all_found(), []), IN_TIME)
+    assert one.outcome is Outcome.UNKNOWN
+    assert one.said == "2 takeovers had to come, known are: kill -9 400 ms"
+    assert whole_again(run, {"kill"}).said == "known are 2 of 3 acts"
+    run.entries, run.looks = 2, []
+    assert whole_again(run, {"kill"}).said == "no node was looked at"
+    assert whole_again(run, {"kill"}).outcome is Outcome.UNKNOWN
 
 
 def test_without_reigns_nobody_knows_who_may_poll() -> None:
@@ -279,6 +321,10 @@ OVERRUN = Stretch("plc2", "fast", "overrun", "open", 8 * S, 9 * S)
 NEVER = Switch("cut", "a", "b", 5 * S, 0, 2_000)
 
 
+def untold(run: Recording) -> None:
+    run.gaps_told = False
+
+
 def overrun(run: Recording) -> None:
     run.busy = True
     run.stretches.append(OVERRUN)
@@ -307,6 +353,9 @@ def overrun(run: Recording) -> None:
         ("gap", {"device": "plc1", "at_most": "2s"}, lambda r: None, "passed", ""),
         ("gap", {"device": "plc1", "at_most": "1s"}, lambda r: None, "failed", "for 2.000 s"),
         ("gap", {"device": "plc3", "at_most": "1s"}, lambda r: None, "unknown", ""),
+        ("filled", "plc1", untold, "unknown", ""),
+        ("no_gaps", "plc2", untold, "unknown", ""),
+        ("gap", {"device": "plc1", "at_most": "2s"}, untold, "unknown", ""),
         ("told", "is dead", lambda r: None, "passed", ""),
         ("told", "moon", lambda r: None, "failed", "none of 2 events and log lines has 'moon'"),
         ("told", "moon", lambda r: r.told.clear(), "unknown", ""),
