@@ -47,8 +47,10 @@ sim: install
 e2e: install
 	$(BIN)/pytest -n 3 --dist loadfile tests/e2e --durations=25
 
-# Rarer faults of the pair with real processes, and those of `e2e` without namespaces: 30 minutes.
+# Properties by chance; rarer faults of the pair with real processes, and those of `e2e` without
+# namespaces: 40 minutes.
 campaign: install
+	for turn in 1 2 3; do HOTPAIR_CI= $(BIN)/pytest -n 2 tests/property || exit 1; done
 	$(BIN)/pytest -m slow tests/e2e
 
 # What is shipped, in dist/: the wheel, a Debian package with all libraries in it, and what is in it

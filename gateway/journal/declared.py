@@ -1,7 +1,7 @@
 """What was declared of one point around a stretch: who covered it, and what became of the gaps.
 
 Coverage is by scan class, and the class that a point was read in is told by the batches of its
-samples. Run in a reader's thread.
+samples, those too whose samples a ruling withdrew. Run in a reader's thread.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _fill_up(keys: Sequence[Key], classes: dict[Key, str]) -> None:
 def _class_of(files: Files, view: View, point: str, key: Key, span: Interval) -> str | None:
     """The scan class that the first batches of a run name; None if only faults speak in it."""
     term, revision = key
-    own = view.of(term, wound=False)
+    own = view.of(term, wound=False)._replace(withdrawn={})
     for row in history.page(files, own, point, *span, _CLASS_TRIES_MAX, None, False).rows:
         batch = ledger.batch_at(files, view.files, row.position)
         if batch is not None and batch.scan_class and batch.revision == revision:
@@ -147,7 +147,7 @@ def _first_class(files: Files, view: View, point: str) -> str | None:
 
     It stands for the class in runs that say nothing of the point.
     """
-    polled = view.of(wound=False)
+    polled = view.of(wound=False)._replace(withdrawn={})
     page = history.page(files, polled, point, -_FOREVER, _FOREVER, _CLASS_TRIES_MAX, None, False)
     for row in page.rows:
         batch = ledger.batch_at(files, view.files, row.position)

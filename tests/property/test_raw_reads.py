@@ -246,13 +246,13 @@ def shown(buckets: Buckets) -> list[Any]:
 def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[Ruled]) -> Any:
     """The reconstruction that knows everything."""
     gone = withdrawn(ruled)
-    rows = [
+    heard = [
         HistoryRow(time_ns, value, status, body.received_ns, Origin(body.origin), record.position)
         for record, _, _ in written
         if isinstance(body := record.body, Batch)
         for _, time_ns, value, status in body.samples
-        if not is_in(gone.get(record.position.term, ()), time_ns)
     ]
+    rows = [r for r in heard if not is_in(gone.get(r.position.term, ()), r.time_ns)]
     runs = [Run(s.term, 1, s.span[0] * STEP_NS, s.span[1] * STEP_NS) for s in given_streams]
     holes = [
         Except(s.term, "plc1", "normal", Cause.DEVICE, b * STEP_NS, e * STEP_NS)
@@ -264,14 +264,24 @@ def whole(written: Sequence[Written], given_streams: list[Stream], ruled: list[R
     fills = [JudgedAt(r.position, r.body) for r, _, _ in written if isinstance(r.body, Fill)]
     covered = union(part for parts in by_term.values() for part in parts)
     parts = missing(subtract([WINDOW], covered), judged(fills, "level", gone))
-    if not fills and all(is_bad(row.status) for row in rows):
+    if not fills and all(is_bad(row.status) for row in heard):
         parts = []  # nobody knows which class the point is of
     began_ns = rows[0].time_ns if rows else END * STEP_NS
     return Reconstruction(rows, by_term, ruled, parts, began_ns, WINDOW[1])
 
 
+@example(
+    [
+        Stream(TERMS[0], (0, 4), [], {}, [], [], False),
+        Stream(TERMS[1], (0, 3), [(0, 2)], {}, [], [], True),
+    ],
+    [Ruled(TERMS[0], TERMS[1], 0, 2 * STEP_NS, True)],
+    [(0, False)],
+    1,
+    (0, 1),
+)
 @example([Stream(TERMS[0], (1, 6), [(2, 3)], {}, [], [], True)], [], [(0, False)], 5, (0, 9))
-@settings(max_examples=200)
+@settings(max_examples=6000)
 @given(
     streams_of_terms,
     rulings_of_terms,
