@@ -102,7 +102,7 @@ class CanaryPlayer(Player):
             node.signal(signal.SIGSTOP)
         try:
             taken = self.pair.other(main)
-            wanted = (taken.endpoint, self.pair.namespace, self.pair.watched, begun_ns, STOPPED_S)
+            wanted = self.pair.wanted(taken, begun_ns, STOPPED_S)
             with suppress(ProgramError):
                 raise CanaryError(f"a stopped node serves values: {await first_fresh_ns(*wanted)}")
             try:

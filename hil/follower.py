@@ -2,6 +2,7 @@
 
     python -m hil.follower --points points.txt --out client.jsonl --namespace URI URL URL
 
+It signs, encrypts and logs in where a `visitor.json` lies beside what it writes (hil.visitor).
 `--machine` for each URL names the network namespace whose loopback it is on.
 
 It is at whichever endpoint is open; when that closes or says nothing for a second, it goes to the
@@ -28,6 +29,7 @@ from asyncua import Client, ua
 from hil.gateway import Program, ticks
 from hil.laying import go_to
 from hil.pair import Pair
+from hil.visitor import Visitor, introduce, visitor_of
 
 CLIENT_FILE: Final = "client.jsonl"
 PUBLISHING_MS: Final = 200
@@ -64,11 +66,14 @@ class Notes:
         """A subscription that the server ended: the next look finds out."""
 
 
-async def follow(endpoint: str, namespace: str, names: Sequence[str], notes: Notes) -> None:
+async def follow(
+    endpoint: str, namespace: str, names: Sequence[str], notes: Notes, visitor: Visitor | None
+) -> None:
     """Be subscribed at one endpoint until it is silent. Raises OSError, TimeoutError, UaError."""
     client = Client(endpoint, timeout=OPENING_S)
     client.session_timeout = SESSION_MS
     async with asyncio.timeout(OPENING_S):
+        await introduce(client, visitor)
         await client.connect()
     try:
         index = await client.get_namespace_index(namespace)
@@ -99,6 +104,7 @@ async def run(options: argparse.Namespace) -> None:
     names = options.points.read_text(encoding="utf-8").split()
     with options.out.open("a", encoding="utf-8", buffering=1 << 16) as file:
         notes = Notes(file, names)
+        visitor = visitor_of(options.out.parent)
 
         async def always() -> None:
             while True:
@@ -106,7 +112,7 @@ async def run(options: argparse.Namespace) -> None:
                     if options.machines:
                         go_to(options.machines[at])
                     with contextlib.suppress(Exception):  # a client of a plant tries again
-                        await follow(endpoint, options.namespace, names, notes)
+                        await follow(endpoint, options.namespace, names, notes, visitor)
                     file.flush()
                     await asyncio.sleep(RETRY_S)
 

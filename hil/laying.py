@@ -5,13 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final
-
-from ruamel.yaml import YAML
 
 from hil.lab import FIELD, SECOND, Lab, link_address
 from hil.pair import NODES, Pair
@@ -19,7 +16,7 @@ from hil.ports import free_ports
 from hil.real import proxied
 from hil.scenario import Ground
 from hil.settings import SiteError, load_yaml
-from hil.site import RIG_FILE, load_site, localise
+from hil.site import RIG_FILE, edit_yaml, load_site, localise
 
 SITES: Final = Path(__file__).parent / "sites"
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
@@ -72,9 +69,9 @@ def prepare(
         text = path.read_text(encoding="utf-8")
         path.write_text(localise(text, offset if lab is None else 0), encoding="utf-8")
     if settings:
-        _edit(folder / "site.yaml", lambda data: data.setdefault("pair", {}).update(settings))
+        edit_yaml(folder / "site.yaml", lambda data: data.setdefault("pair", {}).update(settings))
     if seed is not None:
-        _edit(folder / RIG_FILE, lambda data: data.update(seed=seed))
+        edit_yaml(folder / RIG_FILE, lambda data: data.update(seed=seed))
     if real:
         _leave(site, folder, real)
     if lab is not None:
@@ -87,7 +84,7 @@ def prepare(
             text = text.replace(old, new)
         (folder / "site.yaml").write_text(text, encoding="utf-8")
         for name in NODES:
-            _edit(folder / f"node-{name}.yaml", _on_machine)
+            edit_yaml(folder / f"node-{name}.yaml", _on_machine)
     return Pair(folder, lab)
 
 
@@ -127,8 +124,8 @@ def _leave(site: Path, folder: Path, real: Collection[str]) -> None:
                 to = [f"{host}:{line.port}" for host in line.hosts]
                 data["real"][name] = {"at": at, "to": to}
 
-    _edit(folder / "site.yaml", lead)
-    _edit(folder / RIG_FILE, known)
+    edit_yaml(folder / "site.yaml", lead)
+    edit_yaml(folder / RIG_FILE, known)
 
 
 def _host(number: int) -> str:
@@ -155,16 +152,6 @@ def _on_machine(data: Any) -> None:
     count = len(listen) if isinstance(listen, list) else 1
     data["link"]["listen"] = [f"{link_address(name, at)}:7700" for at in range(count)]
     data["link"]["peer"] = [f"{link_address(other, at)}:7700" for at in range(count)]
-
-
-def _edit(path: Path, change: Callable[[Any], None]) -> None:
-    yaml = YAML(typ="rt", pure=True)
-    data = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    data = {} if data is None else data
-    change(data)
-    out = StringIO()
-    yaml.dump(data, out)
-    path.write_text(out.getvalue(), encoding="utf-8")
 
 
 def go_to(namespace: str) -> None:

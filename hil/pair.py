@@ -21,7 +21,7 @@ import httpx
 
 from gateway.model import GapState, format_time
 from hil.disk import Disk
-from hil.fresh import first_fresh_ns
+from hil.fresh import FRESH_S, Wanted, first_fresh_ns
 from hil.gateway import Control, Program, ProgramError
 from hil.lab import Lab
 from hil.outstation.control import send
@@ -30,6 +30,7 @@ from hil.recording import Switch
 from hil.settings import load_yaml
 from hil.site import load_site, localise
 from hil.tamper import Tamper
+from hil.visitor import Visitor, lay
 
 NODES: Final = ("a", "b")
 PAIRED_S: Final = 60.0
@@ -50,6 +51,7 @@ class PairNode:
         said = load_yaml(self.file.read_text(encoding="utf-8"))
         self.data: Path = folder / said["data_dir"]
         self.endpoint = f"opc.tcp://{said['opcua']['listen']}"
+        self.insecure: bool = said["opcua"].get("insecure", False)
         self.bind: str = said["bind"]
         self.ports: list[Path] = [folder / path for path in said.get("ports", {}).values()]
         self.log = folder / f"node-{name}.log"
@@ -112,6 +114,7 @@ class Pair:
         self.field_file = folder / "polls-field.jsonl"
         self.a, self.b = (PairNode(folder, name, self.inside(name)) for name in NODES)
         self.nodes: Mapping[str, PairNode] = {"a": self.a, "b": self.b}
+        self.visitor: Visitor | None = None
         self.born_ns = 0
         self.paired_ns = 0
         self._cuts: list[tuple[str, int | None]] = []
@@ -159,6 +162,8 @@ class Pair:
     async def start(self) -> None:
         """Start everything; then one node is Main and the other synced. Raises ProgramError."""
         await _certificates(self.folder)
+        if asking := [node.data for node in self.nodes.values() if not node.insecure]:
+            self.visitor = await lay(self.folder, asking)
         try:
             await self.outstations.start()
             if any(device.to for device in self.plant.rig.real.values()):
@@ -252,10 +257,14 @@ class Pair:
             lambda seen: all((s.get(key) or "") >= text for s in seen.values()), within_s
         )
 
+    def wanted(self, node: PairNode, after_ns: int, within_s: float = FRESH_S) -> Wanted:
+        """What `first_fresh_ns` needs to look for values of a node."""
+        return node.endpoint, self.namespace, self.watched, after_ns, within_s, self.visitor
+
     async def fresh(self, kind: str, left: PairNode, fault_ns: int) -> Switch:
         """Wait until the other node serves fresh values. Raises ProgramError."""
         taken = self.other(left)
-        fresh_ns = await first_fresh_ns(taken.endpoint, self.namespace, self.watched, fault_ns)
+        fresh_ns = await first_fresh_ns(*self.wanted(taken, fault_ns))
         return Switch(kind, left.name, taken.name, fault_ns, fresh_ns)
 
     # ------------------------------------------------------------------------------ acts

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from ruamel.yaml import YAML
 
 from hil.plant import Plant, read_site
 from hil.settings import Rig, SiteError, load_yaml, read_rig
@@ -40,6 +43,17 @@ def localise(text: str, offset: int) -> str:
 def ports_of(text: str) -> set[int]:
     """The ports of a site.yaml or node.yaml that `localise` moves."""
     return {int(match["port"]) for match in _PORT.finditer(text)}
+
+
+def edit_yaml(path: Path, change: Callable[[Any], None]) -> None:
+    """Change what a YAML file says, comments kept; made where there is none. Raises OSError."""
+    yaml = YAML(typ="rt", pure=True)
+    data = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    data = {} if data is None else data
+    change(data)
+    out = StringIO()
+    yaml.dump(data, out)
+    path.write_text(out.getvalue(), encoding="utf-8")
 
 
 def load_site(site: Path, port_offset: int = 0) -> Plant:

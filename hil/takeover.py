@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.model import NS_PER_MS, parse_duration
-from hil.fresh import FRESH_S, first_fresh_ns
+from hil.fresh import Wanted, first_fresh_ns
 from hil.gateway import ProgramError
 from hil.laying import go_to
 from hil.pair import Pair, PairNode
@@ -34,7 +34,7 @@ async def wait_for_fresh(
 ) -> Switch:
     """When the node that takes over served fresh values to a client; 0 when not within 30 s."""
     taken = pair.other(left)
-    wanted = (taken.endpoint, pair.namespace, pair.watched, fault_ns, FRESH_S)
+    wanted = pair.wanted(taken, fault_ns)
     try:
         if pair.lab is None:
             fresh_ns = await first_fresh_ns(*wanted)
@@ -45,7 +45,7 @@ async def wait_for_fresh(
     return Switch(kind, left.name, taken.name, fault_ns, fresh_ns, limit)
 
 
-async def _on_machine(namespace: str, wanted: tuple[Any, ...]) -> int:
+async def _on_machine(namespace: str, wanted: Wanted) -> int:
     """`first_fresh_ns` as a client on a machine of the lab: in a thread that ends there."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[int] = loop.create_future()

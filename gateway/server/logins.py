@@ -81,7 +81,10 @@ class Logins:
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                # Asked again: many attempts may have queued up before the first one failed.
+                # Asked again: many attempts may have queued up before the first one failed, or, as
+                # after a takeover, before the first one of the same user was verified.
+                if user is not None and mark in self._verified:
+                    return user
                 self.refuse_if_throttled(peer)
                 fits = await asyncio.to_thread(verify_password, password, stored)
                 if not fits or user is None or not user.password_hash:

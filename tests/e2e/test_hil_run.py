@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from hil.lab import possible
+from hil.laying import SITES
 from hil.recording import Outcome, load
 from hil.running import SCENARIOS
 from hil.verdicts import CLIENTS, IN_TIME, NOT_TWICE, ONE_MAIN, RIGHT
+from hil.visitor import USER
 
 from .plant import free_offset
 
@@ -70,8 +73,20 @@ def played(tmp_path: Path, text: str, *options: str) -> tuple[int, dict[str, Any
     return done.returncode, said, kept / "one"
 
 
+def secured(tmp_path: Path) -> Path:
+    """The demo's site, but clients must sign, encrypt and log in."""
+    site = tmp_path / "secured"
+    shutil.copytree(SITES / "demo", site, ignore=shutil.ignore_patterns("data", "run"))
+    for node in ("node-a.yaml", "node-b.yaml"):
+        text = (site / node).read_text(encoding="utf-8")
+        assert "insecure: true, " in text
+        (site / node).write_text(text.replace("insecure: true, ", ""), encoding="utf-8")
+    return site
+
+
 def test_a_scenario_is_played_judged_and_kept(tmp_path: Path) -> None:
-    status, said, folder = played(tmp_path, MAIN_DIES)
+    site = secured(tmp_path)
+    status, said, folder = played(tmp_path, MAIN_DIES.replace("site: demo", f"site: {site.name}"))
     run = load(folder)
     bad = [f for f in run.findings if f.outcome is not Outcome.PASSED]
     assert not bad or (run.busy and [f.judge for f in bad] == [IN_TIME]), bad
@@ -88,6 +103,8 @@ def test_a_scenario_is_played_judged_and_kept(tmp_path: Path) -> None:
     judges = {finding.judge: finding.said for finding in run.findings}
     assert {CLIENTS, NOT_TWICE, ONE_MAIN, f"{RIGHT}, node a", f"{RIGHT}, node b"} <= set(judges)
     assert int(judges[CLIENTS].split()[0]) > 20, "the client saw values"
+    words = (folder / f"node-{switch.taken}.log").read_text(encoding="utf-8")
+    assert f"logged in as {USER} (observer)" in words and "insecure" not in words
     suite = Xml.parse(folder / "junit.xml").getroot().find("testsuite")
     assert suite is not None and suite.get("tests") == str(len(run.findings))
     assert "took over: kill -9" in (folder / "transcript.txt").read_text()

@@ -103,6 +103,16 @@ async def test_guesses_sent_all_at_once_are_slowed_down_too() -> None:
     assert sum(isinstance(found, LoginThrottled) for found in results) == 12 - FREE_FAILURES - 1
 
 
+async def test_who_waits_behind_the_first_log_in_of_the_same_user_is_not_verified_again() -> None:
+    logins, _ = make()
+    guesses = [logins.check("alice", f"guess {n}", "10.0.0.1") for n in range(FREE_FAILURES + 1)]
+    known = [logins.check("alice", "correct horse", f"10.0.0.{n}") for n in (2, 1)]
+    *refused, first, second = await asyncio.gather(*guesses, *known)
+    assert refused == [None] * len(guesses)
+    assert first is not None
+    assert second is first, "the peer waits after its guesses, but this password is known by now"
+
+
 async def test_a_lock_out_is_told_when_it_begins_when_it_is_longest_and_each_hour() -> None:
     clock, told = StillClock(), list[tuple[int, str]]()
     users = {"alice": User("alice", Role.OPERATOR, STORED)}
