@@ -139,6 +139,31 @@ def test_a_clock_that_is_ninety_seconds_ahead_is_corrected() -> None:
         assert abs(time_ns - (NOW_NS - (61 - int(value)) * SECOND)) < 10_000_000
 
 
+@pytest.mark.parametrize("knows_ms", [True, False])
+def test_a_clock_that_shows_0_ms_is_looked_at_once_more(knows_ms: bool) -> None:
+    plc, headers = Plc().build(100), list[int]()
+    for at in range(60):
+        plc.make(NOW_NS - (60 - at) * SECOND)
+
+    def tick(op: Op) -> None:
+        if not headers:
+            plc.clock_ahead_ns = 2 * SECOND - plc.now_ns % SECOND
+        plc.tick()
+        if isinstance(op, Read) and op.address == BASE:
+            headers.append((plc.now_ns + plc.clock_ahead_ns) % SECOND // 1_000_000)
+        if not knows_ms:
+            plc.put(BASE + 10, 0)
+
+    plc.before_read = tick
+    pages = read_log(spec(), plc, last(30, 20))
+    clock = pages[0].clock
+    assert headers[0] == 0 < headers[1]
+    assert clock is not None
+    assert (clock.uncertainty_ns < 10_000_000) is knows_ms
+    assert abs(clock.offset_ns - plc.clock_ahead_ns) <= clock.uncertainty_ns
+    assert len(headers) == 3, "before, a moment later, and after: not again each time"
+
+
 def test_a_plc_that_did_not_run_recorded_nothing() -> None:
     plc = Plc().build(100)
     for seconds in (30, 29, 28, 12, 11, 10):

@@ -14,7 +14,7 @@ from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
 from drivers.modbus.log.clock import nearest
 from drivers.modbus.log.job import MISFIT_NS, Job
-from drivers.modbus.log.ops import Asking, Read, Reading, Refusal, ask
+from drivers.modbus.log.ops import Asking, Read, Reading, Refusal, Wait, ask
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import number
 from drivers.modbus.log.records import Entry, RecordForm
@@ -30,6 +30,8 @@ MODULO: Final = 2**32
 HEADER_TRIES: Final = 3
 """A header that contradicts itself was read while the PLC wrote it."""
 _SOON_NS: Final = 5 * NS_PER_S
+_MOMENT_NS: Final = 3 * NS_PER_MS
+"""After this a clock that showed 0 ms shows more, if it knows milliseconds at all."""
 
 
 class _Header(NamedTuple):
@@ -61,6 +63,7 @@ class _Log:
         self._area: Area = named or ring.register_
         self._header: _Header | None = None
         self._form: RecordForm | None = None
+        self._knows_ms: bool | None = None
 
     @property
     def per_fetch(self) -> int:
@@ -93,7 +96,7 @@ class _Log:
             empty,
             received_ns,
             MODULO,
-            self._clock(words, sent_ns, received_ns),
+            (yield from self._clock(words, sent_ns, received_ns)),
             (header.capacity,),
             (header.version, header.record_words),
             header.capacity,
@@ -146,17 +149,26 @@ class _Log:
         )
         self._form = self._job.form(record, words=header.record_words - 1, own_types=True)
 
-    def _clock(self, words: Sequence[int], sent_ns: int, received_ns: int) -> ClockReading | None:
+    def _clock(
+        self, words: Sequence[int], sent_ns: int, received_ns: int
+    ) -> Asking[ClockReading | None]:
+        """The PLC's clock as the header's words show it, or as they do a moment later.
+
+        A PLC that knows no milliseconds leaves the word at 0, where one that does stands once in a
+        thousand reads.
+        """
         at, order = self._ring.header, self._ring.byte_order
-        seconds = words[at.clock_at : at.clock_at + 2]
-        wall = wall_ns(TimeFormat.UNIX_S, seconds, order)
+        if not words[at.clock_ms_at] and self._knows_ms is None:
+            yield Wait(_MOMENT_NS)
+            words, sent_ns, received_ns = yield from self._words(self._base, at.words)
         ms = words[at.clock_ms_at]
+        self._knows_ms = self._knows_ms or ms > 0
+        wall = wall_ns(TimeFormat.UNIX_S, words[at.clock_at : at.clock_at + 2], order)
         wall = with_fraction(wall, ms, "ms")
         if wall is None:
             return None
-        # A PLC that knows no milliseconds leaves the word at 0.
-        resolution_ns = NS_PER_MS if ms else NS_PER_S
         device_ns = nearest(wall, self._job.zone, received_ns)
+        resolution_ns = NS_PER_MS if self._knows_ms else NS_PER_S
         return clock_reading(device_ns, sent_ns, received_ns, resolution_ns)
 
     def _long(self, words: Sequence[int], at: int) -> int:
