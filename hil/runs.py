@@ -21,11 +21,14 @@ class Happening(NamedTuple):
 
 
 def value_faults(journal: Iterable[Happening], device: str, to_ns: int) -> list[tuple[str, Span]]:
-    """When the values of a device were not its truth: ("nan" or "stuck", stretch), in order."""
+    """When the values of a device were not its truth: ("nan" or "stuck", stretch), in order.
+
+    What is done to its log or its clock meanwhile ends no fault of its values.
+    """
     found: list[tuple[str, Span]] = []
     begun: tuple[str, int] | None = None
     for item in journal:
-        if item.device != device:
+        if item.device != device or item.what.startswith(("log ", "clock ")):
             continue
         if begun is not None:
             found.append((begun[0], Span(begun[1], item.time_ns, None)))

@@ -311,6 +311,8 @@ def test_faults_of_values_become_part_of_the_truth() -> None:
         Happening(T0, "p", "fault silence"),
         Happening(T0 + S, "p", "fault nan"),
         Happening(T0 + 2 * S, "q", "clear"),
+        Happening(T0 + 2 * S, "p", "log run"),
+        Happening(T0 + 2 * S, "p", "clock step -60.0"),
         Happening(T0 + 3 * S, "p", "clear"),
         Happening(T0 + 5 * S, "p", "fault stuck"),
     ]
