@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -112,7 +113,7 @@ def _made() -> tuple[bytes, bytes]:
         data_encipherment=True, key_agreement=False, key_cert_sign=True, crl_sign=False,
         encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    names = [x509.UniformResourceIdentifier(_URI), x509.DNSName("localhost")]
+    names = [x509.UniformResourceIdentifier(_URI), x509.DNSName(socket.gethostname())]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -57,8 +57,9 @@ def steps_between(
 
     Records are made every `spacing_ns`; where stamps span less time than that, the clock was set
     back, and each half tells whether it was there. A pause of the device hides as much as it is
-    long. `wall_of` reads a record's stamp; in place of one without (the oldest may be overwritten
-    by now) the next one that has a stamp is taken. At most STEP_PROBES_MAX records are read.
+    long. `wall_of` reads a record's stamp; in place of one without the next one that has a stamp is
+    taken, and however many of the oldest are overwritten by now, the first that is not. At most
+    STEP_PROBES_MAX records are read.
     """
     return (yield from _between(low, high, spacing_ns, zone, wall_of, lambda ns: ns > spacing_ns))
 
@@ -102,7 +103,21 @@ def _between(
                 return number
         return None
 
-    first = yield from readable(range(low, min(high, low + STEP_TRIES)))
+    def oldest() -> Asking[int | None]:
+        """The first record that has a stamp, by steps twice as long each time, and by halving."""
+        gone, ahead = low - 1, 0
+        while (found := (yield from readable([low + ahead]))) is None:
+            if (gone := low + ahead) >= high:
+                return None
+            ahead = min(2 * ahead or 1, high - low)
+        while found - gone > 1:
+            if (nearer := (yield from readable([(gone + found) // 2]))) is None:
+                gone = (gone + found) // 2
+            else:
+                found = nearer
+        return found
+
+    first = yield from oldest()
     last = yield from readable(range(high, max(low, high - STEP_TRIES), -1))
     parts = [] if first is None or last is None else [(first, last)]
     found: list[Step] = []
