@@ -21,6 +21,7 @@ from gateway.journal.declared import Declared, look_up
 from gateway.journal.history import PAGE_MAX, Files, View
 from gateway.journal.reconstruct import (
     Reconstruction,
+    is_restatement,
     reading_order,
     shown_order,
     time_of,
@@ -251,7 +252,7 @@ def _speaks(term: Term, row: HistoryRow) -> bool:
     """Whether a row may be in force where a term's fill speaks."""
     if row.origin is Origin.WINDBACK:
         return row.position.term == term
-    return not is_bad(row.status)
+    return not is_bad(row.status) and not is_restatement(row)
 
 
 def _plain(rows: Sequence[HistoryRow]) -> list[HistoryRow]:

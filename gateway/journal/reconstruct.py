@@ -5,7 +5,9 @@ coverage intervals the value in force is its newest sample, and the first poll o
 every point anew. So at each instant exactly one stream speaks: of those that cover it the winner
 of the arbitration between them, else the one of the higher term. Where none does there is a gap;
 where windback filled it for the point, the value in force is the newest row of the fill's term (or
-a Good one of polling, which was not claimed), and before its first one the newest row before.
+a Good one of polling, which was not claimed), and before its first one the newest row before. What
+a stream only states anew, as of when it was received, is not heard there: a scan that took so long
+that it left a gap may have read it long before, and the log knows when it changed.
 
 A raw read gives every observation of every stream, in order of time. Where several streams have
 something to say, one that does not speak (a node without its field that says Bad, an interval that
@@ -108,18 +110,19 @@ class Reconstruction:
             return
         if wound:
             self._leave_out(row)
-        self._filling.append(row)
+        if wound or not is_restatement(row):
+            self._filling.append(row)
         self._seen.append(row)
 
     def _leave_out(self, row: HistoryRow) -> None:
         """Let go of the same record of the log, if it was read before in the same term."""
-        for back in range(1, len(self._filling) + 1):
-            before = self._filling[-back]
-            if before.time_ns != row.time_ns:
-                return
-            if before.origin is row.origin and before.position.term == row.position.term:
-                del self._filling[-back], self._seen[-back]
-                return
+        for rows in (self._filling, self._seen):
+            for at in range(len(rows) - 1, -1, -1):
+                if rows[at].time_ns != row.time_ns:
+                    break
+                if rows[at].origin is row.origin and rows[at].position.term == row.position.term:
+                    del rows[at]
+                    break
 
     def at(self, time_ns: int) -> Held | None:
         """What the device held at an instant, or None where only a gap can be declared."""
@@ -225,6 +228,11 @@ class Reconstruction:
             if self.speaker(time_ns) is not None:
                 return self.at(time_ns)
         return None
+
+
+def is_restatement(row: HistoryRow) -> bool:
+    """Whether a polled row is what a stream begins with: as of its receipt, not of its reading."""
+    return row.origin in _POLLED and row.time_ns == row.received_ns
 
 
 def time_of(row: HistoryRow) -> int:
