@@ -141,7 +141,7 @@ def dumb(
         for r in seen(given_rows, by_term, missing)
         if part.from_ns <= r.time_ns <= t and not covering(by_term, r.time_ns)
         # What is as of its receipt may have been read long before.
-        if r.origin is Origin.WINDBACK or r.time_ns != r.received_ns
+        if r.origin is not Origin.POLL or r.time_ns != r.received_ns
     ]
     if inside:
         return inside[-1], inside[-1].origin is Origin.WINDBACK
