@@ -27,7 +27,7 @@ from gateway.cli import (
     try_commands,
 )
 from gateway.cli.logs import LogFormat
-from gateway.cli.options import DEFAULT_NODE
+from gateway.cli.options import DEFAULT_NODE, file_in
 
 app = typer.Typer(
     name="hotpair",
@@ -58,7 +58,7 @@ def options(
 
 @app.command(rich_help_panel="Run")
 def run(
-    node: Annotated[Path, typer.Argument(help="node.yaml")] = DEFAULT_NODE,
+    node: Annotated[Path, typer.Argument(help="node.yaml, or its folder")] = DEFAULT_NODE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="how the log on stderr looks")] = (
         LogFormat.TEXT
@@ -67,7 +67,7 @@ def run(
     """Run a node until SIGTERM."""
     from gateway.cli.run import run as run_node
 
-    raise typer.Exit(run_node(node, verbose, log_format))
+    raise typer.Exit(run_node(file_in(node), verbose, log_format))
 
 
 for heading, commands in (

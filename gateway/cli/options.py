@@ -9,6 +9,13 @@ from typing import Annotated, Any, Final
 import typer
 
 DEFAULT_NODE: Final = Path("node.yaml")
+
+
+def file_in(path: Path) -> Path:
+    """The node.yaml that a file or its folder names."""
+    return path / DEFAULT_NODE if path.is_dir() else path
+
+
 COMPLETED_MAX: Final = 500
 COMPLETION_S: Final = 1.0
 

@@ -68,7 +68,7 @@ def _tell(found: dict[str, Any], dry_run: bool) -> None:
         print(f"{len(found['problems'])} problem(s): nothing was changed", file=sys.stderr)
         return
     if not found["changes"] and found["number"]:
-        print(f"nothing changes: this is revision {found['number']}, which runs")
+        print(f"nothing changes in operation: revision {found['number']} has this text, and runs")
         return
     checked = f", {found['peer']}" if found["peer"] else ""
     if dry_run:

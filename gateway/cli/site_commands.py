@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import DEFAULT_NODE, Json, complete_profile
+from gateway.cli.options import DEFAULT_NODE, Json, complete_profile, file_in
 
 app = typer.Typer()
 
@@ -60,14 +60,16 @@ def init(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="node.yaml or site.yaml")] = DEFAULT_NODE,
+    file: Annotated[
+        Path, typer.Argument(help="node.yaml, its folder, or site.yaml")
+    ] = DEFAULT_NODE,
     json: Json = False,
 ) -> None:
     """Find every mistake in a configuration; nothing is started."""
     from gateway.app import schemas
     from gateway.cli.check import check as check_files
 
-    raise typer.Exit(check_files(file, schemas(), json))
+    raise typer.Exit(check_files(file_in(file), schemas(), json))
 
 
 @app.command()

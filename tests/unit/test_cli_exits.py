@@ -175,3 +175,9 @@ def test_a_silent_node_is_named_by_the_file_that_was_given(tmp_path: Path) -> No
     file.rename(tmp_path / "node.yaml")
     folder = hotpair("status", "--node", tmp_path)
     assert folder.err == said.err.replace("node-b", "node")
+
+
+def test_a_folder_stands_for_the_node_file_in_it(tmp_path: Path) -> None:
+    assert hotpair("init", str(tmp_path), "--yes", "--lone", "--trial").status == 0
+    said = hotpair("check", str(tmp_path))
+    assert (said.status, said.out.split(": ")[:2]) == (0, [str(tmp_path / "node.yaml"), "OK"])
