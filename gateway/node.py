@@ -17,6 +17,7 @@ from gateway.config.node import NodeConfig
 from gateway.driver import Frame, PointSpec
 from gateway.errors import BadInput, ControlError, NotThere
 from gateway.journal.journal import Journal
+from gateway.journal.reading import WRITABLE
 from gateway.journal.records import Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, HistoryReader, Value, format_time, status_name
 from gateway.open_gaps import Open, OpenGaps
@@ -366,8 +367,11 @@ class NodeView:
         target = Path(path)
         if not target.is_absolute():
             raise ControlError(f"{path} is not an absolute path", "Give the full path")
-        if await asyncio.to_thread(target.exists):
-            raise ControlError(f"{path} exists already", "Choose a new folder")
+        try:
+            if await asyncio.to_thread(target.exists):
+                raise ControlError(f"{path} exists already", "Choose a new folder")
+        except OSError as error:
+            raise ControlError(f"the node may not look at {path}", WRITABLE) from error
         await self._journal.backup(target)
 
 

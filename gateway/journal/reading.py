@@ -35,6 +35,9 @@ from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Positio
 
 _HORIZON_NS: Final = 5 * NS_PER_S
 _RECORDS_MAX: Final = 10_000
+WRITABLE: Final = (
+    "Name a folder that the node may write to; hotpair.service lets it below /var/lib/hotpair only"
+)
 Key = tuple[str, str]
 """(device, scan class)."""
 T = TypeVar("T")
@@ -313,4 +316,4 @@ class JournalReading:
         try:
             await self._slow_reader.run(work)
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"the backup to {target} failed: {error}") from error
+            raise JournalError(f"the backup to {target} failed: {error}", WRITABLE) from error
