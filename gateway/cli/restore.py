@@ -68,6 +68,7 @@ def restore(node: Path, folder: Path, as_json: bool) -> None:
     data_dir = socket_of(node).parent
     handle = lock(data_dir)
     try:
+        _hand_over(data_dir, data_dir / "lock")
         there = sorted(p.name for p in data_dir.iterdir() if p.name not in STAYS)
         if there:
             raise ControlError(
@@ -150,8 +151,7 @@ def _copy(folder: Path, data_dir: Path, manifest: dict[str, Any]) -> None:
                 os.fsync(file.fileno())
             if digest(arriving / name) != said:
                 raise ControlError(f"{name} arrived damaged", "Look at the disk of the data_dir")
-        if os.geteuid() == 0:
-            _hand_over(arriving, data_dir)
+        _hand_over(data_dir, *arriving.iterdir(), *(arriving / FOLDER).iterdir())
         (arriving / FILE_NAME).replace(data_dir / FILE_NAME)
         (arriving / FOLDER).replace(data_dir / FOLDER)
         arriving.rmdir()
@@ -163,8 +163,9 @@ def _copy(folder: Path, data_dir: Path, manifest: dict[str, Any]) -> None:
         shutil.rmtree(arriving, ignore_errors=True)
 
 
-def _hand_over(arriving: Path, data_dir: Path) -> None:
-    """Give what root restores to the user of the service: the folder's owner. Raises OSError."""
-    owner = data_dir.stat()
-    for path in (data_dir / "lock", *arriving.iterdir(), *(arriving / FOLDER).iterdir()):
-        os.chown(path, owner.st_uid, owner.st_gid)
+def _hand_over(data_dir: Path, *paths: Path) -> None:
+    """Give what root makes to the user of the service: the folder's owner. Raises OSError."""
+    if os.geteuid() == 0:
+        owner = data_dir.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -92,8 +92,13 @@ async def test_it_is_never_put_over_a_journal_nor_under_a_running_node(
     assert said.status == 1 and "another node already runs" in said.err
     os.close(handle)
     (tmp_path / "new" / "journal").mkdir()
+    (tmp_path / "new" / "lock").unlink()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "new", 12345, 12345)
     said = restore(copy)
     assert said.status == 1 and "is not empty: it holds journal. Move it away" in said.err
+    owner = (tmp_path / "new").stat().st_uid
+    assert (tmp_path / "new" / "lock").stat().st_uid == owner, "its node could not start"
 
 
 async def test_a_damaged_copy_is_refused_and_nothing_is_left_behind(
