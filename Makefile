@@ -72,7 +72,7 @@ sbom: build/runtime/installed
 build/runtime/installed: wheel
 	$(PYTHON) -m venv --clear --without-pip build/runtime
 	$(BIN)/python -m pip --python build/runtime/bin/python install --quiet \
-	  --constraint .ci/test.lock dist/hotpair-*.whl
+	  --constraint .ci/test.lock "$$(echo dist/hotpair-*.whl)[mqtt,postgres]"
 	touch $@
 
 # The versions that the tests ran with; renew with `make lock`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import math
 from collections.abc import Callable, Sequence
@@ -368,13 +367,8 @@ class NodeView:
         )
 
     async def backup(self, path: str) -> None:
-        """An online copy of the journal."""
-        target = Path(path)
-        if not target.is_absolute():
-            raise ControlError(f"{path} is not an absolute path", "Give the full path")
-        if await asyncio.to_thread(target.exists):
-            raise ControlError(f"{path} exists already", "Choose a new folder")
-        await self._journal.backup(target)
+        """An online copy of the journal. Raises ControlError."""
+        await self._journal.backup(Path(path))
 
 
 def _through(time_ns: int) -> str | None:

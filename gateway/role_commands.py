@@ -91,8 +91,10 @@ class RoleCommands:
 
     async def _one(self, command: RoleCommand, told: Told) -> None:
         name = f"on_role_change: {command.run[0]} {told.word}"
+        # Where the gateway's own Python finds its libraries is no matter of a command.
+        given = {key: text for key, text in os.environ.items() if not key.startswith("PYTHON")}
         environment = {
-            **os.environ,
+            **given,
             **self._names,
             "HOTPAIR_ROLE": told.word,
             "HOTPAIR_WHY": told.why,

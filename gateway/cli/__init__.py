@@ -27,7 +27,7 @@ from gateway.cli import (
     try_commands,
 )
 from gateway.cli.logs import LogFormat
-from gateway.cli.options import DEFAULT_NODE, file_in
+from gateway.cli.options import HERE, file_in
 
 app = typer.Typer(
     name="hotpair",
@@ -58,7 +58,7 @@ def options(
 
 @app.command(rich_help_panel="Run")
 def run(
-    node: Annotated[Path, typer.Argument(help="node.yaml, or its folder")] = DEFAULT_NODE,
+    node: Annotated[Path, typer.Argument(help="node.yaml, or its folder")] = HERE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
     log_format: Annotated[LogFormat, typer.Option(help="how the log on stderr looks")] = (
         LogFormat.TEXT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 from collections.abc import Iterator
@@ -22,16 +23,32 @@ _KINDS: Final = {404: NotThere, 422: BadInput}
 def socket_of(node: Path) -> Path:
     """The socket of the node that `node` names.
 
-    That is a node.yaml, its folder, a data directory or the socket. Raises NotThere, BadInput.
+    That is a node.yaml, its folder, a data directory or the socket. Raises NotThere, BadInput,
+    ControlError.
     """
     from gateway.config.files import data_dir_of
 
-    if node.is_socket():
-        return node
-    if node.is_dir() and not (node / SOCKET).exists() and (node / "node.yaml").is_file():
-        node = node / "node.yaml"
-    directory = node if node.is_dir() else data_dir_of(node)
-    return directory / SOCKET
+    try:
+        if node.is_socket():
+            return node
+        if node.is_dir() and not (node / SOCKET).exists() and (node / "node.yaml").is_file():
+            node = node / "node.yaml"
+        path = (node if node.is_dir() else data_dir_of(node)) / SOCKET
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()
+    except PermissionError as error:
+        raise ControlError(
+            f"this user may not look at {error.filename}",
+            "Be root, or in the group of the node's user: `usermod -aG hotpair NAME`",
+        ) from error
+    return path
+
+
+def _start(file: Path | str) -> str:
+    """Run by hand, the service's node would leave files that the service can't write."""
+    from gateway.cli.options import SERVICE
+
+    return "`systemctl start hotpair`" if file == SERVICE else f"`hotpair run {file}`"
 
 
 def who() -> str:
@@ -47,9 +64,7 @@ class NodeClient:
         named = [file for file in (node, node / "node.yaml") if file.is_file()]
         file = self._file = named[0] if named else "node.yaml"
         if not self._path.exists():
-            raise NotThere(
-                f"no node runs on {self._path.parent}", f"Start it with `hotpair run {file}`"
-            )
+            raise NotThere(f"no node runs on {self._path.parent}", f"Start it with {_start(file)}")
         transport = httpx.HTTPTransport(uds=str(self._path))
         self._http = httpx.Client(
             transport=transport, base_url="http://node", timeout=timeout_s, trust_env=False
@@ -91,7 +106,7 @@ class NodeClient:
     def _silent(self, error: Exception) -> NotThere:
         return NotThere(
             f"the node at {self._path} does not answer ({error})",
-            f"Look at its log; start it with `hotpair run {self._file}`",
+            f"Look at its log; start it with {_start(self._file)}",
         )
 
     @staticmethod

@@ -8,12 +8,22 @@ from typing import Annotated, Any, Final
 
 import typer
 
-DEFAULT_NODE: Final = Path("node.yaml")
+HERE: Final = Path("node.yaml")
+SERVICE: Final = Path("/etc/hotpair/node.yaml")
+"""The node of hotpair.service."""
+
+
+def meant(here: Path, service: Path) -> Path:
+    """The node that a command means which names none: that of this folder, else the service's."""
+    return service if service.parent.is_dir() and not here.exists() else here
+
+
+DEFAULT_NODE: Final = meant(HERE, SERVICE)
 
 
 def file_in(path: Path) -> Path:
     """The node.yaml that a file or its folder names."""
-    return path / DEFAULT_NODE if path.is_dir() else path
+    return path / HERE if path.is_dir() else path
 
 
 COMPLETED_MAX: Final = 500

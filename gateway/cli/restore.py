@@ -25,8 +25,8 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 TIMEOUT_S: Final = 4 * 3_600.0
 """A journal of many GB is copied by the node while it polls."""
-STAYS: Final = frozenset({"lock", "pki", "ballast", "control.sock"})
-"""What an empty data directory may hold: nothing of it is history."""
+STAYS: Final = frozenset({"lock", "pki", "ballast", "control.sock", "backups"})
+"""What an empty data directory may hold: nothing of it is the node's history."""
 
 
 def backup(node: Path, folder: Path, as_json: bool) -> None:
@@ -35,6 +35,11 @@ def backup(node: Path, folder: Path, as_json: bool) -> None:
     with NodeClient(node) as client:
         status = client.get("/status")
         client.post("/backup", {"path": str(folder)}, TIMEOUT_S)
+    if not os.access(folder, os.F_OK):
+        raise ControlError(
+            f"the node made {folder} where only the node sees it",
+            f"A service has a /tmp of its own: name {socket_of(node).parent}/backups/NAME",
+        )
     proof = _proven(folder)
     manifest = {
         "format": FORMAT,
@@ -63,6 +68,7 @@ def restore(node: Path, folder: Path, as_json: bool) -> None:
     data_dir = socket_of(node).parent
     handle = lock(data_dir)
     try:
+        _hand_over(data_dir, data_dir / "lock")
         there = sorted(p.name for p in data_dir.iterdir() if p.name not in STAYS)
         if there:
             raise ControlError(
@@ -145,6 +151,7 @@ def _copy(folder: Path, data_dir: Path, manifest: dict[str, Any]) -> None:
                 os.fsync(file.fileno())
             if digest(arriving / name) != said:
                 raise ControlError(f"{name} arrived damaged", "Look at the disk of the data_dir")
+        _hand_over(data_dir, *arriving.iterdir(), *(arriving / FOLDER).iterdir())
         (arriving / FILE_NAME).replace(data_dir / FILE_NAME)
         (arriving / FOLDER).replace(data_dir / FOLDER)
         arriving.rmdir()
@@ -154,3 +161,11 @@ def _copy(folder: Path, data_dir: Path, manifest: dict[str, Any]) -> None:
         ) from error
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _hand_over(data_dir: Path, *paths: Path) -> None:
+    """Give what root makes to the user of the service: the folder's owner. Raises OSError."""
+    if os.geteuid() == 0:
+        owner = data_dir.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import JournalError
+from gateway.errors import ControlError, JournalError
 from gateway.journal import history, ledger, raw
 from gateway.journal.buckets import Buckets
 from gateway.journal.coverage import Lost, Ruled, lagging, withdrawn
@@ -35,6 +36,9 @@ from gateway.model import NS_PER_S, Cause, Gap, HistoryPage, HistoryRow, Positio
 
 _HORIZON_NS: Final = 5 * NS_PER_S
 _RECORDS_MAX: Final = 10_000
+WRITABLE: Final = (
+    "Name a folder that the node may write to; hotpair.service lets it below /var/lib/hotpair only"
+)
 Key = tuple[str, str]
 """(device, scan class)."""
 T = TypeVar("T")
@@ -304,7 +308,17 @@ class JournalReading:
         return await self._slow_reader.run(lambda _: ledger.verify(self._slow_reader, pieces))
 
     async def backup(self, target: Path) -> None:
-        """Copy the journal as it stands into a folder; collecting goes on. Raises JournalError."""
+        """Copy the journal as it stands into a new folder; collecting goes on.
+
+        Raises ControlError where that can't be, JournalError.
+        """
+        if not target.is_absolute():
+            raise ControlError(f"{target} is not an absolute path", "Give the full path")
+        try:
+            if await asyncio.to_thread(target.exists):
+                raise ControlError(f"{target} exists already", "Choose a new folder")
+        except OSError as error:
+            raise ControlError(f"the node may not look at {target}", WRITABLE) from error
         files = self._shelf.files()
 
         def work(state: sqlite3.Connection) -> None:
@@ -313,4 +327,4 @@ class JournalReading:
         try:
             await self._slow_reader.run(work)
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"the backup to {target} failed: {error}") from error
+            raise JournalError(f"the backup to {target} failed: {error}", WRITABLE) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
@@ -29,6 +30,8 @@ from gateway.model import (
     status_name,
 )
 from gateway.web.trends import shown
+
+log = logging.getLogger("hotpair")
 
 HISTORY_PAGE_MAX: Final = 100_000
 TRACE_FRAMES_WAITING_MAX: Final = 1_000
@@ -162,6 +165,13 @@ def refusal(error: Exception) -> JSONResponse:
     return JSONResponse(body, status_code=http_status(error))
 
 
+async def failed(request: Request, error: Exception) -> JSONResponse:
+    """What a request is told that came to an error nobody foresaw: a mistake of ours."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    body = {"detail": "the node failed at this", "remedy": "Its log says why: report it"}
+    return JSONResponse(body, status_code=500)
+
+
 def http_status(error: HotpairError) -> int:
     """How HTTP calls an error: not there, not to be understood, or refused."""
     return 404 if isinstance(error, NotThere) else 422 if isinstance(error, BadInput) else 409
@@ -175,6 +185,7 @@ def build(node: Node, commands: Commands, *routers: APIRouter) -> FastAPI:
     async def explain(_: Request, error: Exception) -> JSONResponse:
         return refusal(error)
 
+    app.add_exception_handler(Exception, failed)
     app.include_router(looking(node))
     app.include_router(history(node))
     app.include_router(acting(node, commands))

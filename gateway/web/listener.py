@@ -215,4 +215,6 @@ class TcpListener:
         try:
             await gone.wait()
         finally:
-            transport.abort()
+            # A closed TLS transport of Python 3.11.2, which is Debian 12's, can't be aborted.
+            if not gone.is_set():
+                transport.abort()

@@ -18,7 +18,7 @@ from gateway.errors import HotpairError
 from gateway.model import parse_duration
 from gateway.server.logins import LoginThrottled
 from gateway.web import answers
-from gateway.web.api import refusal
+from gateway.web.api import failed, refusal
 from gateway.web.feeds import Audience, EventListener, LiveListener
 from gateway.web.gate import Gate
 from gateway.web.guard import Asgi, Guard
@@ -92,6 +92,8 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(HotpairError)
     async def refused(_: Request, error: Exception) -> JSONResponse:
         return refusal(error)
+
+    app.add_exception_handler(Exception, failed)
 
     @app.exception_handler(RequestValidationError)
     async def meaningless(_: Request, error: Exception) -> JSONResponse:

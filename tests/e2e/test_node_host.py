@@ -32,7 +32,7 @@ on_role_change:
 """
 SCRIPT = """\
 #!/bin/sh
-echo "$1 $2 $HOTPAIR_NODE ${NOTIFY_SOCKET:-unheard}: $3" >> roles.txt
+echo "$1 $2 $HOTPAIR_NODE ${NOTIFY_SOCKET:-unheard}$PYTHONFAULTHANDLER: $3" >> roles.txt
 """
 
 
@@ -79,7 +79,12 @@ async def supervised(folder: Path, *options: str) -> AsyncIterator[Supervised]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway.cli", "run", "node.yaml", *options),
             cwd=folder,
-            env={**os.environ, **watchdog, "NOTIFY_SOCKET": str(folder / "notify")},
+            env={
+                **os.environ,
+                **watchdog,
+                "NOTIFY_SOCKET": str(folder / "notify"),
+                "PYTHONFAULTHANDLER": "1",  # as the unit sets it; a command is not to hear of it
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

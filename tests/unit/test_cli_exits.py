@@ -12,6 +12,7 @@ from command import hotpair
 
 from gateway.cli import app, grouping
 from gateway.cli.exits import MEANINGS, status_of
+from gateway.cli.options import meant
 from gateway.errors import (
     BadInput,
     ControlError,
@@ -55,6 +56,17 @@ def test_the_help_lists_each_command_once_under_what_it_is_for() -> None:
     begun = [line.split()[0] for line in lines if line.startswith("  ") and line[2:3].isalpha()]
     for name in {name.split()[0] for name in ALL}:
         assert begun.count(name) == 1, name
+
+
+def test_a_command_that_names_no_node_means_this_folder_s_else_the_service_s(
+    tmp_path: Path,
+) -> None:
+    here, service = tmp_path / "node.yaml", tmp_path / "etc" / "node.yaml"
+    assert meant(here, service) == here, "no service is installed"
+    service.parent.mkdir()
+    assert meant(here, service) == service
+    here.touch()
+    assert meant(here, service) == here
 
 
 def test_the_help_loads_neither_models_nor_drivers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 from contextlib import closing
@@ -65,9 +66,15 @@ def restore(copy: Path, *words: str) -> Any:
 
 
 async def test_a_copy_comes_back_as_it_was(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "new" / "backups").mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "new", 12345, 12345)
     said = restore(copy, "--json")
     assert said.status == 0, said
     assert said.json["records"] == prove(copy).records
+    owner = (tmp_path / "new").stat().st_uid
+    for path in (*files_of(tmp_path / "new"), tmp_path / "new" / "journal"):
+        assert path.stat().st_uid == owner, "the service's user can't write what root restored"
     journal = await journal_in(tmp_path / "new")
     try:
         assert await journal.verify() == []
@@ -80,15 +87,18 @@ async def test_a_copy_comes_back_as_it_was(copy: Path, tmp_path: Path) -> None:
 async def test_it_is_never_put_over_a_journal_nor_under_a_running_node(
     copy: Path, tmp_path: Path
 ) -> None:
-    import os
-
     handle = lock(tmp_path / "new")
     said = restore(copy)
     assert said.status == 1 and "another node already runs" in said.err
     os.close(handle)
     (tmp_path / "new" / "journal").mkdir()
+    (tmp_path / "new" / "lock").unlink()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "new", 12345, 12345)
     said = restore(copy)
     assert said.status == 1 and "is not empty: it holds journal. Move it away" in said.err
+    owner = (tmp_path / "new").stat().st_uid
+    assert (tmp_path / "new" / "lock").stat().st_uid == owner, "its node could not start"
 
 
 async def test_a_damaged_copy_is_refused_and_nothing_is_left_behind(

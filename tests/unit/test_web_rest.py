@@ -323,7 +323,9 @@ async def test_what_is_no_number_is_told_in_words_at_both_doors(value: float, te
         (RuntimeError("a fault of ours"), 500),
     ],
 )
-async def test_a_fault_is_one_message_never_a_traceback(fault: Exception, status: int) -> None:
+async def test_a_fault_is_one_message_never_a_traceback(
+    fault: Exception, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     world = WebWorld()
     world.node.fault = fault
     async with world.as_program("observer") as client:
@@ -332,6 +334,9 @@ async def test_a_fault_is_one_message_never_a_traceback(fault: Exception, status
     assert "Traceback" not in answer.text and "a fault of ours" not in answer.text
     if isinstance(fault, DeviceError):
         assert answer.json()["status"] == "BadTimeout"
+    # The log has the whole of what only we can mend, and nothing of what a caller can.
+    assert ("a fault of ours" in caplog.text) == (status == 500)
+    assert answer.json()["remedy"]
 
 
 async def test_health_answers_by_status_code() -> None:
