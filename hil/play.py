@@ -32,10 +32,11 @@ from hil.pair import Pair, PairNode, Status
 from hil.pattern import patterns_of
 from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
+from hil.stopping import to_its_end
 from hil.takeover import limit_ms, wait_for_fresh
 from hil.usage import Usage
 from hil.verdicts import Gathered
-from hil.words import MAIN, NODES, STANDBY, Shape, Target, messages
+from hil.words import MAIN, NODES, STANDBY, TOGETHER, Shape, Target, messages
 
 Say = Callable[[str], None]
 Watch = asyncio.Task[Switch]
@@ -99,7 +100,7 @@ class Player:
                 await self.heal()
             await self.gather()
         finally:
-            await self.end()
+            await to_its_end(self.end())
         return self.verdict(self.scenario.expect)
 
     async def begin(self) -> None:
@@ -249,7 +250,7 @@ class Player:
         self, entry: Entry, shape: Shape, node: PairNode | None, fault_ns: int
     ) -> Watch | None:
         """Begin to wait for a takeover, where this word must cause one."""
-        if not shape.takeover:
+        if not shape.takeover or entry.options.get(TOGETHER):
             return None
         mains = [name for name, seen in self._seen.items() if seen.get("role") == "main"]
         if len(mains) != 1:
@@ -341,10 +342,9 @@ class Player:
 
     async def _heal(self) -> None:
         """What still is wrong is made right: links, nodes that ended, devices."""
-        pair = self.pair
         self.say("the timeline is over; everything is healed")
-        await self._wait("the links are healed", pair.heal())
-        for name, node in pair.nodes.items():
+        await self._wait("the links are healed", self.pair.heal())
+        for name, node in self.pair.nodes.items():
             if not node.program.running:
                 ended = f"node {name} had ended by itself: {node.program.last_words()[-1_000:]}"
                 self.found.broken.append((ended, time.time_ns()))
@@ -356,8 +356,8 @@ class Player:
         await self._wait("one Main, the other synced", pair.until_paired(PATIENCE_S))
         run.to_ns = time.time_ns()
         run.acts.sort(key=lambda act: act.begun_ns)
-        splitting = SPLITTING if verdicts.may_split(self._settings) else frozenset()
-        run.splits = verdicts.splits(run.acts, splitting, run.looks, run.to_ns)
+        if verdicts.may_split(self._settings):
+            run.splits = verdicts.splits(run.acts, SPLITTING, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
         logging = with_logs(pair.plant)

@@ -22,6 +22,7 @@ from hil.outstation.polls import Poll
 from hil.real import Written
 from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
 from hil.truth import Span
+from hil.words import TOGETHER
 
 Against = list[tuple[str, int]]
 """Evidence: a sentence, and the moment it speaks of (ns UTC)."""
@@ -325,11 +326,14 @@ def may_split(settings: Mapping[str, Any]) -> bool:
 def splits(
     acts: Sequence[Act], words: frozenset[str], looks: Sequence[Look], to_ns: int
 ) -> list[tuple[int, int]]:
-    """When both nodes may have polled: from each act that splits until both were a pair again."""
+    """When both nodes may have polled: from each act that splits until both were a pair again.
+
+    So does one of two that strike together.
+    """
     return [
         (act.begun_ns, paired_since(looks, act.ended_ns) or to_ns)
         for act in acts
-        if act.word in words
+        if act.word in words or act.options.get(TOGETHER)
     ]
 
 
