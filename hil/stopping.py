@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -82,3 +82,16 @@ async def to_its_end(work: Coroutine[Any, Any, _Found]) -> _Found:
     except asyncio.CancelledError:
         await task
         raise
+
+
+async def side_by_side(works: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Await all; when one fails, or we are cancelled, the others undo what they do before we go on.
+
+    Raises what the first of them raised.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None

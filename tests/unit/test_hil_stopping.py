@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from hil.stopping import Stopping, to_its_end
+from hil.stopping import Stopping, side_by_side, to_its_end
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -79,3 +79,44 @@ async def test_what_must_not_be_left_half_done_is_done() -> None:
         await task
     assert done == [True]
     assert await to_its_end(ends()) == "ended"
+
+
+class Works:
+    """One waits and takes its time to undo what it did, another ends when it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let = asyncio.Event(), asyncio.Event()
+        self.undone = False
+
+    async def lasts(self) -> None:
+        try:
+            self.begun.set()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.undone = True
+
+    async def fails(self) -> None:
+        await self.let.wait()
+        raise OSError("it failed")
+
+
+async def test_of_works_side_by_side_all_are_undone_before_who_waits_goes_on() -> None:
+    works = Works()
+    task = asyncio.ensure_future(side_by_side([works.lasts(), works.let.wait()]))
+    await works.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert works.undone
+
+
+async def test_the_first_failure_is_raised_when_the_others_are_undone() -> None:
+    works = Works()
+    task = asyncio.ensure_future(side_by_side([works.lasts(), works.fails()]))
+    await works.begun.wait()
+    works.let.set()
+    with pytest.raises(OSError, match="it failed"):
+        await task
+    assert works.undone
