@@ -50,8 +50,6 @@ WHOLE_MAX: Final = 20
 """So many rounds that did not pass are kept whole; more of them only as those that passed."""
 SUMMARY_FILE: Final = "campaign.json"
 PAGE_FILE: Final = "campaign.html"
-LOCKING: Final = "window_session"
-"""The method of windback whose log is locked while somebody reads it."""
 _SERIAL: Final = frozenset({"rtu", "rtu_over_tcp"})
 
 
@@ -77,9 +75,7 @@ def prone(plant: Plant) -> list[Prone]:
         if device.driver == "opcua":
             wire = Wire.OPCUA
         if name not in plant.rig.dead:
-            method = device.windback
-            locks = method is not None and method.method == LOCKING
-            found.append(Prone(name, wire, method is not None, locks))
+            found.append(Prone(name, wire, device.windback is not None))
     return found
 
 

@@ -51,22 +51,17 @@ SERIAL: Final = frozenset({Wire.SERIAL})
 
 
 class Prone(NamedTuple):
-    """A device that may be faulted; `logs` says that the gateway reads a log of it.
-
-    `locks`: one who reads that log keeps all others out.
-    """
+    """A device that may be faulted; `logs` says that the gateway reads a log of it."""
 
     name: str
     wire: Wire
     logs: bool
-    locks: bool = False
 
 
 class Draw(NamedTuple):
     """A row: a word, how likely it is in its track, its targets, how long it lasts, what it needs.
 
-    `lasts_s` None: it takes no `for`. `rest_s` follows it. `needs` names what the ground must give,
-    `locks` says that it is done to logs with a lock only.
+    `lasts_s` None: it takes no `for`. `rest_s` follows it. `needs` names what the ground must give.
     """
 
     track: Track
@@ -78,7 +73,6 @@ class Draw(NamedTuple):
     options: Mapping[str, tuple[Any, ...]] = {}
     wires: frozenset[Wire] = ANY
     needs: str = ""
-    locks: bool = False
 
 
 class Two(NamedTuple):
@@ -178,13 +172,13 @@ DRAWS: Final = (
     _log("log_stop", 2, (3.0, 20.0), wires=MODBUS),
     _log("log_clear", 2, wires=MODBUS),
     _log("log_torn", 2, (2.0, 10.0), wires=MODBUS),
-    _log("log_refuse", 2, (2.0, 15.0), options={"code": (2, 4, 6)}, wires=MODBUS),
+    # By 1, 2 and 3 a device says that this log is not there: it is asked again ten minutes later,
+    # one that is locked (`log_hold`) after five. So long no round waits.
+    _log("log_refuse", 2, (2.0, 15.0), options={"code": (4, 6)}, wires=MODBUS),
     _log("log_shrink", 2, (3.0, 20.0), options={"capacity": (2, 30)}, wires=MODBUS),
     _log("log_overrun", 1, options={"kept": (1, 10)}, wires=MODBUS),
     _log("log_reconfigure", 1, wires=MODBUS),
     _log("log_wrong_index", 1, wires=MODBUS),
-    _log("log_hold", 3, (3.0, 15.0), wires=MODBUS, locks=True),
-    _log("log_not_ready", 2, options={"times": (1, 3)}, wires=MODBUS, locks=True),
     _log("clock", 2, options={"step": (-60, -3, 5, 90)}, wires=MODBUS),
 )  # fmt: skip
 """All that may be drawn alone."""
@@ -285,7 +279,7 @@ def _things(
     pair, beside = ([row for row in DRAWS if row.track is t] for t in (Track.PAIR, Track.BESIDE))
     tracks = [(Track.PAIR, "", pair), (Track.BESIDE, "", beside)]
     for device in prone:
-        rows = [row for row in DRAWS if device.wire in row.wires and device.locks >= row.locks]
+        rows = [row for row in DRAWS if device.wire in row.wires]
         tracks.append((Track.DEVICE, device.name, [r for r in rows if r.track is Track.DEVICE]))
         if device.logs:
             tracks.append((Track.LOG, device.name, [r for r in rows if r.track is Track.LOG]))

@@ -24,7 +24,6 @@ GIVES = frozenset({"disk", "tamper", "tls"})
 PAIR_WORDS = {row.word for row in DRAWS if row.track is Track.PAIR}
 LINK_WORDS = {"cut", "flap", "corrupt"}
 TOGETHER = {(two.first.word, two.second.word) for two in TWOS if two.together}
-LOCKED = Prone("locked", Wire.SERIAL, True, True)
 
 
 class Thing(NamedTuple):
@@ -106,8 +105,8 @@ def test_what_strikes_the_pair_comes_one_after_another_or_as_two_that_may(seed: 
 
 
 def test_every_row_is_drawn_sooner_or_later() -> None:
-    things = [t for seed in range(150) for t in drawn(seed, [*SHIPPED["demo"], LOCKED])]
-    devices = {"locked", *(one.name for one in SHIPPED["demo"])}
+    things = [thing for seed in range(150) for thing in drawn(seed, SHIPPED["demo"])]
+    devices = {one.name for one in SHIPPED["demo"]}
     rows = {(row.word, row.track in (Track.DEVICE, Track.LOG)) for row in DRAWS}
     assert {(thing.word, thing.target in devices) for thing in things} == rows
     both = [pair for seed in range(150) for pair in twos(drawn(seed, ()))]
@@ -119,12 +118,6 @@ def test_a_main_keeps_its_clock_but_for_what_is_slewed() -> None:
     assert {thing.target for thing in steps} == {"main", "standby"}
     for thing in steps:
         assert thing.target == "standby" or abs(float(thing.options["seconds"])) < 1
-
-
-def test_what_locks_logs_is_done_to_logs_with_a_lock() -> None:
-    locking = {row.word for row in DRAWS if row.locks}
-    things = [t for seed in range(50) for t in drawn(seed, [*SHIPPED["demo"], LOCKED])]
-    assert {thing.target for thing in things if thing.word in locking} == {"locked"}
 
 
 def test_what_the_ground_can_not_give_is_not_drawn_nor_is_what_comes_with_it() -> None:
