@@ -50,12 +50,9 @@ class Stopping:
         return 128 + self._number if self._number else 0
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self._number:
-            self._number = number
-            if self._cancel is not None:
-                self._cancel()
-        if self._cancel is not None:
-            self._say(f"{self.name}: what runs is ended in order; this takes some seconds")
+        first, self._number = not self._number, self._number or number
+        if first and self._cancel is not None:
+            self._cancel()
 
     def run(self, work: Coroutine[Any, Any, _Found]) -> _Found:
         """`asyncio.run`; raises CancelledError when it was stopped, or had been before."""
@@ -64,7 +61,13 @@ class Stopping:
     async def _cancellable(self, work: Coroutine[Any, Any, _Found]) -> _Found:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+
+        def cancel() -> None:
+            self._say(f"{self.name}: what runs is ended in order; this takes some seconds")
+            task.cancel()
+
+        # Not in the handler itself, which may have interrupted somebody who is printing.
+        self._cancel = lambda: loop.call_soon_threadsafe(cancel)
         try:
             if self._number:
                 work.close()
