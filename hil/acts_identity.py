@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ async def expire_certificate(
 
 
 async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
-    """End both nodes, write the files, start both nodes: who was Main comes back first.
+    """End both nodes, write the files, start both nodes, who was Main a little before the other.
 
     Raises ProgramError for a node that didn't end as it must.
     """
@@ -54,8 +55,7 @@ async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
     statuses = {name: await pair.nodes[name].program.stop() for name in order}
     for path, content in files.items():
         path.write_bytes(content)
-    for name in reversed(order):
-        await pair.nodes[name].start()
+    await asyncio.gather(*(pair.nodes[name].start() for name in reversed(order)))
     if odd := [f"node {n} ended with status {s} at SIGTERM" for n, s in statuses.items() if s]:
         raise ProgramError("; ".join(odd))
 
