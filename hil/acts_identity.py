@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from hil.identity import foreign_node, reissued, tls_files
 from hil.pair import Pair, PairNode
 from hil.ports import free_ports
 from hil.settings import load_yaml
+from hil.stopping import side_by_side
 from hil.words import Shape, Target, one_of
 
 EXPIRED_AGO: Final = timedelta(days=1)
@@ -55,7 +55,7 @@ async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
     statuses = {name: await pair.nodes[name].program.stop() for name in order}
     for path, content in files.items():
         path.write_bytes(content)
-    await asyncio.gather(*(pair.nodes[name].start() for name in reversed(order)))
+    await side_by_side(pair.nodes[name].start() for name in reversed(order))
     if odd := [f"node {n} ended with status {s} at SIGTERM" for n, s in statuses.items() if s]:
         raise ProgramError("; ".join(odd))
 
