@@ -85,6 +85,7 @@ def given(site: Path, lab: bool) -> frozenset[str]:
     needs = {
         "disk": disk.hindrance() or ("in the lab" if lab else ""),
         "tamper": tamper.hindrance(),
+        "proxies": "in the lab" if lab else "",
         "tls": "" if tls else "the links have no TLS",
     }
     return frozenset(need for need, hindrance in needs.items() if not hindrance)

@@ -125,7 +125,7 @@ DRAWS: Final = (
     _pair("changeover", 4, ("pair",), None),
     _pair("blackout", 2, ("pair",), (1.0, 8.0), rest_s=(15.0, 30.0)),
     _pair("flap", 2, ("links",), (4.0, 12.0), options={"every": ("300ms", "800ms", "2s")}),
-    _pair("corrupt", 2, ("links",), (3.0, 10.0), options={"every": (10, 40)}),
+    _pair("corrupt", 2, ("links",), (3.0, 10.0), options={"every": (10, 40)}, needs="proxies"),
     _pair("fill_disk", 2, _NODES, (5.0, 12.0), rest_s=(15.0, 30.0), needs="disk"),
     _pair("read_only_disk", 1, _NODES, (4.0, 8.0), rest_s=(20.0, 40.0), needs="disk"),
     _pair("expire_certificate", 2, _EITHER, (4.0, 15.0), rest_s=(25.0, 45.0), needs="tls"),
@@ -134,8 +134,8 @@ DRAWS: Final = (
     # Less than a second is slewed, at most 500 ppm (rules.md 4): nothing is stamped wrongly.
     _pair("step_clock", 1, _NODES, (3.0, 12.0), options={"seconds": (-0.4, 0.4)}, needs="tamper"),
     Draw(Track.BESIDE, "delay", 3, ("links",), (3.0, 15.0), (5.0, 40.0),
-         {"ms": (5, 20, 60), "jitter_ms": (0, 30)}),
-    Draw(Track.BESIDE, "drop", 3, ("links", "link0"), None, (5.0, 40.0)),
+         {"ms": (5, 20, 60), "jitter_ms": (0, 30)}, needs="proxies"),
+    Draw(Track.BESIDE, "drop", 3, ("links", "link0"), None, (5.0, 40.0), needs="proxies"),
     Draw(Track.BESIDE, "slow_disk", 2, ("a", "b"), (3.0, 12.0), (10.0, 60.0),
          {"ms": (50, 200)}, needs="tamper"),
     Draw(Track.BESIDE, "stranger", 2, _EITHER, (3.0, 15.0), (5.0, 40.0)),
@@ -185,7 +185,9 @@ DRAWS: Final = (
 
 _CUT: Final = _pair("cut", 0, ("links", "links", *_EITHER), (3.0, 15.0))
 _FLAP: Final = _pair("flap", 0, ("links",), (4.0, 12.0), options={"every": ("300ms", "800ms")})
-_CORRUPT: Final = _pair("corrupt", 0, ("links",), (4.0, 10.0), options={"every": (10, 40)})
+_CORRUPT: Final = _pair(
+    "corrupt", 0, ("links",), (4.0, 10.0), options={"every": (10, 40)}, needs="proxies"
+)
 _KILL: Final = _pair("kill", 0, _EITHER, (2.0, 12.0))
 _FREEZE: Final = _pair("freeze", 0, _EITHER, (1.0, 8.0))
 _SLOW: Final = _pair(
