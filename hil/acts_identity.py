@@ -19,6 +19,8 @@ from hil.words import Shape, Target, one_of
 
 EXPIRED_AGO: Final = timedelta(days=1)
 RENEWED_FOR: Final = timedelta(days=90)
+ANSWERS_S: Final = 30.0
+"""So long a node may take from its start to its first answer, on a machine that is busy."""
 DOORS: Final = ("link", "opcua", "web")
 
 
@@ -48,7 +50,7 @@ async def expire_certificate(
 async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
     """End both nodes, write the files, start both nodes, who was Main a little before the other.
 
-    Raises ProgramError for a node that didn't end as it must.
+    Raises ProgramError for a node that didn't end as it must, or doesn't answer in time.
     """
     seen = await pair.statuses()
     order = sorted(pair.nodes, key=lambda name: seen[name].get("role") == "main")
@@ -56,6 +58,7 @@ async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
     for path, content in files.items():
         path.write_bytes(content)
     await side_by_side(pair.nodes[name].start() for name in reversed(order))
+    await pair.until(lambda seen: all(seen.values()), ANSWERS_S)
     if odd := [f"node {n} ended with status {s} at SIGTERM" for n, s in statuses.items() if s]:
         raise ProgramError("; ".join(odd))
 

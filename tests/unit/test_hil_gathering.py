@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hil.gathering import counts, log_lines, read_client, witness_registers
+from hil.gathering import clock_sets, counts, log_lines, read_client, witness_registers
 from hil.journals import SEQ_BITS, read_journal
+from hil.judges_windback import ClockSet
 from hil.laying import SITES, find_site, ground_of, links_of, prepare
 from hil.outstation.polls import Poll
+from hil.recording import Act
 from hil.settings import SiteError, load_yaml
 from hil.takeover import limit_ms
 from hil.usage import Usage
@@ -115,3 +117,13 @@ def test_a_takeover_may_take_a_second_over_the_silence_and_what_a_witness_needs(
     assert limit_ms({"takeover_after": "500ms"}, {"patience_ms": 500}) == 1_500
     assert limit_ms({}, {"patience_ms": 4_000}) == 5_000, "more patient after arbitrations"
     assert limit_ms({"witness": {"modbus": [{"device": "plc1", "address": 1}]}}, {}) == 5_000
+
+
+def test_a_device_s_clock_is_set_by_the_timeline() -> None:
+    acts = [
+        Act("clock", "plc1", "plc1", 7, 7, {"step": -60}),
+        Act("clock", "meter1", "meter1", 8, 8, {"step": 5}),
+        Act("clock", "plc1", "plc1", 9, 9, {"drift_ppm": 50}),
+        Act("silence", "plc1", "plc1", 9, 10),
+    ]
+    assert clock_sets(acts, "plc1") == [ClockSet(7, 60 * 10**9), ClockSet(9, 0)]
