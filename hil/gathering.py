@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from gateway.driver import SUBSCRIPTION_CLASS
-from gateway.model import NS_PER_MS, NS_PER_S, Gap, GapState, HistoryRow, Origin, parse_time
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, HistoryRow, Origin, parse_time
 from hil import verdicts
 from hil.asking import Asked
 from hil.gateway import ProgramError
@@ -311,7 +311,8 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     for gap in gaps:
         if gap.state not in EXCUSED or gap.device not in own:
             continue
-        if gap.state is GapState.LOST and unplaced(gap, clock_sets(run.acts, gap.device)):
+        sets = clock_sets(run.acts, [other for other in gaps if other.device == gap.device])
+        if gap.state is GapState.LOST and unplaced(gap, sets):
             continue
         names = {
             p.name
@@ -328,12 +329,14 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)
 
 
-def clock_sets(acts: Sequence[Act], device: str) -> list[ClockSet]:
-    """When the timeline set a device's clock."""
+def clock_sets(acts: Sequence[Act], gaps: Sequence[Gap]) -> list[ClockSet]:
+    """When the timeline set a device's clock while no node was there, by the device's gaps."""
+    down = [gap for gap in gaps if gap.cause is Cause.NODE_DOWN]
     return [
         ClockSet(act.begun_ns, abs(round(float(act.options.get("step", 0)) * NS_PER_S)))
         for act in acts
-        if act.word == CLOCK and act.hit == device
+        if act.word == CLOCK
+        and any(gap.device == act.hit and gap.from_ns <= act.begun_ns < gap.to_ns for gap in down)
     ]
 
 
