@@ -21,7 +21,7 @@ from hil.acts_identity import IDENTITY_WORDS
 from hil.acts_links import LINK_WORDS
 from hil.gateway import ProgramError
 from hil.pair import Pair, PairNode
-from hil.words import Need, Shape, Target, whole
+from hil.words import TOGETHER, Need, Shape, Target, flag, whole
 
 HAND_OVER_S: Final = 10.0
 """How long a changeover by hand waits for a synced Standby."""
@@ -106,7 +106,7 @@ async def blackout(
 _NODE: Final = frozenset({Target.NODE})
 _PAIR: Final = frozenset({Target.PAIR})
 _WIRES: Final = frozenset({Target.LINKS, Target.NODE})
-WORDS: Final[Mapping[str, Entry]] = {
+_OWN: Final[Mapping[str, Entry]] = {
     "kill": Entry(kill, Shape("kill -9", _NODE, takeover="kill -9")),
     "restart": Entry(restart, Shape("SIGTERM, and a start", _NODE, lasts_ns=0, takeover="SIGTERM")),
     "freeze": Entry(freeze, Shape("it stands still", _NODE, takeover="SIGSTOP")),
@@ -129,6 +129,11 @@ WORDS: Final[Mapping[str, Entry]] = {
     **CLOCK_WORDS,
     **IDENTITY_WORDS,
 }
+WORDS: Final[Mapping[str, Entry]] = {
+    word: Entry(done, shape._replace(options={**shape.options, TOGETHER: flag}))
+    for word, (done, shape) in _OWN.items()
+}
+"""All of them; each may be said to be done together with another."""
 
 
 def needs_of(words: Iterable[str]) -> frozenset[Need]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from hil.acting import Entry, running, the_node
+from hil.acting import Entry, the_node
 from hil.gateway import Program, ProgramError
-from hil.identity import expired, foreign_node, tls_files
+from hil.identity import foreign_node, reissued, tls_files
 from hil.pair import Pair, PairNode
 from hil.ports import free_ports
 from hil.settings import load_yaml
+from hil.stopping import side_by_side
 from hil.words import Shape, Target, one_of
 
 EXPIRED_AGO: Final = timedelta(days=1)
+RENEWED_FOR: Final = timedelta(days=90)
+ANSWERS_S: Final = 30.0
+"""So long a node may take from its start to its first answer, on a machine that is busy."""
 DOORS: Final = ("link", "opcua", "web")
 
 
@@ -26,40 +30,48 @@ async def expire_certificate(
 ) -> AsyncIterator[None]:
     """The node's certificate ended yesterday, on both nodes; they read it when they start.
 
-    So both are started again, the Standby first ended and last started; when it is undone, too.
+    So both are started again, the Standby first ended and last started. It is undone by a renewed
+    one of the same key, and they are started once more.
     """
     struck = the_node(node)
     mine, others = tls_files(struck.file), tls_files(pair.other(struck).file)
     if not mine or not others:
         raise ProgramError("the links have no TLS: there is no certificate that could expire")
-    places = {mine["cert"], others["peer_cert"]}
-    kept = {path: path.read_bytes() for path in places}
-    over = expired(mine["cert"].read_bytes(), mine["key"].read_bytes(), EXPIRED_AGO)
+    places = (mine["cert"], others["peer_cert"])
+    old, key = mine["cert"].read_bytes(), mine["key"].read_bytes()
+    now = datetime.now(UTC)
     try:
-        await _restarted(pair, dict.fromkeys(places, over))
+        await _restarted(pair, dict.fromkeys(places, reissued(old, key, now - EXPIRED_AGO)))
         yield
     finally:
-        await _restarted(pair, kept)
+        await _restarted(pair, dict.fromkeys(places, reissued(old, key, now + RENEWED_FOR)))
 
 
 async def _restarted(pair: Pair, files: Mapping[Path, bytes]) -> None:
-    """End both nodes, write the files, start both nodes: who was Main comes back first."""
+    """End both nodes, write the files, start both nodes, who was Main a little before the other.
+
+    Raises ProgramError for a node that didn't end as it must, or doesn't answer in time.
+    """
     seen = await pair.statuses()
     order = sorted(pair.nodes, key=lambda name: seen[name].get("role") == "main")
-    for name in order:
-        await pair.nodes[name].program.stop()
+    statuses = {name: await pair.nodes[name].program.stop() for name in order}
     for path, content in files.items():
         path.write_bytes(content)
-    for name in reversed(order):
-        await pair.nodes[name].start()
+    await side_by_side(pair.nodes[name].start() for name in reversed(order))
+    await pair.until(lambda seen: all(seen.values()), ANSWERS_S)
+    if odd := [f"node {n} ended with status {s} at SIGTERM" for n, s in statuses.items() if s]:
+        raise ProgramError("; ".join(odd))
 
 
 @asynccontextmanager
 async def foreign_peer(
     pair: Pair, node: PairNode | None, options: Mapping[str, Any]
 ) -> AsyncIterator[None]:
-    """A node of another site, with the peer's name and certificates, dials this one."""
-    struck = running(node)
+    """A node of another site, with the peer's name and certificates, dials this one.
+
+    Whether this one runs meanwhile is nothing to it.
+    """
+    struck = the_node(node)
     peer = pair.other(struck)
     listened = load_yaml(struck.file.read_text(encoding="utf-8"))["link"]["listen"]
     to = [listened] if isinstance(listened, str) else list(listened)
@@ -73,8 +85,8 @@ async def foreign_peer(
         "is starting",
         before=pair.inside(peer.name),
     )
-    await program.start()
     try:
+        await program.start()
         yield
     finally:
         await program.stop()
@@ -84,8 +96,11 @@ async def foreign_peer(
 async def stranger(
     pair: Pair, node: PairNode | None, options: Mapping[str, Any]
 ) -> AsyncIterator[None]:
-    """Somebody without a certificate knocks at one `door` of the node, or at all; hil.stranger."""
-    struck = running(node)
+    """Somebody without a certificate knocks at one `door` of the node, or at all; hil.stranger.
+
+    Whether anybody is at home is nothing to him.
+    """
+    struck = the_node(node)
     doors = _doors(struck, options.get("door"))
     program = Program(
         "the stranger",
@@ -95,8 +110,8 @@ async def stranger(
         runs=("-m", "hil.stranger"),
         before=pair.inside(struck.name),
     )
-    await program.start()
     try:
+        await program.start()
         yield
     finally:
         await program.stop()

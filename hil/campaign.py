@@ -3,7 +3,8 @@
 A round is a scenario that `hil.schedule` drew; it is written as a file and played by the player of
 `hotpair hil run`, which can play it again. What passed leaves its report and its recording; what
 didn't leaves everything. `campaign.json`, `junit.xml` and `campaign.html` are written anew after
-each round, so that a campaign that is broken off has told what it found.
+each round, and when the campaign is stopped (Ctrl-C): the round that is played then is ended in
+order, and told as stopped, not judged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -22,17 +22,20 @@ from typing import Any, Final, NamedTuple
 
 from gateway.model import NS_PER_S, format_duration
 from hil import disk, tamper
+from hil.identity import tls_files
 from hil.lab import possible
 from hil.laying import SITES, find_site
 from hil.plant import Plant
 from hil.recording import Outcome
 from hil.report.campaign import Round, campaign_page, suites
 from hil.report.files import JUNIT_FILE
-from hil.running import BAD_INPUT, STATUS, TERMINATED, load, played
+from hil.running import BAD_INPUT, STATUS, load, played
 from hil.schedule import ROUND_MIN_S, Prone, Wire, scenario
 from hil.settings import SiteError
 from hil.site import load_site
+from hil.stopping import Stopping
 from hil.verdicts import worst
+from hil.words import NODES
 
 KEPT: Final = frozenset(
     {"report.html", "junit.xml", "run.json", "transcript.txt", "site.yaml", "rig.yaml"}
@@ -45,7 +48,6 @@ BROKEN_MAX: Final = 3
 """So many rounds in a row that break off end a campaign: the next one would, too."""
 WHOLE_MAX: Final = 20
 """So many rounds that did not pass are kept whole; more of them only as those that passed."""
-INTERRUPTED: Final = 128 + signal.SIGINT
 SUMMARY_FILE: Final = "campaign.json"
 PAGE_FILE: Final = "campaign.html"
 _SERIAL: Final = frozenset({"rtu", "rtu_over_tcp"})
@@ -77,17 +79,23 @@ def prone(plant: Plant) -> list[Prone]:
     return found
 
 
-def given(lab: bool) -> frozenset[str]:
-    """What of `Draw.needs` this machine can give."""
+def given(site: Path, lab: bool) -> frozenset[str]:
+    """What of `Draw.needs` this machine and the site can give."""
+    tls = all(tls_files(site / f"node-{node}.yaml") for node in NODES)
     needs = {
         "disk": disk.hindrance() or ("in the lab" if lab else ""),
         "tamper": tamper.hindrance(),
+        "proxies": "in the lab" if lab else "",
+        "tls": "" if tls else "the links have no TLS",
     }
     return frozenset(need for need, hindrance in needs.items() if not hindrance)
 
 
 def campaign(asked: Asked) -> int:
-    """Play rounds until the time is over; the exit status, as that of `hotpair hil run`."""
+    """Play rounds until the time is over; the exit status, as that of `hotpair hil run`.
+
+    Stopped by a signal it is 128 and that signal, whatever the rounds before it came to.
+    """
     try:
         found = find_site(asked.site, Path())
         if found.parent != SITES:  # the rounds lie elsewhere
@@ -103,25 +111,33 @@ def campaign(asked: Asked) -> int:
         return BAD_INPUT
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="hotpair-campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
-    going = _Campaign(asked, devices, folder)
-    broken_off = going.play()
-    if asked.keep is None and going.passed and not broken_off:
+    going = _Campaign(asked, devices, folder, given(found, asked.lab))
+    status = going.play()
+    if asked.keep is None and going.passed and not status:
         shutil.rmtree(folder, ignore_errors=True)
     if asked.as_json:
         print(json.dumps(going.summary()))
-    return broken_off or STATUS[worst(r.outcome for r in going.rounds)]
+    return status or STATUS[going.outcome]
 
 
 class _Campaign:
     """One campaign while it goes on."""
 
-    def __init__(self, asked: Asked, devices: Sequence[Prone], folder: Path) -> None:
+    def __init__(
+        self, asked: Asked, devices: Sequence[Prone], folder: Path, gives: frozenset[str]
+    ) -> None:
         self.rounds: list[Round] = []
         self._asked = asked
         self._devices = devices
         self._folder = folder
-        self._gives = given(asked.lab)
+        self._gives = gives
+        self._stopping = Stopping(self.say)
         self._ends_s = time.monotonic() + asked.lasts_s
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all rounds that were judged."""
+        return worst(one.outcome for one in self.rounds if not one.stopped)
 
     @property
     def passed(self) -> bool:
@@ -137,28 +153,26 @@ class _Campaign:
         print(text, file=sys.stderr if self._asked.as_json else sys.stdout, flush=True)
 
     def play(self) -> int:
-        """All rounds; the exit status if somebody broke it off (SIGTERM, Ctrl-C), else 0."""
+        """All rounds; the exit status if somebody stopped it (Ctrl-C, SIGTERM), else 0."""
         asked = self._asked
         lasts = format_duration(round(asked.lasts_s) * NS_PER_S)
         self.say(f"campaign of seed {asked.seed} on {asked.site}, {lasts}, in {self._folder}")
-        status = 0
-        while (lasts_s := self._next_s()) >= ROUND_MIN_S and not self._hopeless:
-            try:
+        with self._stopping as stopping:
+            while (lasts_s := self._next_s()) >= ROUND_MIN_S and not self._hopeless:
                 self._round(len(self.rounds) + 1, lasts_s)
-            except (asyncio.CancelledError, KeyboardInterrupt) as error:
-                self.say("broken off: the round that was being played is not judged")
-                status = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
-                break
-            self._write()
-            left_s = max(0, round(self._ends_s - time.monotonic()))
-            bad = sum(one.outcome is not Outcome.PASSED for one in self.rounds)
-            left = format_duration(left_s * NS_PER_S)
-            self.say(f"{len(self.rounds)} rounds, {bad} of them not passed; {left} left")
+                self._write()
+                if stopping.name:
+                    self.say(f"stopped by {stopping.name}")
+                    break
+                left_s = max(0, round(self._ends_s - time.monotonic()))
+                bad = sum(one.outcome is not Outcome.PASSED for one in self.rounds)
+                left = format_duration(left_s * NS_PER_S)
+                self.say(f"{len(self.rounds)} rounds, {bad} of them not passed; {left} left")
         if self._hopeless:
             self.say(f"the last {BROKEN_MAX} rounds broke off: mend that first")
         for one in self.rounds:
             self.say(str(one))
-        return status
+        return stopping.status
 
     def _next_s(self) -> float:
         """How long the next round's timeline may be: the last one takes what is left."""
@@ -176,7 +190,14 @@ class _Campaign:
         folder = self._folder / file.stem
         try:
             loaded = load(file, asked.lab)
-            outcome, said = played(loaded, folder, asked.offset, asked.lab, self.say, True)
+            outcome, said = played(
+                loaded, folder, asked.offset, asked.lab, self.say, True, self._stopping
+            )
+        except asyncio.CancelledError:
+            took_s = time.monotonic() - began_s
+            why = f"stopped by {self._stopping.name}, not judged"
+            self.rounds.append(Round(number, Outcome.UNKNOWN, took_s, (), (why,), stopped=True))
+            return
         except Exception as error:  # a fault of the rig: the other rounds are worth playing
             self.say(traceback.format_exc())
             why = f"the rig failed: {error!r}"
@@ -195,7 +216,8 @@ class _Campaign:
         return {
             "seed": asked.seed,
             "site": asked.site,
-            "outcome": worst(one.outcome for one in self.rounds).value,
+            "outcome": self.outcome.value,
+            "stopped": self._stopping.name,
             "folder": "" if asked.keep is None and self.passed else str(self._folder),
             "rounds": [one.plain() for one in self.rounds],
         }

@@ -37,9 +37,10 @@ from hil.laying import SCENARIOS, find_site, prepare
 from hil.pair import Pair
 from hil.play import Player, told
 from hil.recording import Finding, Outcome, Switch
-from hil.running import BAD_INPUT, FAILED, PASSED, TERMINATED, UNKNOWN, cancelled_by_sigterm, load
+from hil.running import BAD_INPUT, FAILED, PASSED, UNKNOWN, load
 from hil.scenario import Scenario
 from hil.settings import SiteError
+from hil.stopping import Stopping
 
 SCENARIO: Final = SCENARIOS / "canary.yaml"
 ASKED: Final = "plc1"
@@ -177,16 +178,17 @@ def canary(keep_in: Path | None, offset: int, as_json: bool) -> int:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
     folder = keep_in or Path(tempfile.mkdtemp(prefix="hotpair-canary-"))
-    try:
-        before, found = asyncio.run(cancelled_by_sigterm(sing(folder, offset, say)))
-    except asyncio.CancelledError:
-        return TERMINATED
-    except (ProgramError, SiteError, CanaryError, OSError) as error:
-        say(f"UNKNOWN: the run broke off: {error}")
-        return UNKNOWN
-    finally:
-        if keep_in is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with Stopping(say) as stopping:
+        try:
+            before, found = stopping.run(sing(folder, offset, say))
+        except asyncio.CancelledError:
+            return stopping.status
+        except (ProgramError, SiteError, CanaryError, OSError) as error:
+            say(f"UNKNOWN: the run broke off: {error}")
+            return stopping.status or UNKNOWN
+        finally:
+            if keep_in is None:
+                shutil.rmtree(folder, ignore_errors=True)
     return _tell(before, found, say, as_json)
 
 

@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from gateway.driver import SUBSCRIPTION_CLASS
-from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryRow, Origin, parse_time
+from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, HistoryRow, Origin, parse_time
 from hil import verdicts
 from hil.asking import Asked
 from hil.gateway import ProgramError
@@ -26,22 +26,24 @@ from hil.judges_client import Seen, lacking, not_sync, parse_seen
 from hil.judges_journal import odd
 from hil.judges_pair import unlike
 from hil.judges_windback import (
+    ClockSet,
     LogHeld,
     Unfilled,
     missed,
     parse_held,
     recorded_by_plc,
+    unplaced,
     unproven,
     without_power,
 )
 from hil.outstation.polls import Poll
 from hil.plant import Plant
 from hil.real import between, steps_of
-from hil.recording import Recording, Reign, Stretch, Told
+from hil.recording import Act, Recording, Reign, Stretch, Told
 from hil.runs import Happening, judged
 from hil.truth import Span
 from hil.verdicts import Gathered
-from hil.words import NODES
+from hil.words import CLOCK, NODES
 
 EQUAL_TRIES: Final = 3
 EQUAL_S: Final = 30.0
@@ -309,6 +311,9 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     for gap in gaps:
         if gap.state not in EXCUSED or gap.device not in own:
             continue
+        sets = clock_sets(run.acts, [other for other in gaps if other.device == gap.device])
+        if gap.state is GapState.LOST and unplaced(gap, sets):
+            continue
         names = {
             p.name
             for p in asked.plant.devices[gap.device].points
@@ -322,6 +327,17 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
             found.lacks["logs"] = f"{gap.device}: {error!r}"
             return
     found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)
+
+
+def clock_sets(acts: Sequence[Act], gaps: Sequence[Gap]) -> list[ClockSet]:
+    """When the timeline set a device's clock while no node was there, by the device's gaps."""
+    down = [gap for gap in gaps if gap.cause is Cause.NODE_DOWN]
+    return [
+        ClockSet(act.begun_ns, abs(round(float(act.options.get("step", 0)) * NS_PER_S)))
+        for act in acts
+        if act.word == CLOCK
+        and any(gap.device == act.hit and gap.from_ns <= act.begun_ns < gap.to_ns for gap in down)
+    ]
 
 
 async def _held(asked: Asked, gap: Gap, points: frozenset[str]) -> list[LogHeld]:

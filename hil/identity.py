@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ NOBODYS_PORT: Final = 1
 """Of the only device of the foreign site: it must not poll anything of the plant."""
 
 
-def expired(certificate_pem: bytes, key_pem: bytes, ago: timedelta) -> bytes:
-    """The same certificate by the same key, which ended so long ago, as PEM."""
+def reissued(certificate_pem: bytes, key_pem: bytes, ends: datetime) -> bytes:
+    """The same certificate by the same key, but valid to another moment, as PEM."""
     key = serialization.load_pem_private_key(key_pem, None)
     old = x509.load_pem_x509_certificate(certificate_pem)
     builder = (
@@ -29,7 +29,7 @@ def expired(certificate_pem: bytes, key_pem: bytes, ago: timedelta) -> bytes:
         .public_key(old.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(old.not_valid_before_utc)
-        .not_valid_after(datetime.now(UTC) - ago)
+        .not_valid_after(ends)
     )
     for extension in old.extensions:
         builder = builder.add_extension(extension.value, extension.critical)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from gateway.model import Cause, Gap, HistoryRow, format_time
+from gateway.model import NS_PER_S, Cause, Gap, HistoryRow, format_time
 from hil.outstation.polls import Poll
-from hil.recording import Reign
+from hil.recording import Act, Look, Reign
 from hil.truth import Span
+
+FREEZE: Final = "freeze"
+STEP_CLOCK: Final = "step_clock"
+"""The times of reigns are no proof then."""
+SLEWED_S: Final = 1.0
+"""A clock that was set by less is followed so slowly that no stamp is wrong (rules.md 4)."""
+WOKEN_NS: Final = 2 * NS_PER_S
+"""How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
 
 
 class Turn(NamedTuple):
@@ -87,6 +95,31 @@ def explaining(reigns: Sequence[Reign], splits: Sequence[Span]) -> list[str]:
         if not reign.to_ns
         or not any(s.from_ns <= reign.from_ns and reign.to_ns <= s.to_ns for s in splits)
     ]
+
+
+def past_the_check(turn: Turn, acts: Sequence[Act]) -> bool:
+    """Whether a turn is the one request that a frozen node had let go of when it was stopped.
+
+    A socket may deliver one that was past the check of the reign (rules.md 5, Reign).
+    """
+    return turn.polls == 1 and any(
+        act.word == FREEZE and act.hit == turn.node and 0 <= turn.from_ns - act.ended_ns < WOKEN_NS
+        for act in acts
+        if not act.failed
+    )
+
+
+def astray(acts: Sequence[Act], looks: Sequence[Look]) -> str:
+    """A node that was seen as Main while its clock was set wrong; empty: none was."""
+    for act in acts:
+        wrong = act.word == STEP_CLOCK and abs(float(act.options.get("seconds", 0))) >= SLEWED_S
+        if wrong and any(
+            look.node == act.hit and look.role == "main"
+            for look in looks
+            if act.begun_ns <= look.time_ns < act.ended_ns
+        ):
+            return act.hit
+    return ""
 
 
 def doubled(polls: Iterable[Poll], nodes: Mapping[str, str]) -> list[tuple[Poll, Poll]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from gateway.model import NS_PER_S, format_time
+from gateway.model import NS_PER_S, Cause, Gap, format_time
 from hil.runs import Happening
 from hil.settings import PlcHistory
 from hil.truth import Span
@@ -28,6 +28,24 @@ class Unfilled(NamedTuple):
     from_ns: int
     to_ns: int
     attempted_ns: int | None
+
+
+class ClockSet(NamedTuple):
+    """When a device's clock was set, and by how much, whichever way."""
+
+    at_ns: int
+    by_ns: int
+
+
+def unplaced(gap: Gap, sets: Sequence[ClockSet]) -> bool:
+    """Whether a clock was set while no node was there, so near to a stretch that it moved it.
+
+    Before and after it the clock was read by different runs of nodes: it may be theirs that differ,
+    and what a jump of the stamps leaves out is lost rightly (drivers/modbus/log/clock_steps.py).
+    """
+    return gap.cause is Cause.NODE_DOWN and any(
+        gap.from_ns - one.by_ns <= one.at_ns <= gap.to_ns + one.by_ns for one in sets
+    )
 
 
 class LogHeld(NamedTuple):

@@ -32,10 +32,11 @@ from hil.pair import Pair, PairNode, Status
 from hil.pattern import patterns_of
 from hil.recording import Act, Finding, Recording, Switch
 from hil.scenario import Entry, Scenario
+from hil.stopping import side_by_side, to_its_end
 from hil.takeover import limit_ms, wait_for_fresh
 from hil.usage import Usage
 from hil.verdicts import Gathered
-from hil.words import MAIN, NODES, STANDBY, Shape, Target, messages
+from hil.words import MAIN, NODES, STANDBY, TOGETHER, Shape, Target, messages
 
 Say = Callable[[str], None]
 Watch = asyncio.Task[Switch]
@@ -99,7 +100,7 @@ class Player:
                 await self.heal()
             await self.gather()
         finally:
-            await self.end()
+            await to_its_end(self.end())
         return self.verdict(self.scenario.expect)
 
     async def begin(self) -> None:
@@ -164,7 +165,7 @@ class Player:
         """All entries, side by side, and then the rest of the time."""
         begun_s = asyncio.get_running_loop().time()
         entries = [self._entry(entry, begun_s) for entry in self.scenario.timeline]
-        await asyncio.gather(_until(begun_s + self.scenario.lasts_ns / NS_PER_S), *entries)
+        await side_by_side([_until(begun_s + self.scenario.lasts_ns / NS_PER_S), *entries])
 
     async def _entry(self, entry: Entry, begun_s: float) -> None:
         """One entry, from its time to its end."""
@@ -249,7 +250,7 @@ class Player:
         self, entry: Entry, shape: Shape, node: PairNode | None, fault_ns: int
     ) -> Watch | None:
         """Begin to wait for a takeover, where this word must cause one."""
-        if not shape.takeover:
+        if not shape.takeover or entry.options.get(TOGETHER):
             return None
         mains = [name for name, seen in self._seen.items() if seen.get("role") == "main"]
         if len(mains) != 1:
@@ -328,23 +329,16 @@ class Player:
             self.say(f"{shown(self._seen)}; {self._machine()}{client}")
 
     def _machine(self) -> str:
-        words = []
-        for name, node in self.pair.nodes.items():
-            used = self._usage[name].look(node.program.pid) if node.program.running else None
-            words.append(
-                f"{name} down" if used is None
-                else f"{name} {used[0]:.0f} % CPU {used[1] / 1e6:.0f} MB"
-            )  # fmt: skip
-        return ", ".join(words)
+        pids = {n: p.program.pid for n, p in self.pair.nodes.items() if p.program.running}
+        return ", ".join(f"{n} {usage.told(pids.get(n, 0))}" for n, usage in self._usage.items())
 
     # ------------------------------------------------------------------------------ afterwards
 
     async def _heal(self) -> None:
         """What still is wrong is made right: links, nodes that ended, devices."""
-        pair = self.pair
         self.say("the timeline is over; everything is healed")
-        await self._wait("the links are healed", pair.heal())
-        for name, node in pair.nodes.items():
+        await self._wait("the links are healed", self.pair.heal())
+        for name, node in self.pair.nodes.items():
             if not node.program.running:
                 ended = f"node {name} had ended by itself: {node.program.last_words()[-1_000:]}"
                 self.found.broken.append((ended, time.time_ns()))
@@ -356,8 +350,8 @@ class Player:
         await self._wait("one Main, the other synced", pair.until_paired(PATIENCE_S))
         run.to_ns = time.time_ns()
         run.acts.sort(key=lambda act: act.begun_ns)
-        splitting = SPLITTING if verdicts.may_split(self._settings) else frozenset()
-        run.splits = verdicts.splits(run.acts, splitting, run.looks, run.to_ns)
+        if verdicts.may_split(self._settings):
+            run.splits = verdicts.splits(run.acts, SPLITTING, run.looks, run.to_ns)
         covered = pair.until_complete(run.to_ns, PATIENCE_S)
         await self._wait("both nodes know all through the end", covered)
         logging = with_logs(pair.plant)
@@ -365,8 +359,9 @@ class Player:
             filled = pair.until_filled(run.from_ns, run.to_ns, PATIENCE_S, logging)
             await self._wait("windback has tried all gaps", filled)
         await self._wait("both journals are equal", pair.until_equal(PATIENCE_S))
-        with suppress(ProgramError):
-            self.found.main = (await pair.main()).name
+        with suppress(ProgramError):  # a busy machine may let one question go unanswered
+            main = await self.node(MAIN)
+            self.found.main = main.name if main is not None else ""
 
     async def gather(self) -> None:
         """Bring what is judged; what breaks here leaves judges without a ground, not no run."""

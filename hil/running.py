@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +26,7 @@ from hil.report.files import PAGE_FILE, write
 from hil.scenario import Mistake, Scenario, ScenarioError
 from hil.scenario_reading import read_scenario
 from hil.settings import SiteError
+from hil.stopping import Stopping
 from hil.verdicts import worst
 
 PASSED: Final = 0
@@ -34,9 +34,7 @@ FAILED: Final = 1
 BAD_INPUT: Final = 2
 UNKNOWN: Final = 3
 STATUS: Final = {Outcome.PASSED: PASSED, Outcome.FAILED: FAILED, Outcome.UNKNOWN: UNKNOWN}
-TERMINATED: Final = 128 + signal.SIGTERM
 EVIDENCE_SHOWN: Final = 5
-_Found = TypeVar("_Found")
 
 
 class Loaded(NamedTuple):
@@ -84,7 +82,10 @@ async def run_one(
 
 
 def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json: bool) -> int:
-    """`hotpair hil run`; the exit status: 0 passed, 1 failed, 2 bad input, 3 unknown."""
+    """`hotpair hil run`; the exit status: 0 passed, 1 failed, 2 bad input, 3 unknown.
+
+    Stopped by a signal it is 128 and that signal: what was played is not judged.
+    """
     try:
         loaded = _loaded(names, lab)
         _free(loaded, keep)
@@ -97,16 +98,18 @@ def run(names: Sequence[str], keep: Path | None, offset: int, lab: bool, as_json
 
     folder = keep or Path(tempfile.mkdtemp(prefix="hotpair-hil-"))
     outcomes, answers = [], []
-    try:
-        for one in loaded:
-            outcome, said = played(one, folder / one.path.stem, offset, lab, say, keep is not None)
-            outcomes.append(outcome)
-            answers.append(said)
-    except asyncio.CancelledError:
-        return TERMINATED
-    finally:
-        if keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with Stopping(say) as stopping:
+        try:
+            for one in loaded:
+                kept = folder / one.path.stem
+                outcome, said = played(one, kept, offset, lab, say, keep is not None, stopping)
+                outcomes.append(outcome)
+                answers.append(said)
+        except asyncio.CancelledError:
+            return stopping.status
+        finally:
+            if keep is None:
+                shutil.rmtree(folder, ignore_errors=True)
     if as_json:
         print(json.dumps(answers))
     elif len(loaded) > 1:
@@ -146,13 +149,21 @@ def _free(loaded: Sequence[Loaded], keep: Path | None) -> None:
 
 
 def played(
-    one: Loaded, folder: Path, offset: int, lab: bool, say: Callable[[str], None], keeps: bool
+    one: Loaded,
+    folder: Path,
+    offset: int,
+    lab: bool,
+    say: Callable[[str], None],
+    keeps: bool,
+    stopping: Stopping,
 ) -> tuple[Outcome, Mapping[str, Any]]:
-    """Play one and tell what came of it."""
+    """Play one and tell what came of it. Raises CancelledError when it was stopped."""
     say(f"{one.scenario.name}: {one.scenario.promise}")
     try:
-        found = asyncio.run(cancelled_by_sigterm(run_one(one, folder, offset, lab, say)))
+        found = stopping.run(run_one(one, folder, offset, lab, say))
     except (ProgramError, LabError, SiteError, OSError) as error:
+        if stopping.name:  # what it was doing broke off, as it had to
+            raise asyncio.CancelledError from error
         say(f"UNKNOWN: the run broke off: {error}")
         return Outcome.UNKNOWN, {"scenario": one.scenario.name, "outcome": "unknown",
                                  "why": str(error), "findings": []}  # fmt: skip
@@ -173,14 +184,6 @@ def played(
         ],
     }  # fmt: skip
     return found.outcome, said
-
-
-async def cancelled_by_sigterm(work: Awaitable[_Found]) -> _Found:
-    """Await a run; SIGTERM cancels it, so that it ends what it started."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await work
 
 
 def show(as_json: bool) -> int:

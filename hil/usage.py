@@ -21,6 +21,11 @@ class Usage:
     _ticks: int = 0
     _at_s: float = 0.0
 
+    def told(self, pid: int) -> str:
+        """A look, for people; of a program that doesn't run (0) as well."""
+        used = self.look(pid) if pid else None
+        return "down" if used is None else f"{used[0]:.0f} % CPU {used[1] / 1e6:.0f} MB"
+
     def look(self, pid: int) -> tuple[float, int] | None:
         """(percent of a processor since the last look, bytes of memory); None when it is gone."""
         try:

@@ -16,22 +16,18 @@ from hil.expect import Expectation, finding, judge_expectation, unknown
 from hil.judges import Evidence, Row, Verdict
 from hil.judges_client import Lacking
 from hil.judges_journal import Journal, odd, twice
-from hil.judges_pair import Turn, asker, doubled, explaining, strays
+from hil.judges_pair import STEP_CLOCK, asker, astray, doubled, explaining, past_the_check, strays
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
 from hil.real import Written
 from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
 from hil.truth import Span
+from hil.words import TOGETHER
 
 Against = list[tuple[str, int]]
 """Evidence: a sentence, and the moment it speaks of (ns UTC)."""
 NODES: Final = ("a", "b")
 PLAYED: Final = "the timeline was played as it is written"
-FREEZE: Final = "freeze"
-STEP_CLOCK: Final = "step_clock"
-"""The times of reigns are no proof then."""
-WOKEN_NS: Final = 2 * NS_PER_S
-"""How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
 ONE_POLLER: Final = "one poller a device, outside of splits"
 RIGHT: Final = "every scan instant right or declared"
 NOT_TWICE: Final = "no position twice"
@@ -90,7 +86,7 @@ def findings(run: Recording, found: Gathered, expect: Sequence[Expectation]) -> 
         one_main(found),
         in_time(run),
         *([] if _no_poll_seen(run, found) else [one_poller(run, found)]),
-        *([] if _nothing_known(found) else [right(name, found) for name in NODES]),
+        *([] if _nothing_known(found) else [right(name, run, found) for name in NODES]),
         same_history(found),
         not_twice(found),
         equal(run, found),
@@ -194,18 +190,6 @@ def one_poller(run: Recording, found: Gathered) -> Finding:
     return finding(ONE_POLLER, not against, said, against)
 
 
-def past_the_check(turn: Turn, acts: Sequence[Act]) -> bool:
-    """Whether a turn is the one request that a frozen node had let go of when it was stopped.
-
-    A socket may deliver one that was past the check of the reign (rules.md 5, Reign).
-    """
-    return turn.polls == 1 and any(
-        act.word == FREEZE and act.hit == turn.node and 0 <= turn.from_ns - act.ended_ns < WOKEN_NS
-        for act in acts
-        if not act.failed
-    )
-
-
 def _woken(count: int) -> str:
     return f"; {count} of a woken node, past its check already" if count else ""
 
@@ -219,8 +203,8 @@ def _both(one: Poll, other: Poll, askers: Mapping[str, str]) -> str:
     return f"{one.device}: requests of {who} were open at once: {one} {other}"
 
 
-def right(name: str, found: Gathered) -> Finding:
-    """The promise itself, on one node."""
+def right(name: str, run: Recording, found: Gathered) -> Finding:
+    """The promise itself, on one node. Of a Main whose clock was set wrong no stamp is proof."""
     judge = f"{RIGHT}, node {name}"
     verdict = found.verdicts.get(name)
     if verdict is None:
@@ -232,6 +216,9 @@ def right(name: str, found: Gathered) -> Finding:
         f"{verdict.expected} scan instants, {verdict.collected} right ({share:.3f} %), "
         f"{verdict.declared} in declared gaps, {verdict.missing} missing"
     )
+    if not verdict.passed and (node := astray(run.acts, run.looks)):
+        said = f"{said}; node {node} was Main while its clock was set wrong"
+        return unknown(judge, said, found.missing.get(name, ()))
     return finding(judge, verdict.passed, said, found.missing.get(name, ()))
 
 
@@ -325,11 +312,14 @@ def may_split(settings: Mapping[str, Any]) -> bool:
 def splits(
     acts: Sequence[Act], words: frozenset[str], looks: Sequence[Look], to_ns: int
 ) -> list[tuple[int, int]]:
-    """When both nodes may have polled: from each act that splits until both were a pair again."""
+    """When both nodes may have polled: from each act that splits until both were a pair again.
+
+    So does one of two that strike together.
+    """
     return [
         (act.begun_ns, paired_since(looks, act.ended_ns) or to_ns)
         for act in acts
-        if act.word in words
+        if act.word in words or act.options.get(TOGETHER)
     ]
 
 

@@ -21,6 +21,9 @@ STANDBY: Final = "standby"
 NODES: Final = ("a", "b")
 LINKS: Final = "links"
 PAIR: Final = "pair"
+TOGETHER: Final = "together"
+"""Of a word of nodes, links or the pair: another strikes meanwhile. So both nodes may poll until
+they are a pair again (unless a witness votes), and how long a takeover takes is not measured."""
 
 
 class Target(StrEnum):

@@ -28,7 +28,7 @@ def run(
     lab: Lab = False,
     json: Json = False,
 ) -> None:
-    """Play scenarios; 0: passed, 1: failed, 2: bad input, 3: something could not be judged."""
+    """Play scenarios; 0: passed, 1: failed, 2: bad input, 3: not judged, 130: stopped by Ctrl-C."""
     from hil.running import run as play
 
     raise typer.Exit(play(scenarios, keep, port_offset, lab, json))
@@ -48,7 +48,7 @@ def campaign(
     lab: Lab = False,
     json: Json = False,
 ) -> None:
-    """Play random faults, round after round; exit statuses as of `run`."""
+    """Play random faults, round after round; exit statuses as of `run`; Ctrl-C ends it in order."""
     from hil.campaign import Asked
     from hil.campaign import campaign as play
 

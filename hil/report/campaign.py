@@ -18,7 +18,8 @@ from hil.report.style import STYLE
 class Round:
     """What one round came to; `against` are the findings that did not pass.
 
-    `broken_off` says that there was no run to judge.
+    `broken_off` says that there was no run to judge, `stopped` that somebody ended it before it
+    was judged.
     """
 
     number: int
@@ -29,6 +30,12 @@ class Round:
     entries: int = 0
     right: str = ""
     broken_off: bool = False
+    stopped: bool = False
+
+    @property
+    def word(self) -> str:
+        """Its outcome; a round that was stopped has none."""
+        return "stopped" if self.stopped else self.outcome.value
 
     @property
     def name(self) -> str:
@@ -38,14 +45,14 @@ class Round:
     def __str__(self) -> str:
         worst = f", takeovers up to {max(self.takeovers_ms)} ms" if self.takeovers_ms else ""
         why = "".join(f"\n             {text}" for text in self.against)
-        said = f"{self.entries} faults{worst}; {self.right}"
-        return f"{self.outcome.value.upper():8} {self.name}: {said}{why}"
+        said = f" {self.entries} faults{worst}; {self.right}" if not self.stopped else ""
+        return f"{self.word.upper():8} {self.name}:{said}{why}"
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "round": self.name,
-            "outcome": self.outcome.value,
+            "outcome": self.word,
             "took_s": round(self.took_s, 1),
             "faults": self.entries,
             "takeovers_ms": list(self.takeovers_ms),
@@ -60,19 +67,25 @@ def _counted(rounds: Sequence[Round]) -> str:
     times = ""
     if took:
         times = f"; {len(took)} takeovers, median {median(took):.0f} ms, longest {took[-1]} ms"
-    passed = sum(one.outcome is Outcome.PASSED for one in rounds)
-    return f"{passed} of {len(rounds)} rounds passed; {faults} faults{times}."
+    judged = [one for one in rounds if not one.stopped]
+    passed = sum(one.outcome is Outcome.PASSED for one in judged)
+    stopped = "; one was stopped and is not judged" if len(judged) < len(rounds) else ""
+    return f"{passed} of {len(judged)} rounds passed{stopped}; {faults} faults{times}."
 
 
 def campaign_page(seed: int, site: str, rounds: Sequence[Round]) -> str:
     """The whole page; it links to the pages of the rounds, and needs no other file."""
-    outcomes = {one.outcome for one in rounds}
+    outcomes = {one.outcome for one in rounds if not one.stopped}
     worst = Outcome.FAILED if Outcome.FAILED in outcomes else Outcome.UNKNOWN
     outcome = Outcome.PASSED if outcomes == {Outcome.PASSED} else worst
     rows = [
         (
-            tag("a", one.name, href=f"{one.name}/{PAGE_FILE}"),
-            f"{findings.MARKS[one.outcome]} {findings.WORDS[one.outcome]}",
+            one.name
+            if one.stopped or one.broken_off
+            else tag("a", one.name, href=f"{one.name}/{PAGE_FILE}"),
+            "stopped"
+            if one.stopped
+            else f"{findings.MARKS[one.outcome]} {findings.WORDS[one.outcome]}",
             str(one.entries),
             ", ".join(map(str, one.takeovers_ms)),
             one.right,
@@ -114,8 +127,8 @@ def suites(seed: int, rounds: Sequence[Round]) -> str:
         name=f"Campaign {seed}",
         tests=str(len(rounds)),
         failures=str(sum(one.outcome is Outcome.FAILED for one in rounds)),
-        errors=str(sum(one.outcome is Outcome.UNKNOWN for one in rounds)),
-        skipped="0",
+        errors=str(sum(one.outcome is Outcome.UNKNOWN and not one.stopped for one in rounds)),
+        skipped=str(sum(one.stopped for one in rounds)),
         time=f"{sum(one.took_s for one in rounds):.3f}",
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tag("testsuites", suite)}\n'
@@ -123,7 +136,9 @@ def suites(seed: int, rounds: Sequence[Round]) -> str:
 
 def _case(seed: int, one: Round) -> Html:
     inner: tuple[Html, ...] = ()
-    if one.outcome is not Outcome.PASSED:
+    if one.stopped:
+        inner = (tag("skipped", message="; ".join(one.against)),)
+    elif one.outcome is not Outcome.PASSED:
         kind = "failure" if one.outcome is Outcome.FAILED else "error"
         inner = (tag(kind, *one.against, message="; ".join(one.against)[:500], type="verdict"),)
     name = f"Campaign {seed}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,15 +16,19 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from hil.laying import SITES
+from hil.warden import of
 
 from .plant import free_offset
 
-SEED = 114
-"""Its first round kills the Main, cuts the links, and has faults of all three devices."""
+SEED = 1052
+"""Its first round kills the Main, restarts a node while links are cut, and faults all devices."""
+
+
+COMMAND = (sys.executable, "-m", "gateway.cli", "hil", "campaign")
 
 
 def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "gateway.cli", "hil", "campaign", *arguments)
+    command = (*COMMAND, *arguments)
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
@@ -43,7 +49,7 @@ def test_a_round_of_random_faults_loses_nothing(short_path: Path) -> None:
     said = json.loads(done.stdout)
     assert (said["outcome"], len(said["rounds"])) == ("passed", 1)
     drawn = (folder / "round-001.yaml").read_text(encoding="utf-8")
-    for word in ("kill: main", "cut: links", "plc1", "meter1", "plc2"):
+    for word in ("kill: main", "cut: links, together: true", "plc1", "meter1", "plc2"):
         assert word in drawn
     assert said["rounds"][0]["faults"] == drawn.count("{at: ")
     assert said["rounds"][0]["takeovers_ms"]
@@ -60,6 +66,28 @@ def test_what_can_not_be_played_is_told(tmp_path: Path) -> None:
     done = campaign("--site", "nowhere", "--minutes", "1")
     assert done.returncode == 2 and "nowhere" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_round_in_order_and_tells_that_it_is_not_judged(short_path: Path) -> None:
+    folder = short_path / "campaign"
+    arguments = ("--minutes", "3", "--keep", str(folder), "--port-offset", str(free_offset()))
+    with subprocess.Popen(
+        (*COMMAND, *arguments), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout is not None
+        assert any("subscribed to" in line for line in running.stdout)
+        assert of(str(folder)), "nodes and outstations run"
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all that it started, too
+        rest = running.stdout.read()
+        assert running.wait(60) == 130, rest
+    assert not of(str(folder))
+    assert "stopped by SIGINT, not judged" in rest
+    said = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    assert said["stopped"] == "SIGINT" and said["outcome"] == "unknown"
+    assert [one["outcome"] for one in said["rounds"]] == ["stopped"]
+    (suite,) = Xml.parse(folder / "junit.xml").getroot()
+    assert suite.get("skipped") == "1"
 
 
 @pytest.mark.slow

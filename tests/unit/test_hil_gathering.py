@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from hil.gathering import counts, log_lines, read_client, witness_registers
+from gateway.model import Cause, Gap
+from hil.gathering import clock_sets, counts, log_lines, read_client, witness_registers
 from hil.journals import SEQ_BITS, read_journal
+from hil.judges_windback import ClockSet
 from hil.laying import SITES, find_site, ground_of, links_of, prepare
 from hil.outstation.polls import Poll
+from hil.recording import Act
 from hil.settings import SiteError, load_yaml
 from hil.takeover import limit_ms
 from hil.usage import Usage
@@ -115,3 +118,20 @@ def test_a_takeover_may_take_a_second_over_the_silence_and_what_a_witness_needs(
     assert limit_ms({"takeover_after": "500ms"}, {"patience_ms": 500}) == 1_500
     assert limit_ms({}, {"patience_ms": 4_000}) == 5_000, "more patient after arbitrations"
     assert limit_ms({"witness": {"modbus": [{"device": "plc1", "address": 1}]}}, {}) == 5_000
+
+
+def test_a_clock_counts_that_was_set_while_no_node_was_there() -> None:
+    acts = [
+        Act("clock", "plc1", "plc1", 7, 7, {"step": -60}),
+        Act("clock", "meter1", "meter1", 8, 8, {"step": 5}),
+        Act("clock", "plc1", "plc1", 9, 9, {"drift_ppm": 50}),
+        Act("clock", "plc1", "plc1", 12, 12, {"step": 3}),
+        Act("clock", "plc1", "plc1", 30, 30, {"step": 3}),
+        Act("silence", "plc1", "plc1", 9, 10),
+    ]
+    gaps = [
+        Gap("plc1", "fast", 5, 12, Cause.NODE_DOWN),
+        Gap("plc1", "fast", 12, 20, Cause.DEVICE),
+    ]
+    assert clock_sets(acts, gaps) == [ClockSet(7, 60 * 10**9), ClockSet(9, 0)]
+    assert clock_sets(acts, []) == []

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import pytest
 from log_world import Logged
 
-from gateway.model import NS_PER_S
+from gateway.model import NS_PER_S, Cause, Gap
 from hil.judges_windback import (
+    ClockSet,
     LogHeld,
     Unfilled,
     missed,
     parse_held,
     recorded_by_plc,
+    unplaced,
     unproven,
     without_power,
 )
@@ -138,3 +140,22 @@ def test_a_plc_that_is_off_records_nothing_and_some_points_never() -> None:
     span = Span(T + 1 * S, T + 9 * S, None)
     found = recorded_by_plc(settings, frozenset("ab"), off, T + 9 * S, span)
     assert found.points == frozenset("a") and found.runs == ()
+
+
+@pytest.mark.parametrize(
+    ("cause", "set_at", "by", "excused"),
+    [
+        (Cause.NODE_DOWN, 15, 1, True),
+        (Cause.NODE_DOWN, 8, 5, True),
+        (Cause.NODE_DOWN, 23, 3, True),
+        (Cause.NODE_DOWN, 8, 1, False),
+        (Cause.NODE_DOWN, 25, 3, False),
+        (Cause.DEVICE, 15, 1, False),
+    ],
+)
+def test_a_clock_that_is_set_while_no_node_is_there_moves_what_lies_near(
+    cause: Cause, set_at: int, by: int, excused: bool
+) -> None:
+    gap = Gap("plc", "fast", T + 10 * S, T + 20 * S, cause)
+    assert unplaced(gap, [ClockSet(T + set_at * S, by * S)]) is excused
+    assert not unplaced(gap, [])

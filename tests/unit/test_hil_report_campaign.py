@@ -11,7 +11,8 @@ from hil.report.campaign import Round, campaign_page, suites
 
 GOOD = Round(1, Outcome.PASSED, 71.25, (410, 980), (), 9, "9 scan instants, 9 right")
 BAD = Round(2, Outcome.FAILED, 70, (), ("every scan instant: 3 <missing>",), 4, "9, 6 right")
-BROKEN = Round(3, Outcome.UNKNOWN, 2, (), ("the run broke off: no port",))
+BROKEN = Round(3, Outcome.UNKNOWN, 2, (), ("the run broke off: no port",), broken_off=True)
+STOPPED = Round(4, Outcome.UNKNOWN, 9, (), ("stopped by SIGINT, not judged",), stopped=True)
 
 
 def test_a_case_a_round() -> None:
@@ -23,6 +24,25 @@ def test_a_case_a_round() -> None:
     assert failure.get("message") == "every scan instant: 3 <missing>"
 
 
+def test_a_round_that_was_stopped_is_no_verdict() -> None:
+    (suite,) = ElementTree.fromstring(suites(7, [GOOD, STOPPED]))
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["2", "0", "0", "1"]
+    (skipped,) = suite.iter("skipped")
+    assert skipped.get("message") == "stopped by SIGINT, not judged"
+    page = campaign_page(7, "demo", [GOOD, STOPPED])
+    assert 'class="verdict passed"' in page
+    assert "1 of 1 rounds passed; one was stopped and is not judged; 9 faults" in page
+    assert "stopped by SIGINT, not judged" in page and "round-004/report.html" not in page
+    assert " ".join(str(STOPPED).split()) == "STOPPED round-004: stopped by SIGINT, not judged"
+    assert STOPPED.plain()["outcome"] == "stopped"
+
+
+def test_a_round_without_a_run_has_no_page() -> None:
+    page = campaign_page(7, "demo", [BROKEN])
+    assert "round-003" in page and "href=" not in page
+
+
 def test_a_row_a_round_with_the_way_to_its_own_page() -> None:
     page = campaign_page(7, "demo", [GOOD, BAD])
     assert 'href="round-001/report.html"' in page and "3 &lt;missing&gt;" in page
@@ -32,7 +52,14 @@ def test_a_row_a_round_with_the_way_to_its_own_page() -> None:
 
 @pytest.mark.parametrize(
     ("rounds", "outcome"),
-    [([GOOD], "passed"), ([GOOD, BROKEN], "unknown"), ([BROKEN, BAD], "failed"), ([], "unknown")],
+    [
+        ([GOOD], "passed"),
+        ([GOOD, BROKEN], "unknown"),
+        ([BROKEN, BAD], "failed"),
+        ([], "unknown"),
+        ([STOPPED], "unknown"),
+        ([BAD, STOPPED], "failed"),
+    ],
 )
 def test_what_could_not_be_judged_is_no_pass(rounds: list[Round], outcome: str) -> None:
     assert f'class="verdict {outcome}"' in campaign_page(7, "demo", rounds)

@@ -384,6 +384,35 @@ def test_a_split_lasts_until_both_nodes_are_a_pair_again() -> None:
     assert paired_since(run.looks, 0) == S + 1
 
 
+def test_of_two_that_strike_together_each_may_split() -> None:
+    run = a_run()
+    acts = [
+        Act("kill", "a", "a", 5 * S, 10 * S, {"together": True}),
+        Act("freeze", "b", "b", 6 * S, 7 * S, {"together": True}),
+        Act("kill", "main", "a", 13 * S, 14 * S),
+    ]
+    assert splits(acts, frozenset({"cut"}), run.looks, 20 * S) == [
+        (5 * S, 12 * S + 1),
+        (6 * S, 12 * S + 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hit", "known"), [(90, "a", False), (-0.4, "a", True), (3600, "b", True)]
+)
+def test_what_a_main_stamps_by_a_clock_that_was_set_wrong_proves_nothing(
+    seconds: float, hit: str, known: bool
+) -> None:
+    run, found = a_run(), all_found()
+    run.acts.append(Act("step_clock", hit, hit, 1 * S, 3 * S, {"seconds": seconds}))
+    found.verdicts["a"] = Verdict(100, 90, 0, 10, ())
+    one = outcome(findings(run, found, []), f"{RIGHT}, node a")
+    assert one.outcome is (Outcome.FAILED if known else Outcome.UNKNOWN)
+    assert ("node a was Main while its clock was set wrong" in one.said) is not known
+    other = outcome(findings(run, found, []), f"{RIGHT}, node b")
+    assert other.outcome is Outcome.PASSED, "what is right is right by any clock"
+
+
 def test_with_a_witness_that_votes_there_is_no_split() -> None:
     assert may_split({}) and may_split({"witness": {"hosts": ["10.0.0.1"]}})
     assert not may_split({"witness": {"modbus": [{"device": "plc1", "address": 900}]}})
