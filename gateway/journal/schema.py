@@ -35,7 +35,6 @@ Statement = tuple[str, list[tuple[Any, ...]]]
 """SQL and the rows to run it with, in order."""
 
 SEQ_BITS: Final = 40
-PARTITION_FORMAT: Final = 1
 
 PARTITION_ADDED: Final = (
     # The classes that coverage records claimed in a stretch of their own (coverage.OwnRun).
