@@ -107,8 +107,9 @@ def listed(
                 "state": state,
                 "running": revision.number == running and state != "diverged",
                 "parent": revision.parent_digest.hex(),
+                "before": reference(*before) if before else "",
                 "points": len(revision.points),
-                "changed": _changed(before, revision),
+                "changed": _changed(before[1] if before else None, revision),
             }
         )
     return rows
@@ -116,11 +117,11 @@ def listed(
 
 def _before(
     older: Sequence[Dated], diverged: Sequence[Position], revision: Revision
-) -> Revision | None:
+) -> Dated | None:
     """The one it was made from: the newest with the number before, off the lost branch first."""
     hits = [hit for hit in older if hit[1].number == revision.number - 1]
     hits = [hit for hit in hits if hit[0] not in diverged] or hits
-    return hits[0][1] if hits else None
+    return hits[0] if hits else None
 
 
 def _changed(before: Revision | None, revision: Revision) -> str:

@@ -159,7 +159,8 @@ def draw_northbound(feeds: dict[str, Any]) -> list[str]:
         line = f"northbound {name} {feed['where']}: {feed['state']}"
         if feed["records_behind"] is not None:
             line += f", {feed['samples']} samples delivered"
-            line += f", {feed['records_behind']} records and {feed['lag_s']:.1f} s behind"
+            lag = "" if feed["lag_s"] is None else f" and {feed['lag_s']:.1f} s"
+            line += f", {feed['records_behind']} records{lag} behind"
         if feed["state"] == "failing":
             line += f": {feed['last_error']}"
         if feed["skipped"]:

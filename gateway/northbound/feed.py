@@ -311,14 +311,17 @@ class Feed:
         """How it goes, for people and programs."""
         behind = w.outstanding(self._ports.held(), self._done, self._ports.limit)
         now_ns = self._ports.clock.utc_ns()
-        delivering = self.outlet.state != "standby"
-        lag_ns = max(0, now_ns - self._through_ns) if self._through_ns and behind else 0
+        # `run` may be waiting to try again while the reign ended.
+        state = self.outlet.state if self._ports.may_send() else "standby"
+        delivering = state != "standby"
+        known = delivering and bool(self._through_ns or not behind)
+        lag_ns = max(0, now_ns - self._through_ns) if behind else 0
         text, at_ns = self._last_error
         return {
             "where": self.outlet.where,
-            "state": self.outlet.state,
+            "state": state,
             "records_behind": behind if delivering else None,
-            "lag_s": round(lag_ns / NS_PER_S, 3) if delivering else None,
+            "lag_s": round(lag_ns / NS_PER_S, 3) if known else None,
             **self._counts,
             "last_error": text,
             "last_error_at": format_time(at_ns) if at_ns else None,

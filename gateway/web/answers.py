@@ -175,7 +175,10 @@ class Device(BaseModel):
 
 
 class NorthboundFeed(BaseModel):
-    """A broker or database that gets the samples; behind what, only the Main says."""
+    """A broker or database that gets the samples; only the Main says how far it is behind.
+
+    `lag_s` is None, too, until something was delivered.
+    """
 
     where: str
     state: Literal["standby", "connecting", "waiting for host", "delivering", "failing"]

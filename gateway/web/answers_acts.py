@@ -85,7 +85,10 @@ class Raw(BaseModel):
 
 
 class Revision(BaseModel):
-    """A revision of the configuration; `state` is head, diverged or empty."""
+    """A revision of the configuration; `state` is head, diverged or empty.
+
+    `before` is the reference of the one it was made from, empty where that is not known.
+    """
 
     number: int
     reference: str
@@ -95,6 +98,7 @@ class Revision(BaseModel):
     state: str
     running: bool
     parent: str
+    before: str
     points: int
     changed: str
 

@@ -14,7 +14,10 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "ArrowUp": 38, "ArrowDown": 40}
+KEYS = {
+    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+}  # fmt: skip
 """Windows' codes of the keys that tests press."""
 STOPS_MAX = 60
 FOCUS_SHOWN = """(() => {
@@ -46,7 +49,9 @@ class Tab:
         async for text in self._socket:
             told = json.loads(text)
             if "id" in told:
-                self._waiting.pop(told["id"]).set_result(told)
+                waiting = self._waiting.pop(told["id"])
+                if not waiting.done():  # nobody waits any more
+                    waiting.set_result(told)
             else:
                 self._hear(told["method"], told.get("params", {}))
 

@@ -15,9 +15,11 @@ from sparkplug_schema import Payload, properties
 from gateway.model import NS_PER_MS
 from gateway.northbound.payload import TYPES
 
+from .browser import browser
 from .northbound_rig import Broker, Heard, Listener, give_secrets, northbound, servers
-from .plant import SmallPlant, free_offset
+from .plant import SmallPlant
 from .test_northbound_pair import born_in_order, published
+from .web_rig import PASSWORD, WebPlant
 
 pytestmark = pytest.mark.external
 
@@ -39,10 +41,9 @@ async def feed_is(
 
 
 @asynccontextmanager
-async def fed_plant(folder: Path, feeds: str) -> AsyncIterator[SmallPlant]:
+async def fed_plant(folder: Path, feeds: str) -> AsyncIterator[WebPlant]:
     """The demo's site with feeds, from its start."""
-    plant = SmallPlant(folder, free_offset())
-    plant.site_file.write_text(plant.site_file.read_text() + feeds)
+    plant = WebPlant(folder, more=feeds)
     try:
         await asyncio.gather(plant.outstations.start(), plant.node.start())
         yield plant
@@ -73,11 +74,16 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
         listener = Listener(broker)
         await listener.start()
         give_secrets(tmp_path, broker.ca)
-        async with fed_plant(tmp_path, northbound(broker, None)) as plant:
+        feeds = northbound(broker, None)
+        async with fed_plant(tmp_path, feeds) as plant, browser(tmp_path) as tab:
+            await tab.log_in(plant.base, "olga", PASSWORD)
+            says = "document.querySelector('#feeds')?.innerText.includes({!r})"
+            await tab.until(says.format("▲ waiting for host"))
             await feed_is(plant, "mqtt", lambda feed: feed["state"] == "waiting for host")
             assert not listener.heard, "nothing is said while the primary host is offline"
             await broker.host(True, 1)
             at = await listener.until("DDATA")
+            await tab.until(says.format("● delivering"))
             births = {m.device: m.payload for m in listener.heard if m.verb == "DBIRTH"}
             points = await plant.control.get("/points")
             assert {f"{device}/{m.name}" for device, p in births.items() for m in p.metrics} == {
@@ -120,6 +126,7 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
             await listener.until("NDEATH", at)
             await listener.stop()
             assert not (await plant.control.get("/status"))["northbound"]
+            await tab.until(says.format("No feed is configured"))
     sessions = born_in_order(listener.heard)
     assert sessions == [0, 0, 1], "a rebirth is no new session"
     waited = [key for key in published(listener.heard) if key[3]]
@@ -145,6 +152,7 @@ async def test_a_server_that_can_not_be_trusted_gets_nothing_and_hinders_nobody(
             for name in ("mqtt", "postgres"):
                 found = await feed_is(plant, name, lambda feed: feed["failures"] > 0)
                 assert found["samples"] == 0 and found["last_error"], found
+                assert found["lag_s"] is None, "how late, nobody knows: nothing came ever"
             give_secrets(tmp_path, broker.ca)
             await broker.host(True, 1)
             for name in ("mqtt", "postgres"):

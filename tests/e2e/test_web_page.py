@@ -11,6 +11,9 @@ from .web_rig import PASSWORD, web_plant
 
 VIEWS = ("pair", "devices", "points", "trend/plc1%2Flevel,plc1%2Finflow", "events", "gaps",
          "revisions", "certificates")  # fmt: skip
+FEED = 'northbound: {mqtt: {broker: "mqtt://localhost:9", group: plant, insecure: true}}\n'
+"""Where nobody listens."""
+FEED_SAYS = "document.querySelector('#feeds tbody').innerText"
 SHOTS = os.environ.get("HOTPAIR_SHOTS", "")
 LIVE = "document.querySelector('#news').textContent === 'Live'"
 
@@ -35,13 +38,18 @@ async def write(tab: Tab, value: str) -> None:
 
 
 async def test_an_operator_sees_writes_and_is_told_when_news_ends(tmp_path: Path) -> None:
-    async with web_plant(tmp_path) as plant, browser(tmp_path) as tab:
+    async with web_plant(tmp_path, more=FEED) as plant, browser(tmp_path) as tab:
         await tab.log_in(plant.base, "otto", "wrong")
         await tab.until("document.querySelector('.note.bad')?.textContent.includes(\"don't fit\")")
         tab.complaints.clear()  # the browser logs each 401 itself
         await tab.log_in(plant.base, "otto", PASSWORD)
         await tab.until(LIVE)
         assert await tab.js("document.querySelector('#changeover')") is None
+        says = await tab.until("document.querySelector('#feeds td.bad')") and await tab.js(
+            FEED_SAYS
+        )
+        for words in ("localhost:9 ▲ without TLS", "■ failing", "records", "failures, last at 20"):
+            assert words in says, says
         tab.complaints.clear()
 
         for view in VIEWS:

@@ -16,6 +16,7 @@ from .browser import Tab, tabs
 from .page_pair import PLAIN, RING, PagePair, page_pair
 from .plant import PairNode
 from .test_web_page import LIVE
+from .test_web_page_access import trapped
 from .web_rig import PASSWORD
 
 SPAN_S = 40
@@ -78,6 +79,7 @@ async def order(tab: Tab, button: str, says: str) -> None:
     await tab.press("Enter")
     assert await tab.js("document.activeElement.textContent") == "Cancel", "nothing by accident"
     assert await violations(tab) == []
+    await trapped(tab)
     await tab.press("Escape")
     await tab.until(f"document.activeElement.matches('{button}')")
     await tab.press("Enter")

@@ -32,13 +32,16 @@ def users() -> str:
 
 
 class WebPlant(SmallPlant):
-    """A SmallPlant whose node serves REST; `web` is what node.yaml says beside `listen`."""
+    """A SmallPlant whose node serves REST.
 
-    def __init__(self, folder: Path, web: str = "tls: {}") -> None:
+    `web` is what node.yaml says beside `listen`, `more` goes to the end of site.yaml.
+    """
+
+    def __init__(self, folder: Path, web: str = "tls: {}", more: str = "") -> None:
         super().__init__(folder, free_offset())
         (self.port,) = free_ports(1)
         with self.site_file.open("a") as site:
-            site.write(users())
+            site.write(users() + more)
         with self.node_file.open("a") as node:
             node.write(f"web: {{listen: '127.0.0.1:{self.port}', {web}}}\n")
         self.certificate = folder / "data" / "a" / "web" / "web.crt"
@@ -73,9 +76,9 @@ class WebPlant(SmallPlant):
 
 
 @asynccontextmanager
-async def web_plant(folder: Path, web: str = "tls: {}") -> AsyncIterator[WebPlant]:
+async def web_plant(folder: Path, web: str = "tls: {}", more: str = "") -> AsyncIterator[WebPlant]:
     """Start everything, and end everything whatever happens."""
-    plant = WebPlant(folder, web)
+    plant = WebPlant(folder, web, more)
     try:
         await plant.start()
         yield plant

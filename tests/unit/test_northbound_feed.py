@@ -153,6 +153,23 @@ async def test_each_sample_once_over_failures_and_a_second_feed(world: World) ->
     assert len({each.position for each, _ in shelf.got}) == 14
 
 
+async def test_a_feed_that_waits_to_try_again_as_the_reign_ends_is_a_standby_at_once(
+    world: World,
+) -> None:
+    shelf = Shelf(fails=[ConnectionError("no route")] * 9)
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await written(journal, 0, 5)
+        async with fed(journal, world, shelf) as it:
+            await until(lambda: it.feed.status()["failures"] > 0)
+            told = it.feed.status()
+            assert told["state"] == "failing" and told["records_behind"] > 0
+            assert told["lag_s"] is None, "nothing was delivered that could be late"
+            it.main[0] = False
+            told = it.feed.status()
+            assert told["state"] == "standby" and told["records_behind"] is None
+
+
 async def test_what_is_older_than_the_backlog_is_skipped_and_told(world: World) -> None:
     shelf = Shelf()
     async with world.journal() as journal:

@@ -509,5 +509,6 @@ def test_a_list_of_revisions_says_what_each_changed() -> None:
         "nothing",
         "first known",
     ]
+    assert [row["before"] for row in rows] == ["4.1.a", "3.1.a", ""]
     assert told({"a": ["x", "y"], "b": ["y"]}) == ["node a: x", "nodes a and b: y"]
     assert find(known, [], "4")[1].number == 4

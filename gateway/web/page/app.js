@@ -44,6 +44,7 @@ function drawNews(changed) {
     : news.state === "waiting" ? "Waiting for news…"
       : `Not live: ${news.why}. Last news ${last} UTC`;
   if (changed || byId("news").textContent !== text) byId("news").textContent = text;
+  if (changed && news.state === "stale") byId("who-main").textContent = "○ role unknown";
 }
 
 function notice(text, kind = "", link = null) {

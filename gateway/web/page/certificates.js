@@ -16,7 +16,7 @@ export class Certificates {
       { name: "Subject", kind: "wide", text: (t) => t.subject }, { name: "Application", kind: "wide", text: (t) => t.uri },
       { name: "Valid until, UTC", kind: "nowrap", text: (t) => iso(t.valid_until) }, { name: "Thumbprint", kind: "wide", text: (t) => t.thumbprint },
       { name: "", text: (t) => t.state, make: (t) => (may("trust") ? h("button", { type: "button", onclick: () => this.change(t) }, t.state === "rejected" ? "Let in…" : "Remove…") : "") }],
-    (t) => t.state + t.thumbprint, "No client asked yet.", true);
+    (t) => (t.state === "issuer") + t.thumbprint, "No client asked yet.", true);
     this.element = h("div", {}, this.told, this.own.element, may("disable") ? [h("h2", {}, "Trust list"), this.trust.element] : []);
     this.load();
   }

@@ -4,7 +4,7 @@
 import { svg } from "./dom.js";
 import { badCode, clock, moment } from "./words.js";
 
-export const LEFT = 92, RIGHT = 14, MIN_WIDTH = 640;
+export const LEFT = 92, RIGHT = 14, MIN_WIDTH = 320;
 const STEPS_MS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800, 2592000].map((s) => s * 1000);
 const title = (text) => svg("title", {}, text);
 
@@ -24,6 +24,17 @@ export function ticks(ax, y, tall) {
       svg("text", { class: "tick quiet", x, y }, text));
   }
   return found;
+}
+
+// A tablet is turned, a window widened: what is drawn in pixels is drawn anew.
+export function whenWider(element, act) {
+  let drawn = 0;
+  const sized = new ResizeObserver(() => {
+    if (drawn && element.clientWidth !== drawn) act();
+    drawn = element.clientWidth;
+  });
+  sized.observe(element);
+  return sized;
 }
 
 export function reigns(list, ax, y) {

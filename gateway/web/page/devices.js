@@ -2,7 +2,7 @@
 
 import { may, post } from "./api.js";
 import { ask, facts, Filter, h, Table } from "./dom.js";
-import { iso, many, span, state } from "./words.js";
+import { inOrder, iso, many, span, state } from "./words.js";
 
 export class Devices {
   constructor(_, shell) {
@@ -37,7 +37,8 @@ export class Devices {
 
   status(s) {
     const now = Date.parse(s.now);
-    const rows = Object.entries(s.devices).map(([id, found]) => ({ id, ...found }));
+    const rows = Object.entries(s.devices).map(([id, found]) => ({ id, ...found }))
+      .sort((a, b) => inOrder(a.id, b.id));
     for (const row of rows) {
       const held = this.before.get(row.id);
       if (held && now > held.now) row.per_s = Math.max(0, (row.requests - held.requests) / (now - held.now) * 1000);

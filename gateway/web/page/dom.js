@@ -62,15 +62,19 @@ export class Table {
         const look = column.look?.(row) ?? "";
         if (held.told[index] === text + "\0" + look) return;
         held.told[index] = text + "\0" + look;
-        held.cells[index].replaceChildren(column.make ? column.make(row) : text);
-        held.cells[index].className = `${column.kind ?? ""} ${look}`.trim();
+        const cell = held.cells[index], focused = cell.contains(document.activeElement);
+        cell.replaceChildren(column.make ? column.make(row) : text);
+        cell.className = `${column.kind ?? ""} ${look}`.trim();
+        if (focused) (cell.querySelector("button") ?? this.scroll).focus();
       });
       if (at === held.line) at = at.nextSibling;
       else this.body.insertBefore(held.line, at);
     }
     for (const [key, held] of this.rows) {
       if (seen.has(key)) continue;
+      const focused = held.line.contains(document.activeElement);
       held.line.remove();
+      if (focused) this.scroll.focus();
       this.rows.delete(key);
     }
     this.scroll.hidden = rows.length === 0;
@@ -105,7 +109,7 @@ export class Filter {
 // Ask before something is done. `act` does it; what it returns is shown, what it throws as well.
 // Focus begins at the field to fill, or where nothing happens yet, and goes back where it was.
 export function ask({ title, body, yes, act, input = null, kind = "main", done = null }) {
-  const back = document.activeElement;
+  const goBack = wayBack(document.activeElement);
   const told = h("div", { role: "alert" });
   const go = h("button", { type: "submit", class: kind }, yes);
   const close = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
@@ -127,9 +131,21 @@ export function ask({ title, body, yes, act, input = null, kind = "main", done =
       go.disabled = false;
     }
   }
-  dialog.addEventListener("close", () => { dialog.remove(); back?.focus?.(); });
+  dialog.addEventListener("close", () => { dialog.remove(); goBack(); });
   document.body.append(dialog);
   dialog.showModal();
   (form.querySelector("input") ?? close).focus();
   return dialog;
+}
+
+// To where focus was; if what was done took that away, to what is in its place, or the nearest part left.
+function wayBack(from) {
+  const [cell, table] = [from?.closest("td"), from?.closest(".scroll")];
+  return () => {
+    const wanted = [from, cell?.querySelector("button"), table, document.getElementById("content")];
+    for (const element of wanted.filter((found) => found?.isConnected)) {
+      element.focus();
+      if (document.activeElement === element) return;
+    }
+  };
 }

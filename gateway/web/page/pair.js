@@ -2,7 +2,8 @@
 
 import { call, may, post, query } from "./api.js";
 import { ask, facts, h, Table } from "./dom.js";
-import { timeline } from "./chart.js";
+import { timeline, whenWider } from "./chart.js";
+import { Feeds } from "./feeds.js";
 import { clock, iso, many, span } from "./words.js";
 
 const RANGE_MS = 86400000, REDRAW_MS = 60000, REIGNS_TOLD = 5;
@@ -36,14 +37,16 @@ export class Pair {
         text: (w) => (w.trouble ? `■ ${w.trouble}. ${w.remedy}` : "● answers") },
       { name: "Owner", text: (w) => w.owner ?? "" },
     ], (w) => w.name, "There is no witness.", true);
+    this.feeds = new Feeds();
     this.element = h("div", {}, this.paused, this.nodes, this.acts, h("h2", {}, "Who was Main, last 24 hours"),
       this.roles, h("h2", {}, "Replication"), this.rest, h("h2", {}, "Links"), this.links.element,
-      h("h2", {}, "Witness"), this.witness.element);
+      h("h2", {}, "Witness"), this.witness.element, this.feeds.element);
     this.history();
     this.timer = setInterval(() => document.hidden || this.history(), REDRAW_MS);
+    this.turned = whenWider(this.roles, () => this.history());
   }
 
-  stop() { clearInterval(this.timer); }
+  stop() { clearInterval(this.timer); this.turned.disconnect(); }
 
   async history() {
     try {
@@ -67,19 +70,19 @@ export class Pair {
     const own = card(s.node, "this node", s.role, s.role_shown, facts([
       ["Why", s.why], ["Since", `${span(s.role_age_ms)} ago`], ["Term", s.term],
       ["Field", s.field], ["Version", s.version], ["OPC UA", s.endpoint],
-      ...(s.clock.synchronised === false ? [["Clock", "■ of this machine is not synchronised"]] : [])]));
+      ...(s.clock.synchronised === false ? [["Clock", "■ nothing sets this machine's clock"]] : [])]));
     const p = s.peer;
     const peer = p ? card(p.node, "other node", heard(s) ? p.role : "silent",
       heard(s) ? p.role_shown : `${s.peer_view}, was ${p.role_shown}`, facts([
       ["Heard", `${span(p.heard_ms_ago)} ago`], ["Field", p.field], ["Term", p.term],
-      ["Able", p.able ? "yes" : "no"], ["Hears this node", p.hears_this_node ? "yes" : "no"]]))
+      ...(heard(s) ? [["Able", p.able ? "yes" : "no"], ["Hears this node", p.hears_this_node ? "yes" : "no"]] : [])]))
       : card("", "other node", s.links.length ? "silent" : "", s.links.length ? "Nothing heard" : "None",
         h("p", {}, s.links.length ? s.peer_view : "This node runs alone."));
     this.nodes.replaceChildren(own, peer);
     const r = s.replication;
     this.rest.replaceChildren(facts(r ? [
       ["Mode", r.mode === r.state ? r.mode : `${r.mode}: ${r.state}`],
-      ["Equal by digest", r.equal === null ? "○ not compared yet" : r.equal ? "● equal" : "■ different"],
+      ["Equal by digest", equal(r)],
       ...["sending", "receiving"].map((way) => [way === "sending" ? "Sending" : "Receiving",
         r[way].connected ? `${many(r[way].records_behind)} records behind, lag ${span(r[way].lag_ms)}`
           : "■ not connected"]),
@@ -89,6 +92,7 @@ export class Pair {
     ] : [["Replication", "none: this node runs alone"]], "facts"));
     this.links.update(s.links);
     this.witness.update(s.witness);
+    this.feeds.status(s);
     this.paused.hidden = !s.paused;
     this.offer(s);
   }
@@ -131,5 +135,7 @@ function handOver(main, standby) {
 
 /* Whether what the other node last said still holds: it may be silent, or dead. */
 const heard = (s) => ["starting", "standby", "main"].includes(s.peer_view);
+const equal = (r) => (r.equal === null ? "○ not compared yet" : !r.equal ? "■ different"
+  : r.sending.connected || r.receiving.connected ? "● equal" : "○ equal when last compared");
 const card = (node, which, role, shown, inner) => h("section", { class: `card ${role}` },
   h("h2", {}, node ? `Node ${node}, ${which}` : which), h("p", { class: "role" }, shown), inner);

@@ -3,7 +3,7 @@
 
 import { may, post } from "./api.js";
 import { ask, facts, Filter, h } from "./dom.js";
-import { many, moment, quality, value } from "./words.js";
+import { inOrder, many, moment, quality, value } from "./words.js";
 
 const ROW = 46, SPARE = 8, ALL_MAX = 5000, FIRST = 1000, TYPED_MS = 400;
 
@@ -66,7 +66,7 @@ export class Points {
     const wanted = this.filter.text;
     this.shown = [...this.points.values()]
       .filter((p) => !wanted || `${p.point} ${p.unit} ${p.status}`.toLowerCase().includes(wanted))
-      .map((p) => p.point).sort();
+      .map((p) => p.point).sort(inOrder);
     this.filter.tell(`${many(this.shown.length)} of ${many(this.fits)}`);
     this.table.setAttribute("aria-rowcount", this.shown.length + 1);
     this.draw();
@@ -132,13 +132,13 @@ export class Points {
     const sure = h("input", { type: "checkbox", id: "sure", required: true });
     ask({
       title: id,
-      body: [facts([["Value", `${value(p.value)} ${p.unit}`], ["Means", p.label ?? ""], ["Status", quality(p.status).text],
+      body: [facts([["Value when opened", `${value(p.value)} ${p.unit}`], ["Means", p.label ?? ""], ["Status", quality(p.status).text],
         ["Changed", p.source_time_ns ? `${moment(p.source_time_ns / 1e6)} UTC` : "never"],
-        ["Type", p.type], ["Access", p.access], ["Scan", p.scan]]),
+        ["Type", p.type], ["Access", { r: "read only", w: "write only", rw: "read and write" }[p.access]], ["Scan", p.scan]]),
       h("p", {}, h("a", { href: `#trend/${encodeURIComponent(id)}`,
         onclick: (event) => event.target.closest("dialog").close() }, "Trend"))],
       input: writable ? [h("p", {}, h("label", { for: "new" }, `New value${p.unit ? ` in ${p.unit}` : ""} (${p.type})`), input),
-        h("p", {}, sure, " ", h("label", { for: "sure" }, "Yes, write this to the device now"))] : null,
+        h("p", { class: "sure" }, sure, h("label", { for: "sure" }, "Yes, write this to the device now"))] : null,
       yes: writable ? "Write" : "",
       act: () => write(p, input.value.trim()),
     });
@@ -149,7 +149,7 @@ async function write(p, text) {
   const found = await post("/write", `{"point":${JSON.stringify(p.point)},"value":${literal(p.type, text)}}`);
   const good = found.status.startsWith("Good");
   return { again: !good, kind: good ? "good" : "bad", text: good
-    ? `● Written; read back ${value(found.read_back)} ${p.unit}. ${found.detail}`
+    ? `● Written; read back ${`${value(found.read_back)} ${p.unit}`.trim()}. ${found.detail}`
     : `■ Not written: ${found.status}. ${found.detail}` };
 }
 

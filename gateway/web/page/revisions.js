@@ -12,7 +12,7 @@ export class Revisions {
       { name: "Revision", text: (r) => r.reference }, { name: "State", kind: "nowrap", text: (r) => (r.running ? "● runs" : r.state === "head" ? "newest" : r.state) },
       { name: "At, UTC", kind: "nowrap", text: (r) => iso(r.at) }, { name: "Who", text: (r) => r.who },
       { name: "Points", kind: "n", text: (r) => String(r.points) }, { name: "Changed", kind: "wide", text: (r) => r.changed },
-      { name: "", text: (r) => `${r.parent}${r.running}`, make: (r) => h("div", { class: "tools" }, may("revise") && r.parent
+      { name: "", text: (r) => `${r.before}${r.running}`, make: (r) => h("div", { class: "tools" }, may("revise") && r.before
         ? h("button", { type: "button", onclick: () => this.show(r) }, "Differences") : null, may("revise") && !r.running
         ? h("button", { type: "button", onclick: () => this.back(r) }, "Go back…") : null) }],
     (r) => r.reference);
@@ -26,8 +26,8 @@ export class Revisions {
 
   async show(r) {
     try {
-      const found = await call(query("/revisions/differences", { old: r.parent, new: r.reference }));
-      const title = h("h2", { tabindex: -1 }, `What revision ${r.reference} changed of ${r.parent}`);
+      const found = await call(query("/revisions/differences", { old: r.before, new: r.reference }));
+      const title = h("h2", { tabindex: -1 }, `What revision ${r.reference} changed of ${r.before}`);
       this.difference.replaceChildren(title, ...found.map((file) => h("div", {}, h("h3", {}, file.file),
         h("pre", { class: "diff", tabindex: 0, role: "region", "aria-label": `Difference of ${file.file}` }, file.difference.split("\n").map((line) => h("span", { class: { "+": "add", "-": "del", "@": "at" }[line[0]] }, line || " "))))));
       title.focus();

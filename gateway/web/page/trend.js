@@ -1,7 +1,7 @@
 // The trend of some points: thinned by the node to about a bucket a pixel, drawn with what explains it.
 
 import { call, ns, query } from "./api.js";
-import { axis, LEFT, MIN_WIDTH, path, reigns, RIGHT, ticks } from "./chart.js";
+import { axis, LEFT, MIN_WIDTH, path, reigns, RIGHT, ticks, whenWider } from "./chart.js";
 import { h, svg, Table } from "./dom.js";
 import { CAUSES, clock, GAPS, moment, span, value } from "./words.js";
 
@@ -16,15 +16,17 @@ export class Trend {
     this.to = null; // null: follows now
     const tool = (text, act, label) => h("button", { type: "button", "aria-label": label, onclick: act }, text);
     this.ranges = RANGES.map(([text, ms]) => h("button", { type: "button", "aria-pressed": "false",
-      onclick: () => { this.span = ms; this.load(); } }, text));
-    this.follow = h("button", { type: "button", onclick: () => { this.to = this.to === null ? Date.now() : null; this.load(); } }, "Follow now");
+      onclick: () => { this.span = ms; this.look(); } }, text));
+    this.follow = h("button", { type: "button", onclick: () => { this.to = this.to === null ? Date.now() : null; this.look(); } }, "Follow now");
     this.input = h("input", { id: "add", list: "ids", placeholder: "Point to add", "aria-label": "Point to add", autocomplete: "off",
       oninput: () => { clearTimeout(this.later); this.later = setTimeout(() => this.offer(), TYPED_MS); } });
     this.list = h("datalist", { id: "ids" });
-    this.chips = h("div", { class: "tools" });
+    this.chips = h("div", { class: "tools chips" });
     this.told = h("div", { role: "status" });
+    this.shown = h("span", { class: "count" });
+    this.said = h("span", { class: "heard", role: "status" });
     this.plot = h("div", { tabindex: 0, role: "group", class: "live",
-      "aria-label": "Trend. Arrow keys move, plus and minus zoom.", onkeydown: (event) => this.key(event) });
+      "aria-label": "Trend. Arrow keys move, plus and minus zoom, End follows now.", onkeydown: (event) => this.key(event) });
     this.readout = h("p", { class: "quiet" }, "Point at the trend for values; drag over it to zoom.");
     this.table = new Table("The same in numbers", [
       { name: "Point", text: (p) => p.point }, { name: "Samples", kind: "n", text: (p) => String(p.count) },
@@ -39,14 +41,15 @@ export class Trend {
     this.element = h("div", {}, h("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); this.add(); } },
       this.input, this.list, h("button", {}, "Add")), this.chips,
     h("div", { class: "tools" }, this.ranges, tool("◀", () => this.move(-0.5), "Earlier"), tool("▶", () => this.move(0.5), "Later"),
-      tool("+", () => this.zoom(0.5), "Zoom in"), tool("−", () => this.zoom(2), "Zoom out"), this.follow),
+      tool("+", () => this.zoom(0.5), "Zoom in"), tool("−", () => this.zoom(2), "Zoom out"), this.follow, this.shown, this.said),
     this.told, this.plot, legend(), this.readout, this.table.element, this.gaps.element);
     this.timer = setInterval(() => this.to === null && !document.hidden && this.load(), FOLLOW_MS);
+    this.turned = whenWider(this.plot, () => this.load());
     this.offer();
     this.pick();
   }
 
-  stop() { clearInterval(this.timer); clearTimeout(this.later); this.asked?.abort(); }
+  stop() { this.turned.disconnect(); clearInterval(this.timer); clearTimeout(this.later); this.asked?.abort(); }
 
   async offer() {
     try {
@@ -69,27 +72,39 @@ export class Trend {
     this.load();
   }
 
-  move(part) { this.to = (this.to ?? Date.now()) + this.span * part; if (this.to >= Date.now()) this.to = null; this.load(); }
+  move(part) { this.to = (this.to ?? Date.now()) + this.span * part; if (this.to >= Date.now()) this.to = null; this.look(); }
+
+  now() { this.to = null; this.look(); }
+
+  // What people chose is said once; that time goes on is not.
+  look() { this.asking = true; this.load(); }
+
+  range(from, to) {
+    this.shown.textContent = `${moment(from)} to ${moment(to).slice(moment(from).slice(0, 10) === moment(to).slice(0, 10) ? 11 : 0)} UTC`;
+    if (this.asking) this.said.textContent = `${this.shown.textContent}${this.to === null ? ", follows now" : ""}`;
+    this.asking = false;
+  }
 
   zoom(by) {
     const middle = (this.to ?? Date.now()) - this.span / 2;
     this.span = Math.max(SPAN_MIN, Math.min(366 * 864e5, this.span * by));
     if (this.to !== null) this.to = middle + this.span / 2;
-    this.load();
+    this.look();
   }
 
   key(event) {
-    const act = { ArrowLeft: () => this.move(-0.25), ArrowRight: () => this.move(0.25), "+": () => this.zoom(0.5), "-": () => this.zoom(2) }[event.key];
-    if (act) { event.preventDefault(); act(); }
+    const act = { ArrowLeft: () => this.move(-0.25), ArrowRight: () => this.move(0.25), "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2), End: () => this.now() }[event.key];
+    if (act && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); act(); }
   }
 
   async load() {
     RANGES.forEach(([, ms], at) => this.ranges[at].setAttribute("aria-pressed", String(ms === this.span)));
     this.follow.setAttribute("aria-pressed", String(this.to === null));
     this.asked?.abort();
-    if (!this.ids.length) { this.plot.replaceChildren(h("p", { class: "quiet" }, "Add a point above, or choose “Trend” at a point.")); this.table.update([]); this.gaps.update([]); return; }
+    if (!this.ids.length) { this.shown.textContent = ""; this.plot.replaceChildren(h("p", { class: "quiet" }, "Add a point above, or choose “Trend” at a point.")); this.table.update([]); this.gaps.update([]); return; }
     const asked = this.asked = new AbortController();
     const to = this.to ?? Date.now(), from = to - this.span;
+    this.range(from, to);
     const width = Math.max(MIN_WIDTH, this.plot.clientWidth || 1100);
     try {
       const found = await call(query("/trend", { points: this.ids.join(","), from: ns(from), to: ns(to),
@@ -169,7 +184,7 @@ export class Trend {
       begun = null;
       this.dragging = false;
       box.remove();
-      if (far) { this.span = Math.max(SPAN_MIN, to - from); this.to = to; this.load(); }
+      if (far) { this.span = Math.max(SPAN_MIN, to - from); this.to = to; this.look(); }
     });
     chart.addEventListener("pointercancel", () => { begun = null; this.dragging = false; box.remove(); });
     chart.addEventListener("pointerleave", () => cursor.remove());

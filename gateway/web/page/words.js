@@ -23,6 +23,8 @@ export function span(ms) {
 }
 export const many = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 
+export const inOrder = new Intl.Collator("en", { numeric: true }).compare; // p2 before p10
+
 export function value(found) {
   if (found === null || found === undefined) return "–";
   if (typeof found === "boolean") return found ? "true" : "false";
