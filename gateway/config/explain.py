@@ -275,7 +275,8 @@ def explain(
         message = " or ".join(dict.fromkeys(text for text, _ in said))
         remedy = " Or: ".join(dict.fromkeys(text for _, text in said if text))
         first = all_details[0]
-        hidden = first["type"] in ("extra_forbidden", "missing")
+        # What is wrong with a secret may be that it is one, in plain words.
+        hidden = first["type"] in ("extra_forbidden", "missing") or loc[-1:] == ("password_hash",)
         value = None if hidden else shown(first["input"])
         found.add(Problem(*place, value, message, remedy))
     return {loc[0] for loc in by_place if loc}

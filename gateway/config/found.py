@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any, Final
 
 from gateway.errors import Problem
@@ -69,8 +69,16 @@ def _order(problem: Problem) -> tuple[str, int, str]:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that a person most likely meant, or None."""
     by_lower = {name.lower(): name for name in known}
-    match = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[match[0]] if match else None
+    matches = get_close_matches(word.lower(), by_lower, n=5, cutoff=0.6)
+    if not matches:
+        return None
+
+    def likeness(name: str) -> float:
+        return SequenceMatcher(None, name, word.lower()).ratio()
+
+    # Of two that are as near (`float32` and `float64` to `float`) the first in order.
+    best = max(map(likeness, matches))
+    return by_lower[min(name for name in matches if likeness(name) == best)]
 
 
 def suggest(word: str, known: Iterable[str], what: str) -> str:

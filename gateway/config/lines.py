@@ -85,6 +85,8 @@ class Lines:
         entry = self._entries.get(name)
         if entry is None:
             remedy = suggest(name, self._entries, "lines")
+            if not self._entries:
+                remedy += f" Add `lines: {{{name}: {{tcp: {{host: 10.0.0.11}}}}}}`."
             place = device.place(("line",))
             self._reading.problem(place, f"there is no line `{name}`", remedy)
             return None
