@@ -15,7 +15,9 @@ from hil.fuzz.attack import alteration
 DATA = b"\x01\x00\x77\x02" + struct.pack("<i", 3) + b"abc" + bytes(20)
 
 
-@pytest.mark.parametrize("mutation", dict.fromkeys((*mutate.BODY, mutate.bad_frame)), ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "mutation", dict.fromkeys((*mutate.BODY, mutate.bad_frame)), ids=lambda m: m.__name__
+)
 def test_a_mutation_is_made_again_by_the_same_chance(mutation: mutate.Mutation) -> None:
     made = [mutation(Random(number), DATA) for number in range(50)]
     assert made == [mutation(Random(number), DATA) for number in range(50)]
