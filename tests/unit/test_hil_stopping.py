@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from hil.stopping import Stopping, side_by_side, to_its_end
+from hil.stopping import SIGNALS, Stopping, side_by_side, to_its_end
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """As a shell starts a program in front: in the background some signals are ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import JournalError, StoreFull
+from gateway.errors import ControlError, JournalError, StoreFull
 from gateway.journal.database import Ballast
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.partitions import NS_PER_DAY
@@ -655,8 +655,10 @@ async def test_a_backup_opens_as_a_journal(world: World, tmp_path: Path) -> None
         journal.append(revision())
         await journal.append(batch(0, 1.0))
         await journal.backup(tmp_path / "copy")
-        with pytest.raises(JournalError):
+        with pytest.raises(ControlError, match="exists already"):
             await journal.backup(world.folder / "state.sqlite")
+        with pytest.raises(JournalError):
+            await journal.backup(world.folder / "state.sqlite" / "copy")
     world.folder = tmp_path / "copy"
     async with world.journal() as journal:
         assert journal.term.number == 2
