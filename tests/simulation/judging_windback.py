@@ -80,7 +80,7 @@ class Wound:
         row = held.row
         if is_bad(row.status) or not isinstance(row.value, int):
             return f"{part}, but Bad ({row.status:#x})"
-        if not held.wound_back:
+        if not held.wound_back or row.time_ns < part.from_ns:
             # Two reads may have placed the records where they meet as far apart as they said.
             spacing_ns += max(
                 (w.fill.uncertainty_ns for w in self._fills if w.fill.from_ns == part.from_ns),
