@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from gateway.model import NS_PER_S
 from hil.gateway import Control, Program
@@ -128,6 +129,7 @@ async def completed(plant: SmallPlant) -> None:
     assert out.decode().split() == ["plc1/pump1_mode", "plc1/pump1_runs", "plc1/pump2_runs"]
 
 
+@pytest.mark.slow
 async def test_a_backup_of_a_polling_node_runs_elsewhere_and_is_equal(tmp_path: Path) -> None:
     async with small_plant(tmp_path) as plant:
         await plant.all_good()

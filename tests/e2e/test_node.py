@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.clock import SystemClock
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.model import NS_PER_S, Cause
@@ -103,6 +105,7 @@ async def test_a_killed_node_comes_back_with_its_history_and_declares_its_absenc
             await journal.close()
 
 
+@pytest.mark.slow
 async def test_maintenance_is_declared_survives_a_restart_and_is_never_a_fault(
     tmp_path: Path,
 ) -> None:
@@ -215,6 +218,7 @@ async def settled_history(plant: SmallPlant, point: str) -> list[dict[str, Any]]
     return found
 
 
+@pytest.mark.slow
 async def test_a_renamed_point_goes_on_with_its_history_and_numbers_may_shift(
     tmp_path: Path,
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asyncua import Client, ua
 
 from .plant import PairNode, small_pair, small_plant
@@ -105,6 +106,7 @@ async def url_of(node: PairNode) -> str:
     return str((await node.status())["endpoint"])
 
 
+@pytest.mark.slow
 async def test_after_a_failover_the_new_main_tells_of_both_nodes(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         await asyncio.gather(plant.a.start(), plant.b.start())

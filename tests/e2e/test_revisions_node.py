@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asyncua import Client, ua
 
 from gateway.model import NS_PER_S
@@ -114,6 +115,7 @@ async def test_points_come_and_go_and_clients_see_it_at_once(tmp_path: Path) -> 
         assert old, "a point that was removed keeps its history"
 
 
+@pytest.mark.slow
 async def test_a_changed_file_is_told_and_not_run_and_a_wrong_one_changes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -147,6 +149,7 @@ async def test_a_changed_file_is_told_and_not_run_and_a_wrong_one_changes_nothin
         assert status == 1 and "there is no revision 7" in err
 
 
+@pytest.mark.slow
 async def test_a_head_that_no_longer_builds_leaves_the_last_one_and_is_told(
     tmp_path: Path,
 ) -> None:

@@ -165,6 +165,7 @@ async def test_a_client_of_another_vendor_reads_what_was_wound_back(tmp_path: Pa
         assert (mode[0]["status"], mode[0]["value"]) == ("BadDataLost", None)
 
 
+@pytest.mark.slow
 async def test_what_was_never_polled_is_unavailable_until_somebody_asks_for_it(
     tmp_path: Path,
 ) -> None:
