@@ -28,8 +28,8 @@ from gateway.errors import DeviceError, InvalidReply, Refused
 from gateway.model import NS_PER_MS, NS_PER_S, Status
 
 log = logging.getLogger(__name__)
-# The library logs each refusal and each lost connection; we tell them ourselves, once.
-logging.getLogger("asyncua.client").setLevel(logging.CRITICAL)
+# The library logs each refusal and each lost connection, some as critical; we tell them, once.
+logging.getLogger("asyncua.client").setLevel(logging.CRITICAL + 1)
 
 POLICIES: Final = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
