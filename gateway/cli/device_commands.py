@@ -61,9 +61,11 @@ def probe(
     json: Json = False,
 ) -> None:
     """Connect to a device: who it is, which profiles fit, what its registers mean."""
+    from gateway.cli.logs import silence_libraries
     from gateway.cli.probe import Wanted
     from gateway.cli.probe import probe as look
 
+    silence_libraries()
     wanted = Wanted(target, units, profile, tuple(registers or ()), baudrate, parity, timeout)
     raise typer.Exit(look(wanted, (user, password_file, policy, trust_any), json))
 
@@ -92,7 +94,9 @@ def browse(
     """List the variables of an OPC UA device, ready to become points."""
     from gateway.cli.browse import Wanted
     from gateway.cli.browse import browse as look
+    from gateway.cli.logs import silence_libraries
 
+    silence_libraries()
     wanted = Wanted(target, start, depth, limit, match, form, device, timeout)
     look(wanted, (user, password_file, policy, trust_any), node, json)
 

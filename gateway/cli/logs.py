@@ -20,6 +20,9 @@ PRIORITIES: Final = {
 }
 """syslog's priorities, sd-daemon(3)."""
 
+_LIBRARIES: Final = ("pymodbus", "asyncua", "uvicorn")
+_NOTHING: Final = logging.CRITICAL + 1  # asyncua logs a server's refusal as critical
+
 
 class LogFormat(StrEnum):
     """How a line of the log looks."""
@@ -75,7 +78,7 @@ class Prioritised(logging.Formatter):
 
 
 def set_up_logging(kind: LogFormat, verbose: bool) -> None:
-    """Logs go to stderr, where journald and containers look; libraries speak from WARNING on."""
+    """Logs go to stderr, where journald and containers look; libraries speak when it's verbose."""
     journald = is_journald(sys.stderr, os.environ)
     lines: logging.Formatter = JsonLines() if kind is LogFormat.JSON else Lines(journald)
     handler = logging.StreamHandler(sys.stderr)
@@ -84,5 +87,10 @@ def set_up_logging(kind: LogFormat, verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.INFO
     for name in ("hotpair", "gateway", "drivers"):
         logging.getLogger(name).setLevel(level)
-    for name in ("pymodbus", "asyncua", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING if verbose else logging.CRITICAL)
+    silence_libraries(logging.WARNING if verbose else _NOTHING)
+
+
+def silence_libraries(level: int = _NOTHING) -> None:
+    """What a library would log below that level isn't: what failed is told once, in our words."""
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(level)
