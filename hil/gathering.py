@@ -148,7 +148,6 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
             found.lacks.setdefault(name, f"the outstations did not say what they held: {error!r}")
         return
     points = [_known(asked.plant, p, found) for p in judged(asked.plant, journal, run.to_ns)]
-    found.both_main = verdicts.both_main(run.reigns, run.to_ns)
     seen = await asyncio.to_thread(lambda: read_client(asked.client()))
     found.seen = sum(map(len, seen.values())) if seen else None
     settings = asked.settings
@@ -230,8 +229,7 @@ def _judge_point(
     until = _until(run, rows)
     for name, own in until.items():
         mine = [gap for gap in found.gaps[name] if gap.device == point.device]
-        kept = verdicts.said(own, found.both_main)
-        verdict = judge([point], {point.id: kept}, mine, run.from_ns, run.to_ns)
+        verdict = judge([point], {point.id: own}, mine, run.from_ns, run.to_ns)
         other = "b" if name == "a" else "a"
         beside = [verdicts.beside(item, other, until.get(other, ()))
                   for item in verdict.evidence[:EVIDENCE_A_POINT]]  # fmt: skip

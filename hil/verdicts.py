@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any, Final
 
-from gateway.model import NS_PER_S, Gap, HistoryRow, format_time, is_bad
+from gateway.model import NS_PER_S, Gap, format_time
 from hil.expect import Expectation, finding, judge_expectation, unknown
 from hil.judges import Evidence, Row, Verdict
 from hil.judges_client import Lacking
@@ -20,7 +19,7 @@ from hil.judges_pair import STEP_CLOCK, asker, astray, doubled, explaining, past
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
 from hil.real import Written
-from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Switch
+from hil.recording import Act, Finding, Look, Outcome, Recording, Switch
 from hil.truth import Span
 from hil.words import TOGETHER
 
@@ -45,16 +44,14 @@ class Gathered:
     """Everything that the judges see beside the recording. Times in ns UTC.
 
     `verdicts` are of all points, by node; `missing` their evidence with what the other node holds.
-    `both_main` is when both nodes were Main. `waits` are what had to come about after healing and
-    did not. None: it could not be got. `unjudged` are points whose truth is not known, and why;
-    `written` is what the rig wrote to real devices, by point, `unseen` those of them of which it
-    sees no poll.
+    `waits` are what had to come about after healing and did not. None: it could not be got.
+    `unjudged` are points whose truth is not known, and why; `written` is what the rig wrote to real
+    devices, by point, `unseen` those of them of which it sees no poll.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     missing: dict[str, Against] = field(default_factory=dict)
     unlike: list[str] = field(default_factory=list)
-    both_main: list[tuple[int, int]] = field(default_factory=list)
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
     histories: int = 0
     polls: list[Poll] | None = None
@@ -332,30 +329,6 @@ def paired_since(looks: Sequence[Look], after_ns: int) -> int:
             if sorted(last.values()) == ["main", "synced"]:
                 return look.time_ns
     return 0
-
-
-def both_main(reigns: Sequence[Reign], to_ns: int) -> list[tuple[int, int]]:
-    """When both nodes were Main, and a second beside it: a late answer is of the time before."""
-    found = []
-    for one, other in combinations(reigns, 2):
-        begin_ns = max(one.from_ns, other.from_ns)
-        end_ns = min(one.to_ns or to_ns, other.to_ns or to_ns)
-        if one.node != other.node and begin_ns < end_ns:
-            found.append((begin_ns - NS_PER_S, end_ns + NS_PER_S))
-    return found
-
-
-def said(rows: Sequence[HistoryRow], splits: Sequence[tuple[int, int]]) -> list[Row]:
-    """The rows that may be taken for the value in force; `splits` are when both were Main.
-
-    A raw read has every observation: in a split also the Bad ones of a node that lost its field
-    while the other collected.
-    """
-    return [
-        row
-        for row in rows
-        if not is_bad(row.status) or not any(a <= row.time_ns < b for a, b in splits)
-    ]
 
 
 def beside(item: Evidence, other: str, rows: Sequence[Row]) -> tuple[str, int]:

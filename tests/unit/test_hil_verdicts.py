@@ -31,11 +31,9 @@ from hil.verdicts import (
     WHOLE,
     Gathered,
     beside,
-    both_main,
     findings,
     may_split,
     paired_since,
-    said,
     splits,
     total,
     worst,
@@ -417,23 +415,6 @@ def test_with_a_witness_that_votes_there_is_no_split() -> None:
     assert may_split({}) and may_split({"witness": {"hosts": ["10.0.0.1"]}})
     assert not may_split({"witness": {"modbus": [{"device": "plc1", "address": 900}]}})
     assert not may_split({"witness": {"etcd": {"endpoints": ["http://e"]}}})
-
-
-def test_bad_samples_of_a_split_do_not_speak() -> None:
-    rows = [row(1), row(5, status=BAD), row(9, status=BAD)]
-    assert said(rows, [(4, 6)]) == [rows[0], rows[2]]
-
-
-def test_both_are_main_while_reigns_of_both_last() -> None:
-    reigns = [
-        Reign("1", "a", 0, 10 * S, ""),
-        Reign("2", "b", 6 * S, 0, ""),
-        Reign("3", "a", 20 * S, 0, ""),
-        Reign("4", "b", 30 * S, 0, ""),
-    ]
-    assert both_main(reigns[:2], 40 * S) == [(5 * S, 11 * S)]
-    assert both_main(reigns[1:], 40 * S) == [(19 * S, 41 * S), (29 * S, 41 * S)]
-    assert both_main([reigns[0], reigns[2]], 40 * S) == []
 
 
 def test_evidence_says_what_the_other_node_holds() -> None:
