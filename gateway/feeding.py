@@ -17,7 +17,7 @@ from gateway.doors import Doors
 from gateway.errors import JournalError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Delivered, Record
-from gateway.model import Position, Term
+from gateway.model import Gap, Position, Term
 from gateway.northbound.feed import Feed, Ports
 from gateway.northbound.mqtt import Births, MqttPorts, SparkplugOutlet, metrics_of
 from gateway.northbound.postgres import PostgresOutlet, PostgresPorts
@@ -128,13 +128,16 @@ class Feeding:
         return SparkplugOutlet(settings, site.site, self._node.base_dir, ports)
 
     def _postgres(self, settings: PostgresFeed, site: SiteConfig) -> PostgresOutlet:
+        async def gaps(device: str, from_ns: int, to_ns: int) -> list[Gap]:
+            return await self._running.history.gaps(device, from_ns, to_ns)
+
         ports = PostgresPorts(
             clock=self._clock,
             node=self._node.node,
             points=lambda: self._running.live.points,
             since=self._since,
             begins_ns=lambda: self._journal.begins_ns,
-            gaps=self._journal.gaps,
+            gaps=gaps,
         )
         return PostgresOutlet(settings, site.site, self._node.base_dir, ports)
 

@@ -18,7 +18,7 @@ from gateway.errors import BadInput, ControlError, NotThere
 from gateway.journal.journal import Journal
 from gateway.journal.records import Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, Gap, HistoryReader, Value, format_time, status_name
-from gateway.open_gaps import Open, OpenGaps, explained
+from gateway.open_gaps import Open, OpenGaps
 from gateway.pair.chronicle import reigns
 from gateway.pair.keeper import Keeper
 from gateway.revisions import Revisions
@@ -52,7 +52,7 @@ class NodeView:
         self._started_ns = clock.utc_ns()
         self._paced = (clock.monotonic_ns(), 0)
         self._open_gaps = OpenGaps(
-            journal.gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
+            self.gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
         )
 
     @property
@@ -81,9 +81,7 @@ class NodeView:
 
     async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         """The gaps of a device, in order, and why they are as they are."""
-        known = device in self._collector.devices
-        found = await self.history.gaps(device, from_ns, to_ns)
-        return explained(found, not known or bool(self._running.field.logs(device)))
+        return await self.history.gaps(device, from_ns, to_ns)
 
     async def gaps_counted(self) -> None:
         """Wait until the open gaps were counted once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from gateway.clock import Clock
@@ -21,19 +21,6 @@ FRESH_NS: Final = 2 * NS_PER_S
 """How long a count holds, at least."""
 SHARE: Final = 50
 """It holds this many times as long as counting took."""
-
-
-NO_LOG: Final = "no log is known to fill it from"
-
-
-def explained(gaps: Sequence[Gap], keeps_log: bool) -> list[Gap]:
-    """The gaps of a device; open ones say so where nothing will fill them."""
-    return [
-        gap._replace(why=NO_LOG)
-        if gap.state is GapState.OPEN and not gap.why and not keeps_log
-        else gap
-        for gap in gaps
-    ]
 
 
 class Open(NamedTuple):

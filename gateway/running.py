@@ -29,6 +29,7 @@ from gateway.doors import Doors
 from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Registers, Schema
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
+from gateway.journal.logless import LoglessHistory
 from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
 from gateway.journal.renamed import RenamedHistory, TrendReader, former_id
 from gateway.memory import settle_memory
@@ -187,9 +188,14 @@ class Running:
         )
 
     def _history(self, site: SiteConfig) -> TrendReader:
-        """History by the names of a revision."""
+        """History by the names of a revision, and by what is known of the logs of its devices."""
         names = renames(site)
-        return RenamedHistory(self._journal, names) if names else self._journal
+        named = RenamedHistory(self._journal, names) if names else self._journal
+        return LoglessHistory(named, self._keeps_log)
+
+    def _keeps_log(self, device: str) -> bool:
+        """Whether a device has a log to ask, or isn't there to know it of."""
+        return device not in self.field.collector.devices or bool(self.field.logs(device))
 
     def _make_server(self, supply: Supply, pair: Pair) -> OpcUaServer:
         node, site = self._node, self.site

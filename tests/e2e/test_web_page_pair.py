@@ -154,9 +154,9 @@ async def fail_over(
     assert abs(before - border_ms) < px and abs(after - border_ms) < px
     middle_ms = (killed_ms + border_ms) / 2
     for kind in ("marks", "shades"):
-        open_at = [s for s in drawn.stretches(kind, PLAIN, "open") if s[0] < middle_ms < s[1]]
-        assert open_at, (drawn.told[kind], gaps)
-        ((gap_ms, end_ms),) = open_at
+        lost_at = [s for s in drawn.stretches(kind, PLAIN, "lost") if s[0] < middle_ms < s[1]]
+        assert lost_at, (drawn.told[kind], gaps)
+        ((gap_ms, end_ms),) = lost_at
         assert killed_ms - 1_000 < gap_ms < killed_ms + px
         assert border_ms - px < end_ms < taken_ms
         filled = drawn.stretches(kind, RING, "filled")

@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.errors import JournalError
 from gateway.model import NS_PER_S, Cause, Gap, GapState
-from gateway.open_gaps import FRESH_NS, NO_LOG, Open, OpenGaps, explained
+from gateway.open_gaps import FRESH_NS, Open, OpenGaps
 
 
 class Clock:
@@ -69,10 +69,3 @@ async def test_a_journal_that_fails_leaves_what_was_counted() -> None:
     await asyncio.wait([counts._counting])
     assert counts._counting.exception() is None
     assert counts.known == {"plc1": Open(1, 3)}
-
-
-def test_an_open_gap_that_nothing_will_fill_says_so() -> None:
-    gap = Gap("meter", "normal", 0, 9, Cause.LINK)
-    lost = gap._replace(state=GapState.LOST, why="overwritten")
-    assert explained([gap, lost], keeps_log=False) == [gap._replace(why=NO_LOG), lost]
-    assert explained([gap, lost], keeps_log=True) == [gap, lost]
