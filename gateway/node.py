@@ -52,7 +52,7 @@ class NodeView:
         self._started_ns = clock.utc_ns()
         self._paced = (clock.monotonic_ns(), 0)
         self._open_gaps = OpenGaps(
-            self.gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
+            self._gaps, lambda: self.site_devices, lambda: journal.begins_ns, clock
         )
 
     @property
@@ -79,8 +79,7 @@ class NodeView:
 
     # ------------------------------------------------------------------------------ looking
 
-    async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
-        """The gaps of a device, in order, and why they are as they are."""
+    async def _gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]:
         return await self.history.gaps(device, from_ns, to_ns)
 
     async def gaps_counted(self) -> None:

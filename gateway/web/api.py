@@ -20,7 +20,6 @@ from pydantic import BaseModel, Field
 from gateway.driver import Frame, Rehearsal, WriteOutcome
 from gateway.errors import BadInput, DeviceError, HotpairError, NotThere
 from gateway.model import (
-    Gap,
     GapState,
     HistoryReader,
     HistoryRow,
@@ -49,7 +48,6 @@ class Node(Protocol):
     def history(self) -> HistoryReader: ...
     @property
     def site_devices(self) -> list[str]: ...
-    async def gaps(self, device: str, from_ns: int, to_ns: int) -> list[Gap]: ...
     async def gaps_counted(self) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def points(self, pattern: str) -> list[dict[str, Any]]: ...
@@ -280,7 +278,7 @@ def history(node: Node) -> APIRouter:
     ) -> list[dict[str, Any]]:
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         names = [device] if device else node.site_devices
-        found = [gap for name in names for gap in await node.gaps(name, from_ns, to_ns)]
+        found = [gap for name in names for gap in await node.history.gaps(name, from_ns, to_ns)]
         if not found and device and device not in node.site_devices:
             known = ", ".join(node.site_devices)
             raise NotThere(f"there is no device {device!r}", f"Known are: {known}")

@@ -77,7 +77,7 @@ def history(source: Source) -> APIRouter:
         """The stretches that polling did not cover: why, and what windback made of them."""
         from_ns, to_ns = time_of(start, "from"), time_of(end, "to")
         names = [device] if device else source.site_devices
-        found = [gap for name in names for gap in await source.gaps(name, from_ns, to_ns)]
+        found = [gap for name in names for gap in await source.history.gaps(name, from_ns, to_ns)]
         return [gap._asdict() for gap in found if state is None or gap.state is state]
 
     @router.get("/events", response_model=list[answers.Event])
