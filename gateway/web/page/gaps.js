@@ -14,7 +14,7 @@ export class Gaps {
       { name: "Progress", text: (w) => (w.reading ? `${part(w.reading)} %` : w.waits || "nothing to do"),
         make: (w) => (w.reading ? h("span", {}, h("progress", { max: 100, value: part(w.reading), "aria-label": `Windback of ${w.device}` }), ` ${part(w.reading)} %`) : w.waits || "nothing to do") },
       { name: "Samples filled", kind: "n", text: (w) => many(w.samples) },
-    ], (w) => w.device, "No device has a log to wind back.", true);
+    ], (w) => w.device, "This node reads no logs: only the Main does, of devices that keep one.", true);
     this.table = new Table("Gaps of the last 7 days, newest first", [
       { name: "Device", text: (g) => g.device }, { name: "Scan class", text: (g) => g.scan_class },
       { name: "From, UTC", kind: "nowrap", text: (g) => moment(g.from_ns / 1e6) },
