@@ -125,6 +125,11 @@ class Stretch(msgspec.Struct, frozen=True):
     to_ns: int
     points: tuple[str, ...] = ()
 
+    @property
+    def became(self) -> str:
+        """Its state, which is that of its worst points: of all, or of some (`points`) only."""
+        return f"{self.state} for some points" if self.points else self.state
+
 
 class Told(msgspec.Struct, frozen=True):
     """A line that a node told: an event of its journal, or a line of its log (`source` is log)."""

@@ -60,8 +60,8 @@ def lines(run: Recording, logging: Collection[str], words: Collection[str]) -> I
     for (device, cause), length_s in _summed(run.stretches, "cause").items():
         yield f"declared: {device} {cause} {length_s:.1f} s (all scan classes together)"
     own = [stretch for stretch in run.stretches if stretch.device in logging]
-    for (device, state), length_s in _summed(own, "state").items():
-        yield f"windback: {device} {length_s:.1f} s {state} (all scan classes together)"
+    for (device, became), length_s in _summed(own, "became").items():
+        yield f"windback: {device} {length_s:.1f} s {became} (all scan classes together)"
     for said in run.unjudged:
         yield f"NOT JUDGED: {said}"
     for reign in run.reigns:
@@ -96,7 +96,7 @@ def _whole(run: Recording, act: Act) -> str:
 
 
 def _summed(stretches: Sequence[Stretch], what: str) -> dict[tuple[str, str], float]:
-    """Seconds by device and cause, or state."""
+    """Seconds by device and cause, or what became of them."""
     found: dict[tuple[str, str], float] = {}
     for stretch in stretches:
         key = stretch.device, str(getattr(stretch, what))

@@ -276,7 +276,7 @@ def closed(run: Recording, found: Gathered) -> Finding:
     for stretch in run.stretches:
         if stretch.device in found.logging:
             length_s = (stretch.to_ns - stretch.from_ns) / NS_PER_S
-            states[stretch.state] = states.get(stretch.state, 0.0) + length_s
+            states[stretch.became] = states.get(stretch.became, 0.0) + length_s
     became = ", ".join(f"{length:.1f} s {state}" for state, length in sorted(states.items()))
     said = (
         f"{became or 'no gap of a device with a log'}; {found.wound_back} samples wound back; "

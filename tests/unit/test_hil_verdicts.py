@@ -449,6 +449,7 @@ def test_a_transcript_has_takeovers_gaps_windback_reigns_and_events() -> None:
         Act("cut", "links", "links", S, S, {}, "gone"),
     ]
     run.unjudged = ["plc9 is real: 2 points"]
+    run.stretches.append(Stretch("plc1", "slow", "link", "lost", 0, 3 * S, ("level",)))
     told = "\n".join(lines(run, {"plc1"}, {"kill", "restart", "cut"}))
     assert "NOT JUDGED: plc9 is real: 2 points" in told
     assert "kill main (a) for 5.0 s: whole again after 2.0 s, journals equal after 2.0 s" in told
@@ -457,6 +458,7 @@ def test_a_transcript_has_takeovers_gaps_windback_reigns_and_events() -> None:
     assert "took over: kill -9: node b serves fresh values after 400 ms" in told
     assert "took over: cut: never" in told
     assert "declared: plc1 node_down 2.0 s" in told and "windback: plc1 2.0 s filled" in told
+    assert "windback: plc1 3.0 s lost for some points" in told
     assert "Main was b from 1970-01-01T00:00:05.000Z to now, term 2.b.8: a is dead" in told
     assert [line.strip()[-24:] for line in events(run)] == [
         *("the nodes told 1 events:", "b became Main: a is dead")
