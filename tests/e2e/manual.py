@@ -22,6 +22,8 @@ from typing import Final, NamedTuple
 
 APART: Final = ("unshare", "--map-root-user", "--net")
 MARK: Final = "-- the command has ended: "
+ENDED: Final = re.compile(r"bash: line \d+: +\d+ (?:Killed|Terminated) ")
+"""How the shell tells of a job that was ended; it comes when it comes."""
 PATIENCE_S: Final = 40.0
 AGAIN_S: Final = 0.3
 LOOKING: Final = (
@@ -125,7 +127,8 @@ class Shell:
             if line.endswith(f"{MARK}\n"):
                 printed.append(line.removesuffix(f"{MARK}\n"))
                 return "".join(printed)
-            printed.append(line)
+            if not ENDED.match(line):
+                printed.append(line)
         raise AssertionError(f"the shell ended: {''.join(printed)}")
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.model import NS_PER_S
+from gateway.model import NS_PER_S, format_time
 from hil.gateway import Control, Program
 
 from .plant import SmallPlant, small_plant
@@ -71,7 +71,8 @@ async def drawn(plant: SmallPlant, folder: Path) -> None:
     async with asyncio.timeout(30):
         while any(g["state"] == "open" for g in await plant.json("gaps", "plc1")):
             await asyncio.sleep(0.2)  # paces: the socket has no event for this
-    status, out, _ = await plant.hotpair("history", "plc1/level", "--from", "40s", "--plot")
+    since = format_time(off_ns - NS_PER_S)
+    status, out, _ = await plant.hotpair("history", "plc1/level", "--from", since, "--plot")
     lines = out.splitlines()
     assert status == 0 and lines[0].startswith("plc1/level: ") and len(lines) == 16
     assert "▓" in lines[13] and "█" in lines[13] and "▓ wound back" in lines[15]

@@ -27,6 +27,7 @@ devices:
   plc1:
     driver: modbus
     line: {tcp: {host: 127.0.0.1, port: 9}}
+    windback: {method: ring, address: 1000, columns: [level]}
     points:
       level: {register: holding, address: 0, type: uint16, access: rw}
 """
