@@ -34,9 +34,9 @@ class LoglessHistory:
     ) -> HistoryPage:
         """As the reader below; what says that a stretch is missing says whether it is for ever."""
         page = await self._reader.read(point, from_ns, to_ns, limit, cursor, reverse)
-        if self._keeps_log(_device(point)):
+        if not any(map(_is_open, page.rows)) or self._keeps_log(_device(point)):
             return page
-        return HistoryPage([_lost(row) for row in page.rows], page.cursor)
+        return HistoryPage([_lost(row) if _is_open(row) else row for row in page.rows], page.cursor)
 
     async def thin(self, point: str, from_ns: int, to_ns: int, buckets: Buckets) -> None:
         """As the reader below: a bucket knows good from bad, not why."""
@@ -63,7 +63,7 @@ class LoglessHistory:
         ]
 
     def _seen(self, point: str, row: HistoryRow | None) -> HistoryRow | None:
-        if row is None or self._keeps_log(_device(point)):
+        if row is None or not _is_open(row) or self._keeps_log(_device(point)):
             return row
         return _lost(row)
 
@@ -72,7 +72,9 @@ def _device(point: str) -> str:
     return point.partition("/")[0]
 
 
+def _is_open(row: HistoryRow) -> bool:
+    return row.origin is Origin.GAP and row.status == Status.BAD_DATA_UNAVAILABLE
+
+
 def _lost(row: HistoryRow) -> HistoryRow:
-    if row.origin is Origin.GAP and row.status == Status.BAD_DATA_UNAVAILABLE:
-        return row._replace(status=Status.BAD_DATA_LOST)
-    return row
+    return row._replace(status=Status.BAD_DATA_LOST)
