@@ -78,10 +78,14 @@ def offsets(axis: Axis) -> Iterator[tuple[int, str]]:
 
 
 def sheets(axis: Axis, at_most: int) -> list[Axis]:
-    """The same time in at most so many parts of round length, counted from its beginning."""
+    """The same time in at most so many parts of round length, counted from its beginning.
+
+    What is left at the end is a part of its own if it is worth a look.
+    """
     step = step_ns(axis.length_ns, at_most)
-    starts = range(axis.from_ns, axis.to_ns, step)
-    return [Axis(at, min(at + step, axis.to_ns), axis.zero_ns) for at in starts]
+    starts = [at for at in range(axis.from_ns, axis.to_ns, step) if axis.to_ns - at > step // 10]
+    ends = [*starts[1:], axis.to_ns]
+    return [Axis(start, end, axis.zero_ns) for start, end in zip(starts, ends, strict=True)]
 
 
 def length(ns: int) -> str:

@@ -91,6 +91,9 @@ def test_parts_are_round_and_together_the_whole() -> None:
     found = sheets(Axis(T0, at(7000), T0), 12)
     assert [axis.length_ns for axis in found] == [600 * S] * 11 + [400 * S]
     assert [axis.from_ns for axis in found[1:]] == [axis.to_ns for axis in found[:-1]]
+    found = sheets(Axis(T0, at(1800.3), T0), 12)
+    assert found[-1].length_ns == round(300.3 * S), "a third of a second is no part of its own"
+    assert found[-1].to_ns == at(1800.3)
 
 
 @pytest.mark.parametrize(
