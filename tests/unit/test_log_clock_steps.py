@@ -102,10 +102,31 @@ def test_a_change_that_drift_explains_is_none() -> None:
     assert back == Sets([], [Unplaced(NOW_NS, 17 * SECOND)])
 
 
-def test_a_change_in_two_parts_has_no_place() -> None:
-    ahead = [-80] * 30 + [-40] * 30 + [0] * 40
-    found = sets(ahead, [at(99, -80), at(0, 0)])
+@given(st.lists(st.tuples(st.integers(5, 30), st.integers(3, 500)), min_size=2, max_size=3))
+def test_a_clock_set_forward_in_parts_is_found_part_by_part(parts: list[tuple[int, int]]) -> None:
+    ahead, total = [0] * (RECORDS - sum(records for records, _ in parts)), 0
+    for records, by in reversed(parts):
+        total -= by
+        ahead = [total] * records + ahead
+    found = sets(ahead, [at(RECORDS + 2, total), at(0, 0)])
+    assert not found.unplaced
+    edges = [edge for edge in range(1, RECORDS) if ahead[edge] != ahead[edge - 1]]
+    assert found.steps == [Step(n, (ahead[n - 1] - ahead[n]) * SECOND) for n in edges]
+
+
+def test_parts_of_a_change_that_may_be_pauses_have_no_place() -> None:
+    ahead = [-120] * 20 + [-80] * 20 + [-40] * 20 + [0] * 40  # one of the three was a pause
+    found = sets(ahead, [at(400, -80), at(0, 0)])
     assert found == Sets([], [Unplaced(NOW_NS, 80 * SECOND)])
+    many = [-(n // 10) * 7 for n in range(RECORDS, 0, -1)]
+    found = sets(many, [at(400, -14), at(0, 0)])
+    assert found == Sets([], [Unplaced(NOW_NS, 14 * SECOND)])
+
+
+def test_a_pause_beside_the_parts_of_a_change_is_told_from_them() -> None:
+    ahead = [-115] * 30 + [-80] * 30 + [-30] * 30 + [0] * 10
+    found = sets(ahead, [at(400, -80), at(0, 0)])
+    assert found == Sets([Step(60, -50 * SECOND), Step(90, -30 * SECOND)], [])
 
 
 def test_a_record_that_cannot_be_read_places_nothing() -> None:

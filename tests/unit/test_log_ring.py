@@ -13,7 +13,14 @@ from log_device import NOW_NS, SECOND, Device, a_device, joined, lacking, read_l
 
 from drivers.modbus.log.addressed import EMPTY
 from drivers.modbus.log.ops import Op, Read, Write
-from drivers.modbus.log.paging import CLEARED, NOT_RECORDED, OVERWRITTEN, RECONFIGURED, TORN
+from drivers.modbus.log.paging import (
+    CLEARED,
+    NOT_RECORDED,
+    OVERWRITTEN,
+    RECONFIGURED,
+    TORN,
+    UNPLACED,
+)
 from gateway.driver import DeviceSpec, LogWanted
 from gateway.errors import LogUnavailable, ReplyTimeout
 from gateway.model import Status
@@ -530,7 +537,7 @@ def test_a_clock_set_forward_at_nobody_knows_which_record_makes_all_before_it_un
     pages = read_log(spec(), plc, last(300), learned)
     clock = pages[0].clock
     assert clock is not None and clock.uncertainty_ns >= 90 * SECOND
-    assert NOT_RECORDED in [why for _, _, why in lacking(pages)]
+    assert UNPLACED in [why for _, _, why in lacking(pages)]
 
 
 CHANGE = 1_792_890_000 * SECOND

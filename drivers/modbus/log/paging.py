@@ -31,6 +31,7 @@ CLEARED: Final = "cleared"
 RECONFIGURED: Final = "reconfigured"
 TORN: Final = "torn"
 NOT_RECORDED: Final = "the device recorded nothing"
+UNPLACED: Final = "the device recorded nothing, or its clock was set there"
 """Why a log lacks something; a method may add to them."""
 
 STEP_SEVERITY: Final = 500
@@ -187,7 +188,7 @@ class Pager:
             begin_ns = self._covered_ns(self._last_ns)
             resolution_ns = self._resolution_ns
             if not why and resolution_ns and 2 * (time_ns - self._last_ns) > 3 * resolution_ns:
-                why = NOT_RECORDED
+                why = UNPLACED if self.stamps.doubt_ns(self._last_ns) else NOT_RECORDED
         begin_ns = max(begin_ns, self.from_ns)
         if why and begin_ns < until_ns:
             self._lacks.append(Lacking(begin_ns, until_ns, why))

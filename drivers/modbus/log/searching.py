@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 from drivers.modbus.log.ops import Asking
 from drivers.modbus.log.times import Step, moments
@@ -14,6 +14,14 @@ GONE: Final = -(2**63)
 STEP_PROBES_MAX: Final = 64
 STEP_TRIES: Final = 8
 """Records beside one without a stamp that are tried in its place."""
+
+
+class Jumps(NamedTuple):
+    """Where stamps leave something out; `whole` if there is none besides."""
+
+    steps: list[Step]
+    whole: bool
+
 
 Probe = Callable[[int], Asking[int | None]]
 """Reads one record: the latest that its corrected time may be, GONE, or None (can't be told)."""
@@ -61,7 +69,8 @@ def steps_between(
     taken, and however many of the oldest are overwritten by now, the first that is not. At most
     STEP_PROBES_MAX records are read.
     """
-    return (yield from _between(low, high, spacing_ns, zone, wall_of, lambda ns: ns > spacing_ns))
+    found = yield from _between(low, high, spacing_ns, zone, wall_of, lambda ns: ns > spacing_ns)
+    return found.steps
 
 
 def jumps_between(
@@ -71,7 +80,7 @@ def jumps_between(
     zone: tzinfo | None,
     wall_of: Callable[[int], Asking[int | None]],
     least_ns: int,
-) -> Asking[list[Step]]:
+) -> Asking[Jumps]:
     """Where stamps leave out `least_ns` or more, found in the same way.
 
     The device paused, or its clock was set forward: the stamps alone don't tell.
@@ -86,7 +95,7 @@ def _between(
     zone: tzinfo | None,
     wall_of: Callable[[int], Asking[int | None]],
     counts: Callable[[int], bool],
-) -> Asking[list[Step]]:
+) -> Asking[Jumps]:
     """Where stamps span as much less time than the records as `counts`."""
     walls: dict[int, int] = {}
     asked: set[int] = set()
@@ -121,6 +130,7 @@ def _between(
     last = yield from readable(range(high, max(low, high - STEP_TRIES), -1))
     parts = [] if first is None or last is None else [(first, last)]
     found: list[Step] = []
+    whole = bool(parts)
     while parts:
         a, b = parts.pop()
         made_ns = (b - a) * spacing_ns
@@ -135,7 +145,9 @@ def _between(
             parts += [(a, middle), (middle, b)]
         elif all(number in asked for number in range(a + 1, b)):
             found.append(Step(b, missing_ns))
-    return sorted(found)
+        else:
+            whole = False
+    return Jumps(sorted(found), whole)
 
 
 def _apart(earlier: int, later: int, made_ns: int, zone: tzinfo | None) -> int:
