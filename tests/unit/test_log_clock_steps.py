@@ -16,15 +16,27 @@ from gateway.driver import ClockReading
 RECORDS = 100
 
 
-def sets(ahead: list[int], known: list[Known], blind: frozenset[int] = frozenset()) -> Sets:
-    """Of records made each second, the last at NOW; `ahead`: by how many s each was stamped."""
+def sets(
+    ahead: list[int],
+    known: list[Known],
+    blind: frozenset[int] = frozenset(),
+    gone: frozenset[int] = frozenset(),
+) -> Sets:
+    """Of records made each second, the last at NOW; `ahead`: by how many s each was stamped.
+
+    `blind` can't be read, `gone` not twice.
+    """
+    read: set[int] = set()
 
     def wall_of(number: int) -> Generator[Any, Any, int | None]:
         yield from ()
+        if number in gone & read:
+            return None
+        read.add(number)
         made_ns = NOW_NS - (RECORDS - 1 - number) * SECOND
         return None if number in blind else made_ns + ahead[number] * SECOND
 
-    search = clock_sets(0, RECORDS - 1, SECOND, None, wall_of, known)
+    search = clock_sets(0, RECORDS - 1, SECOND, None, wall_of, known, NOW_NS)
     try:
         next(search)
     except StopIteration as done:
@@ -83,8 +95,16 @@ def test_a_clock_that_was_set_back_and_forward_again() -> None:
     assert sorted(found.steps) == [Step(20, 90 * SECOND), Step(50, -40 * SECOND)]
     assert not found.unplaced
     as_before = sets([0] * 20 + [-40] * 30 + [0] * 50, [at(90, 0), at(60, -40), at(0, 0)])
-    until = (at(60, 0).at_ns, NOW_NS)
-    assert as_before == Sets([], [Unplaced(until_ns, 40 * SECOND) for until_ns in until])
+    assert as_before == Sets([Step(20, 40 * SECOND), Step(50, -40 * SECOND)], [])
+    unknown = sets([0] * 20 + [-40] * 30 + [0] * 50, [at(0, 0)])
+    assert unknown == Sets([], []), "nobody looked between: the one hides the other"
+
+
+def test_what_was_before_a_reading_hides_nothing_after_it() -> None:
+    ahead = [0] * 20 + [90] * 20 + [180] * 30 + [120] * 30
+    found = sets(ahead, [at(90, 0), at(40, 180), at(0, 120)])
+    steps = [Step(20, -90 * SECOND), Step(40, -90 * SECOND), Step(70, 60 * SECOND)]
+    assert (sorted(found.steps), found.unplaced) == (steps, [])
 
 
 def test_a_pause_that_was_there_when_the_clock_was_as_it_is_is_none() -> None:
@@ -127,6 +147,12 @@ def test_a_pause_beside_the_parts_of_a_change_is_told_from_them() -> None:
     ahead = [-115] * 30 + [-80] * 30 + [-30] * 30 + [0] * 10
     found = sets(ahead, [at(400, -80), at(0, 0)])
     assert found == Sets([Step(60, -50 * SECOND), Step(90, -30 * SECOND)], [])
+
+
+def test_a_record_that_is_overwritten_meanwhile_places_nothing() -> None:
+    ahead = [-40] * 50 + [0] * 50
+    found = sets(ahead, [at(70, -40), at(0, 0)], gone=frozenset({50}))
+    assert found == Sets([], [Unplaced(NOW_NS, 40 * SECOND)])
 
 
 def test_a_record_that_cannot_be_read_places_nothing() -> None:

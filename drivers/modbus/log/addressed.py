@@ -207,7 +207,9 @@ def _begin(
     if job.resolution_ns is not None:
         oldest, newest = window
         spacing_ns = job.resolution_ns
-        sets = yield from clock_sets(oldest, newest, spacing_ns, job.zone, wall_of, clock)
+        sets = yield from clock_sets(
+            oldest, newest, spacing_ns, job.zone, wall_of, clock, seen.at_ns
+        )
         pager.stamps.was_set(*sets)
     found = yield from one(window.newest)
     latest = found if isinstance(found, Entry) else None

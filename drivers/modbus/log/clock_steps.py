@@ -17,6 +17,8 @@ from drivers.modbus.log.times import DRIFT_PPM, Known, Step, Unplaced, settle
 
 JUMPS_MAX: Final = 8
 """Of so many places it is tried which together are what the clock was set forward by."""
+_MARGIN: Final = 2
+"""By so many records it may be wrong which one was the newest at a reading of the clock."""
 
 
 class Sets(NamedTuple):
@@ -33,29 +35,40 @@ def clock_sets(
     zone: tzinfo | None,
     wall_of: Callable[[int], Asking[int | None]],
     known: Sequence[Known],
+    now_ns: int,
 ) -> Asking[Sets]:
-    """When the clock was set between two records. `known` as `known_clock` gives it.
+    """When the clock was set between two records; `high` is the newest one at `now_ns`.
 
-    A change of the clock that drift explains is none, nor one that the log is too coarse to show.
-    One between two runs of nodes' clocks has no place: it may be those that differ.
+    `known` is as `known_clock` gives it. A change of the clock that drift explains is none, nor one
+    that the log is too coarse to show. One between two runs of nodes' clocks has no place: it may
+    be those that differ.
     """
-    log = _Log(high, spacing_ns, zone, wall_of)
-    back = yield from steps_between(low, high, spacing_ns, zone, wall_of)
-    back_ns = sum(step.by_ns for step in back)
-    sets = Sets(list(back), [])
-    for one, other in pairwise(known):
+    log = _Log(spacing_ns, zone, wall_of)
+    # At most so many records were made since each reading: what the clock was set by before it
+    # hides nothing after it.
+    since = [max(low, high - (now_ns - each.at_ns) // spacing_ns - _MARGIN) for each in known]
+    back: list[Step] = []
+    for begin, end in pairwise([low, *since, high]):
+        if begin < end:
+            back += yield from steps_between(begin, end, spacing_ns, zone, wall_of)
+    sets, left = Sets(back.copy(), []), back.copy()
+    pairs = list(zip(pairwise(since), pairwise(known), strict=True))
+    for (begin, end), (one, other) in reversed(pairs):
         forward_ns = other.offset_ns - one.offset_ns
-        for step in back:
-            if (yield from log.lie_between([step], one, other)):
-                forward_ns += step.by_ns
+        own: list[Step] = []
+        for step in left:
+            if step.at > begin and (yield from log.lie_between([step], one, other)):
+                own = [*own, step]
+        forward_ns += sum(step.by_ns for step in own)
+        left = [step for step in left if step not in own]
         if abs(forward_ns) <= 2 * spacing_ns:
             continue
         if forward_ns > 0 and one.until == other.since:
-            places = yield from log.at_once(low, forward_ns, back_ns, one, other)
-            if not places and not back_ns:
-                # At most so many records were made since the earlier reading.
-                since = max(low, high - (known[-1].at_ns - one.at_ns) // spacing_ns - 2)
-                places = yield from log.in_parts(since, forward_ns, one, other)
+            back_ns = sum(step.by_ns for step in back)
+            places = yield from log.at_once(low, high, forward_ns, back_ns, one, other)
+            if not places and not own:
+                last = min(high, end + 2 * _MARGIN)
+                places = yield from log.in_parts(begin, last, forward_ns, one, other)
             if len(places) == 1:
                 sets.steps.extend(places[0])
                 continue
@@ -65,22 +78,21 @@ def clock_sets(
 
 
 class _Log(NamedTuple):
-    """The records up to `high`, and how they are read."""
+    """How the records of a log are spaced and read."""
 
-    high: int
     spacing_ns: int
     zone: tzinfo | None
     wall_of: Callable[[int], Asking[int | None]]
 
     def at_once(
-        self, low: int, forward_ns: int, back_ns: int, one: Known, other: Known
+        self, low: int, high: int, forward_ns: int, back_ns: int, one: Known, other: Known
     ) -> Asking[list[list[Step]]]:
         """Where it may have been set forward by so much in one step, between two readings.
 
         Where it was set back as well, by `back_ns` in all, stamps leave out that much less.
         """
         least_ns = forward_ns - self.spacing_ns
-        jumps = yield from self._jumps(low, least_ns - back_ns)
+        jumps = yield from self._jumps(low, high, least_ns - back_ns)
         places = []
         for jump in jumps.steps:
             fits = least_ns <= -jump.by_ns <= forward_ns + self.spacing_ns
@@ -89,10 +101,10 @@ class _Log(NamedTuple):
         return places
 
     def in_parts(
-        self, low: int, forward_ns: int, one: Known, other: Known
+        self, low: int, high: int, forward_ns: int, one: Known, other: Known
     ) -> Asking[list[list[Step]]]:
         """Which jumps together may be all of it; of the fewest that can."""
-        jumps = yield from self._jumps(low, 2 * self.spacing_ns)
+        jumps = yield from self._jumps(low, high, 2 * self.spacing_ns)
         places: list[list[Step]] = []
         if not jumps.whole or len(jumps.steps) > JUMPS_MAX:
             return places
@@ -122,5 +134,5 @@ class _Log(NamedTuple):
             late_ns += step.by_ns
         return True
 
-    def _jumps(self, low: int, least_ns: int) -> Asking[Jumps]:
-        return jumps_between(low, self.high, self.spacing_ns, self.zone, self.wall_of, least_ns)
+    def _jumps(self, low: int, high: int, least_ns: int) -> Asking[Jumps]:
+        return jumps_between(low, high, self.spacing_ns, self.zone, self.wall_of, least_ns)
