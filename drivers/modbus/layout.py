@@ -106,6 +106,14 @@ class Layout:
             for block in prepared.blocks:
                 block.last, block.status = None, Status.GOOD
 
+    def forget_point(self, name: str) -> None:
+        """Observe a point (and what is read along with it) again at the next scan."""
+        numbers = {spec.number for spec, _ in self.points if spec.name == name}
+        for prepared in self._plans.values():
+            for block in prepared.blocks:
+                if not numbers.isdisjoint(block.point_numbers):
+                    block.last = None
+
     def plan_of(self, scan_class: str, refusals: Refusals) -> ClassPlan:
         """The requests of a class, made once."""
         prepared = self._plans.get(scan_class)

@@ -96,7 +96,10 @@ class OpenLine:
         """Write one point and read it back. Raises DeviceError or WriteRefused."""
         unit = self._units[point.device]
         async with unit.write_lock:
-            return await write_point(unit, point, value)
+            try:
+                return await write_point(unit, point, value)
+            finally:
+                unit.layout.forget_point(point.name)
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         """Read registers or bits as they are. Raises DeviceError or ValueError.

@@ -83,4 +83,4 @@ async def _read_back(unit: Unit, layout: Layout, place: PointMap) -> WriteOutcom
     except DeviceError as error:
         return WriteOutcome(Status.GOOD, None, f"written, not read back: {error.message}")
     read_back = next((value for number, value, _ in values if number == 0), None)
-    return WriteOutcome(Status.GOOD, read_back)
+    return WriteOutcome(Status.GOOD, read_back, read_back_ns=unit.answered_ns)

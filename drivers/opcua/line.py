@@ -72,6 +72,9 @@ class OpcUaLine:
         self.backoff = Backoff(context.rng.uniform)
         self.history = History(self, context)
         self.nodes: list[Any] = []
+        self.written: set[int] = set()
+        """Nodes that were written to since the scan under way began."""
+        self._listener: Listener | None = None
         self._session: Session | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
@@ -159,6 +162,7 @@ class OpcUaLine:
         """Read one class of the device, connecting first if need be."""
         clock = self._context.clock
         asked_ns = clock.utc_ns()
+        self.written.clear()
         try:
             session = await self.acquire()
             places = self.points.of_class.get(scan_class, [])
@@ -170,7 +174,10 @@ class OpcUaLine:
             return Scan(asked_ns, clock.utc_ns(), fault=self.fault(error))
         received_ns = clock.utc_ns()
         self.backoff.succeeded()
-        observations = self.observed(places, readings, Moment(asked_ns, received_ns))
+        # A reading of before a write tells nothing new after it: the next scan observes the node.
+        said = [pair for pair in zip(places, readings, strict=True) if pair[0] not in self.written]
+        moment = Moment(asked_ns, received_ns)
+        observations = self.observed([w for w, _ in said], [r for _, r in said], moment)
         await self.report(session, places, readings)
         await self.history.look(session)
         return Scan(asked_ns, received_ns, observations)
@@ -213,7 +220,11 @@ class OpcUaLine:
 
     async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
         """Subscribe to the device and deliver until cancelled; reconnects by itself."""
-        await Listener(self, self._context).run(deliver)
+        self._listener = Listener(self, self._context)
+        try:
+            await self._listener.run(deliver)
+        finally:
+            self._listener = None
 
     # ------------------------------------------------------------------------------ commands
 
@@ -275,9 +286,14 @@ class OpcUaLine:
         if found is None or is_bad(reading.status):
             text = f"written, but reads back as {status_name(reading.status)}"
             return WriteOutcome(status, None, text)
-        back, _ = publish(converter(point.data_type), found, reading.status)
+        back, back_status = publish(converter(point.data_type), found, reading.status)
         detail = "" if back == value else f"reads back as {back!r}"
-        return WriteOutcome(status, back, detail)
+        now_ns = self._context.clock.utc_ns()
+        self.points.read_back(point.name, back, back_status, reading.source_ns, now_ns)
+        self.written.add(where)
+        if self._listener is not None:
+            self._listener.look_again(where)
+        return WriteOutcome(status, back, detail, now_ns)
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         """Read a node by its NodeId (`area` is "node"); up to `count` elements of an array.

@@ -2,6 +2,9 @@
 
 What is complete through when: a publish response proves what was sampled before its request left,
 so `through_ns` is that moment minus the sampling interval, and never moves back.
+
+A server tells only what it sampled: a device that takes back what was written before the next
+sample is silent about it. So a node that was written to is read once more after that sample.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from drivers.opcua.observe import Reading
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 RETRY_REFUSED_NS: Final = 60 * NS_PER_S
 """A node that the server would not monitor may appear with the next download to the PLC."""
 SLOW_FACTOR: Final = 2
+SAMPLES_AFTER_WRITE: Final = 2
+"""How many sampling intervals pass before a node that was written to is read once more."""
 
 
 class Listener:
@@ -38,6 +44,12 @@ class Listener:
         self._clock = context.clock
         self._through_ns = context.clock.utc_ns()
         self._refused: dict[int, int] = {}
+        self._sampling_ns = line.settings.sampling_ns
+        self._written: asyncio.Queue[int] = asyncio.Queue()
+
+    def look_again(self, where: int) -> None:
+        """A node was written to: read it once more when the server has sampled it."""
+        self._written.put_nowait(where)
 
     async def run(self, deliver: Callable[[Delivery], None]) -> None:
         """Deliver until cancelled; a failure is delivered, waited for, and tried again."""
@@ -73,6 +85,28 @@ class Listener:
         self._line.backoff.succeeded()
         await self._line.report(session, places, readings)
         await self._line.history.look(session)
+        again = asyncio.create_task(self._look_again(session, deliver))
+        try:
+            return await self._follow(session, subscription, deliver)
+        finally:
+            again.cancel()
+            await asyncio.wait([again])
+
+    async def _look_again(self, session: Session, deliver: Callable[[Delivery], None]) -> None:
+        """Read what was written to once more, until the session fails, which `_follow` sees."""
+        with suppress(DeviceError):
+            while True:
+                written = {await self._written.get()}
+                while not self._written.empty():
+                    written.add(self._written.get_nowait())
+                await asyncio.sleep(SAMPLES_AFTER_WRITE * self._sampling_ns / NS_PER_S)
+                await self._read(session, sorted(written), deliver, complete=True)
+
+    async def _follow(
+        self, session: Session, subscription: Subscription, deliver: Callable[[Delivery], None]
+    ) -> DeviceError:
+        """Deliver what a subscription brings. Raises DeviceError when it fails."""
+        places = list(range(len(self._points.decoders)))
         retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
         initial = True
         while True:
@@ -93,7 +127,7 @@ class Listener:
         """Monitor nodes; those that the server would not are remembered and told."""
         nodes, settings = self._line.nodes, self._line.settings
         there = [(where, nodes[where]) for where in places if nodes[where] is not None]
-        slowest_ns = 0
+        slowest_ns = settings.sampling_ns
         accepted = await subscription.monitor(there)
         for (where, _), (status, sampling_ns) in zip(there, accepted, strict=True):
             self._refused.pop(where, None)
@@ -101,6 +135,7 @@ class Listener:
             if is_bad(status):
                 self._refused[where] = status
                 self._points.report_unmonitored(where, status)
+        self._sampling_ns = max(self._sampling_ns, slowest_ns)
         if slowest_ns > max(SLOW_FACTOR * settings.sampling_ns, settings.publishing_interval_ns):
             text = f"the server samples only every {slowest_ns / NS_PER_S:g} s"
             self._points.tell("!sampling", 400, text)

@@ -125,6 +125,15 @@ class Points:
         self._known[number] = _Known(time_ns, value, status, source_ns)
         return Observation(number, time_ns, value, status)
 
+    def read_back(
+        self, name: str, value: Value, status: int, source_ns: int | None, received_ns: int
+    ) -> None:
+        """A write read a point back, and said so: what comes next is told apart from that."""
+        members = self.decoders[self._place[name]].item.members
+        number = next(member.number for member in members if member.name == name)
+        self._known[number] = _Known(received_ns, value, status, source_ns)
+        self._owed.discard(number)
+
     def lost(self) -> None:
         """The device is gone: whatever comes next is a first observation."""
         self._known.clear()

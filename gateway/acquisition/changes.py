@@ -6,7 +6,8 @@ A stream must stand alone (rules.md 2): a restatement keeps every point of a sca
 
 A restatement is stamped when it is made, and a subscription may bring an earlier change after it:
 what came later is placed at it, since history is ordered by time and would take the old value for
-the newer one.
+the newer one. What a scan read before a write was read back, and hands in after it, is the other
+case: it is of before, stays where it is, and what was read back is stated once more behind it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class ChangeFilter:
         self._members: dict[tuple[str, str], list[int]] = {}
         self._restless: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._override: dict[int, tuple[Value, int]] = {}
+        self._read_back_ns: dict[int, int] = {}
         for point in points:
             key = (point.device, point.scan_class)
             if point.access.readable:
@@ -57,10 +59,19 @@ class ChangeFilter:
             self._restated_ns[point.number] = before._restated_ns[number]
             if number in before._override:
                 self._override[point.number] = before._override[number]
+            if number in before._read_back_ns:
+                self._read_back_ns[point.number] = before._read_back_ns[number]
 
-    def accept(self, observations: Iterable[Observation], now_ns: int) -> list[SampleRow]:
-        """Take in what a device said; the samples that history must keep, in the same order."""
+    def accept(
+        self, observations: Iterable[Observation], now_ns: int, asked_ns: int | None = None
+    ) -> list[SampleRow]:
+        """Take in what a device said; the samples that history must keep, in the same order.
+
+        `asked_ns`: when the scan began that brought this, if one did.
+        """
         rows: list[SampleRow] = []
+        if self._read_back_ns and asked_ns is not None:
+            observations = self._of_now(observations, asked_ns, rows)
         current, kept, deadband = self._current, self._kept, self._deadband
         kept_ns, restated_ns, override = self._kept_ns, self._restated_ns, self._override
         for number, time_ns, value, status in observations:
@@ -86,6 +97,29 @@ class ChangeFilter:
             kept_ns[number] = time_ns
             rows.append((number, time_ns, value, status))
         return rows
+
+    def read_back(self, number: int, value: Value, time_ns: int) -> list[SampleRow]:
+        """Take in what a write read back; a scan under way may know what was before it."""
+        rows = self.accept([Observation(number, time_ns, value, Status.GOOD)], time_ns)
+        self._read_back_ns[number] = time_ns
+        return rows
+
+    def _of_now(
+        self, observations: Iterable[Observation], asked_ns: int, rows: list[SampleRow]
+    ) -> list[Observation]:
+        """What a scan read since a write was read back, if one was; `rows` get what was before."""
+        now: list[Observation] = []
+        for seen in observations:
+            number, time_ns, value, status = seen
+            read_back_ns = self._read_back_ns.get(number, asked_ns)
+            if asked_ns < read_back_ns and time_ns < read_back_ns:
+                if number not in self._override:
+                    rows.append((number, time_ns, value, status))
+                    rows.append(self._keep_again(number, read_back_ns))
+                continue
+            self._read_back_ns.pop(number, None)
+            now.append(seen)
+        return now
 
     def overdue(self, device: str, scan_class: str, now_ns: int) -> list[SampleRow]:
         """The points whose longest interval has passed since they were kept, kept again now."""
@@ -115,6 +149,7 @@ class ChangeFilter:
     def clock_set(self) -> None:
         """Times of before mean nothing any more: nothing is placed by them."""
         self._restated_ns = [0] * len(self._points)
+        self._read_back_ns.clear()
 
     def _keep_again(self, number: int, now_ns: int) -> SampleRow:
         state = self._override.get(number, self._current[number])

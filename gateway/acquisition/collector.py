@@ -24,9 +24,9 @@ from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.outcomes import Outcomes
 from gateway.acquisition.poller import Poller
 from gateway.acquisition.schedule import Job
-from gateway.driver import Delivery, DeviceSpec, Line, Observation, PointSpec, Scan
+from gateway.driver import Delivery, DeviceSpec, Line, PointSpec, Scan
 from gateway.journal.records import Maintenance
-from gateway.model import NS_PER_S, Cause, Origin
+from gateway.model import NS_PER_S, Cause, Value
 
 DRAIN_S: Final = 1.0
 """How long a drain waits for scans under way, and then for their commit: a device's time-out."""
@@ -344,9 +344,9 @@ class Collector:
 
     # ------------------------------------------------------------------------------ commands
 
-    def observed(self, device: str, seen: Sequence[Observation], origin: Origin) -> Commit:
-        """Take in what a command learned about a device (a value read back after a write)."""
-        return self.outcomes.observed(device, seen, origin)
+    def read_back(self, point: PointSpec, value: Value, time_ns: int) -> Commit:
+        """Take in the value that a write read back, if it is a new one: its commit."""
+        return self.outcomes.read_back(point, value, time_ns)
 
     def maintain(self, record: Maintenance) -> None:
         """Carry out a maintenance action that was checked and journalled."""

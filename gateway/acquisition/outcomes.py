@@ -6,7 +6,7 @@ waits, and nothing here speaks to a device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from gateway.acquisition.changes import ChangeFilter
@@ -20,13 +20,12 @@ from gateway.driver import (
     Delivery,
     DeviceSpec,
     Fault,
-    Observation,
     PointSpec,
     Rehearsal,
     Scan,
 )
 from gateway.journal.records import BACK, LOST, Batch, Maintenance, SampleRow
-from gateway.model import NS_PER_S, Cause, Origin, Status
+from gateway.model import NS_PER_S, Cause, Origin, Status, Value
 
 OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
 """When a device is asked again if the reign turns out to last."""
@@ -153,7 +152,7 @@ class Outcomes:
             begins = self.coverage.scanned(key, scan.received_ns, done.holds_ns)
             begins = begins or done.skipped_from_ns is not None
         self._heard(state, scan.received_ns)
-        rows = self._filter.accept(scan.observations, scan.received_ns)
+        rows = self._filter.accept(scan.observations, scan.received_ns, scan.requested_ns)
         self.keep(device, job.scan_class, begins, rows, scan.requested_ns, scan.received_ns)
 
     def delivered(self, device: DeviceSpec, delivery: Delivery) -> None:
@@ -310,10 +309,10 @@ class Outcomes:
         self.said = self._house.append(said)
         return self.said
 
-    def observed(self, device: str, seen: Iterable[Observation], origin: Origin) -> Commit:
-        """Take in what a command learned about a device (a value read back after a write)."""
-        now_ns = self._house.clock.utc_ns()
-        return self.say(self.devices[device], self._filter.accept(seen, now_ns), origin, now_ns)
+    def read_back(self, point: PointSpec, value: Value, time_ns: int) -> Commit:
+        """Take in the value that a write read back, if it is a new one: its commit."""
+        rows = self._filter.read_back(point.number, value, time_ns)
+        return self.say(self.devices[point.device], rows, Origin.WRITE, time_ns)
 
     def disable_point(self, target: str, now_ns: int) -> None:
         """A point is out of service."""

@@ -18,10 +18,10 @@ from gateway.acquisition.carried import same_point
 from gateway.acquisition.collector import Collector
 from gateway.acquisition.ending import end
 from gateway.acquisition.house import Commit, House
-from gateway.driver import DeviceSpec, LineSpec, Observation, PointSpec, WriteOutcome
+from gateway.driver import DeviceSpec, LineSpec, PointSpec, WriteOutcome
 from gateway.errors import DeviceError, InvalidReply, JournalError, ReplyTimeout, WriteRefused
 from gateway.journal.records import Audit, Fact
-from gateway.model import NS_PER_S, Origin, Status, Value, is_good, status_name
+from gateway.model import NS_PER_S, Status, Value, is_good, status_name
 
 WAITING_MAX: Final = 16
 """Writes that may wait for one device; more are refused, so that none is ever late by much."""
@@ -223,8 +223,9 @@ class Writer:
             outcome = WriteOutcome(error.status, None, str(error))
             if pulse and isinstance(error, ReplyTimeout | InvalidReply):
                 self._unfinished(point.device, point.name, "its begin was not confirmed")
-        await self._tell(who, point, "result", value, outcome)
+        # First of all: what the next scan says of the point comes after what was read back.
         shown = self._show(point, outcome)
+        await self._tell(who, point, "result", value, outcome)
         if pulse and is_good(outcome.status):
             self._begin_pulse(who, point)
         else:
@@ -235,10 +236,8 @@ class Writer:
         """Have the value that was read back journalled, by the number that it has now."""
         if not is_good(outcome.status) or outcome.read_back is None or self._changed(point):
             return None
-        number = self._collector.points[point.id].number
-        now_ns = self._house.clock.utc_ns()
-        seen = Observation(number, now_ns, outcome.read_back, Status.GOOD)
-        return self._collector.observed(point.device, [seen], Origin.WRITE)
+        known = self._collector.points[point.id]
+        return self._collector.read_back(known, outcome.read_back, outcome.read_back_ns)
 
     async def _tell(
         self, who: str, point: PointSpec, stage: str, value: Value, outcome: WriteOutcome

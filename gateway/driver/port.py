@@ -67,11 +67,15 @@ class Delivery:
 
 
 class WriteOutcome(NamedTuple):
-    """What became of a write: its status, and the value read back (None if that failed)."""
+    """What became of a write: its status, and the value read back (None if that failed) when.
+
+    `read_back_ns` is this node's clock as the value came; 0 where none did.
+    """
 
     status: int
     read_back: Value
     detail: str = ""
+    read_back_ns: int = 0
 
 
 class Rehearsal(NamedTuple):
@@ -167,7 +171,11 @@ class Line(Protocol):
         """Subscribe to a device and deliver until cancelled; reconnects by itself."""
 
     async def write(self, point: PointSpec, value: Value) -> WriteOutcome:
-        """Write one point in engineering units and read it back. Raises DeviceError."""
+        """Write one point in engineering units and read it back. Raises DeviceError.
+
+        A device may take back what was written, so the point is observed anew at the next scan,
+        though it then reads as before the write; a subscription looks at it once more.
+        """
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         """Read raw registers or nodes, for commissioning. Raises DeviceError."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from asyncua import Node, Server, ua
 from asyncua.common.utils import ServiceError
@@ -101,6 +101,36 @@ class IndexingSession(InternalSession):  # type: ignore[misc]
                 variant = ua.Variant(values, wanted.Value.Value.VariantType)
                 wanted.Value, wanted.IndexRange = ua.DataValue(variant), None
         return list(await super().write(params))
+
+
+class InterlockSession(InternalSession):  # type: ignore[misc]
+    """Takes a written value back once it was read, and tells no subscriber: none was sampled."""
+
+    before: ClassVar[dict[ua.NodeId, ua.DataValue]] = {}
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        results = list(await super().read(params))
+        for wanted in params.NodesToRead:
+            if (taken_back := self.before.pop(wanted.NodeId, None)) is not None:
+                self.aspace[wanted.NodeId].attributes[ua.AttributeIds.Value].value = taken_back
+        return results
+
+    async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
+        for wanted in params.NodesToWrite:
+            held = self.aspace[wanted.NodeId].attributes[ua.AttributeIds.Value].value
+            self.before[wanted.NodeId] = held
+        return list(await super().write(params))
+
+
+class InterlockServer(InternalServer):  # type: ignore[misc]
+    """Gives clients sessions whose writes do not last."""
+
+    def create_session(
+        self, name: str, user: User = ANYBODY, external: bool = False
+    ) -> InternalSession:
+        return InterlockSession(
+            self, self.aspace, self.subscription_service, name, user=user, external=external
+        )
 
 
 class StingySession(InternalSession):  # type: ignore[misc]

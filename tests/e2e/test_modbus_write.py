@@ -13,8 +13,10 @@ from modbus_peer import (
     Peer,
     device,
     opened,
+    registers,
     serve_tcp,
     tcp,
+    values,
 )
 
 from gateway.errors import InvalidReply, Refused, ReplyTimeout, WriteRefused
@@ -78,6 +80,17 @@ async def test_a_scale_factor_is_read_from_the_device_before_the_write() -> None
         peer.words[1, 11] = 0x8000
         with pytest.raises(WriteRefused):
             await line.write(spec.points[0], 12.3)
+
+
+async def test_what_the_device_takes_back_is_observed_though_it_reads_as_before_the_write() -> None:
+    peer, house = Peer(), House()
+    spec = device("plc", registers(10, **RW) | registers(11))
+    async with serve_tcp(peer) as port, opened(house, tcp(port), spec) as line:
+        assert await values(line, "plc") == {0: 10, 1: 11}
+        assert await values(line, "plc") == {}
+        assert (await line.write(spec.points[0], 5)).read_back == 5
+        peer.words[1, 10] = 10
+        assert (await values(line, "plc"))[0] == 10
 
 
 async def test_a_write_is_never_repeated() -> None:

@@ -22,6 +22,7 @@ from tests.e2e.opcua_peer import (
     Heard,
     House,
     IndexingServer,
+    InterlockServer,
     Plc,
     StingyServer,
     ns,
@@ -384,6 +385,31 @@ async def test_a_write_arrives_in_the_type_of_the_node_and_is_read_back(
         found = found.replace(tzinfo=UTC)
     assert found == raw
     await line.close()
+
+
+async def test_what_the_device_takes_back_is_observed_at_the_next_scan(
+    plc: Plc, house: House
+) -> None:
+    line = open_line(house, poll(plc), FLOW)
+    assert [o.value for o in (await line.scan("plc", "normal")).observations] == [2.25]
+    assert (await line.scan("plc", "normal")).observations == []
+    outcome = await line.write(line.spec.devices[0].points[0], 9.0)
+    await plc.set("Double", 2.25, KINDS.Double)
+    (seen,) = (await line.scan("plc", "normal")).observations
+    assert (seen.value, seen.time_ns >= outcome.read_back_ns) == (2.25, True)
+    await line.close()
+
+
+async def test_a_subscription_looks_again_at_what_was_written(house: House) -> None:
+    plc = Plc()
+    plc.make_iserver = InterlockServer
+    async with running(plc), Heard(open_line(house, subscribe(plc), FLOW)) as heard:
+        await heard.value(0, 2.25)
+        count = len(heard.deliveries)
+        outcome = await heard.line.write(heard.line.spec.devices[0].points[0], 9.0)
+        assert outcome.read_back == 9.0
+        seen = await heard.value(0, 2.25, after=count)
+        assert seen.time_ns >= outcome.read_back_ns
 
 
 async def test_a_write_that_does_not_fit_is_refused_before_it_is_sent(

@@ -320,7 +320,7 @@ class SimLine:
         takes_s = self.plant.hung_s.get(point.device, self.plant.latency_s())
         self.plant.written.append((point.id, point.number, value))
         await self._request(takes_s)
-        return WriteOutcome(Status.GOOD, value)
+        return WriteOutcome(Status.GOOD, value, read_back_ns=self.node.clock.utc_ns())
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         await self._request(0.001)

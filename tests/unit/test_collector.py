@@ -28,7 +28,7 @@ from gateway.driver import (
 )
 from gateway.errors import ReplyTimeout
 from gateway.journal.records import Audit, Batch, Body, Coverage, Event, Fact, Maintenance
-from gateway.model import NS_PER_MS, NS_PER_S, Access, Cause, DataType, Status, Value
+from gateway.model import NS_PER_MS, NS_PER_S, Access, Cause, DataType, Origin, Status, Value
 
 PERIOD_NS = 20 * NS_PER_MS
 PULSE_NS = 60 * NS_PER_MS
@@ -93,7 +93,7 @@ class FakeLine:
             await asyncio.Event().wait()
         if self.write_error is not None:
             raise self.write_error
-        return WriteOutcome(Status.GOOD, value)
+        return WriteOutcome(Status.GOOD, value, read_back_ns=self.clock.utc_ns())
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:
         return []
@@ -292,6 +292,27 @@ async def test_a_write_that_a_stop_cuts_off_is_told_to_its_caller_and_journalled
         assert "not confirmed" in rig.of(Event)[0].text
         assert (await rig.writer.write("alice", START, True)).status == Status.BAD_SHUTDOWN
         assert rig.line.written == [True]
+
+
+async def test_what_a_scan_read_before_a_write_does_not_hide_what_was_read_back_after_it() -> None:
+    async with running() as rig:
+        rig.line.holding = asyncio.Event()
+        rig.line.scanning.clear()
+        await rig.line.scanning.wait()
+        said = len(rig.of(Batch))
+        assert (await rig.writer.write("alice", START, False)).read_back is False
+        (written,) = rig.of(Batch)[said:]
+        assert (written.origin, written.samples[0][2]) == (Origin.WRITE, False)
+        rig.line.holding.set()
+        await rig.until(lambda: len(rig.of(Batch)) > said + 1)
+        before, again = rig.of(Batch)[said + 1].samples
+        assert before[1] < again[1] == written.samples[0][1], "each stands at its own time"
+        assert (before[2], again[2]) == (True, False)
+        rig.line.holding = None
+        await rig.until(lambda: len(rig.of(Batch)) > said + 2)
+        (taken_back,) = rig.of(Batch)[said + 2].samples
+        assert taken_back[1] > written.samples[0][1]
+        assert taken_back[2] is True, "the next scan speaks for itself"
 
 
 async def test_a_write_whose_caller_left_has_its_end_journalled() -> None:
