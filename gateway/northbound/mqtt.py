@@ -8,6 +8,7 @@ section 3.10.4 demands one) tells that it has read all that came before on the s
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -37,6 +38,8 @@ METRICS_MAX: Final = 500
 """Of one DDATA; brokers bound the size of messages."""
 ANSWER_S: Final = 5.0
 KEEPALIVE_S: Final = 10
+HANG_UP_S: Final = 0.5
+"""How long it may take to see one's own end of a connection."""
 INCOMING_MAX: Final = 100
 TELL_NS: Final = NS_PER_S
 """How often it is journalled what was delivered: what a takeover may repeat."""
@@ -91,6 +94,7 @@ class SparkplugOutlet:
         self._ports = ports
         self._edge_node = settings.edge_node or site
         self._client: Client | None = None
+        self._farewell = False
         self._listening: asyncio.Task[None] | None = None
         self._host = Host()
         self._heard = asyncio.Event()
@@ -119,6 +123,7 @@ class SparkplugOutlet:
         self._telling = 0
         await self._ports.commit(self._delivered(done))
         self._node = EdgeNode(self._settings.group, self._edge_node, self._births)
+        self._farewell = False
         self._client = await self._connect(self._node, password, tls)
         self._listening = asyncio.create_task(self._listen(self._client), name="mqtt commands")
         await self._client.subscribe(self._node.commands, qos=1)
@@ -186,9 +191,10 @@ class SparkplugOutlet:
         self._tell()
         if self._client is not None and self._node is not None:
             await self._publish([self._node.death(self._ports.clock.utc_ns())], qos=1)
+            self._farewell = True
 
     async def drop(self) -> None:
-        """End the connection."""
+        """End the connection; the broker tells the death if `close` did not."""
         self._tell()
         client, self._client = self._client, None
         listening, self._listening = self._listening, None
@@ -196,6 +202,8 @@ class SparkplugOutlet:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
         if client is not None:
+            if not self._farewell:
+                await _hang_up(client)
             with suppress(Exception):  # it was lost before
                 await client.__aexit__(None, None, None)
         self._host = Host()
@@ -322,6 +330,18 @@ class SparkplugOutlet:
         self._untold, self._sent = [], False
         self._told_ns = self._ports.clock.monotonic_ns()
         return Delivered(NAME, now_ns, self._births, whole is not None, found)
+
+
+async def _hang_up(client: Client) -> None:
+    """End a connection without a DISCONNECT, which would have the broker discard the will.
+
+    MQTT 3.1.1 section 3.14; aiomqtt knows only the orderly end.
+    """
+    wire = client._client.socket()
+    if isinstance(wire, socket.socket):
+        with suppress(OSError):  # it was lost before
+            wire.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait([client._disconnected], timeout=HANG_UP_S)
 
 
 def metrics_of(

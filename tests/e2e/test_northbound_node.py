@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -139,6 +140,25 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
         if m.HasField("properties")
     ]
     assert 0 in bad, "the outage was told as bad values"
+
+
+async def test_a_session_that_fails_is_told_dead_before_the_next_is_born(tmp_path: Path) -> None:
+    with servers(tmp_path) as (broker, _):
+        await broker.start()
+        await broker.host(True, 1)
+        listener = Listener(broker)
+        await listener.start()
+        give_secrets(tmp_path, broker.ca)
+        async with fed_plant(tmp_path, northbound(broker, None)) as plant:
+            at = await listener.until("DDATA")
+            assert broker.process is not None
+            broker.process.send_signal(signal.SIGSTOP)
+            await feed_is(plant, "mqtt", lambda feed: feed["failures"] > 0)
+            broker.process.send_signal(signal.SIGCONT)
+            died = await listener.until("NDEATH", at)
+            await listener.until("NBIRTH", died)
+        await listener.stop()
+        assert born_in_order(listener.heard)[:2] == [0, 1]
 
 
 async def test_a_server_that_can_not_be_trusted_gets_nothing_and_hinders_nobody(

@@ -229,6 +229,17 @@ def test_what_is_equal_is_not_observed_again_until_it_is_owed() -> None:
     assert changed.time_ns == 104 * NS_PER_S
 
 
+def test_what_was_written_is_known_so_that_its_end_is_observed_and_stands_behind_it() -> None:
+    points = points_of(House(), a={"node": "i=1"}, b={"node": "i=1"})
+    list(points.observe(0, good(1.0, 5), at(100)))
+    points.owe_all()
+    points.read_back("b", 9.0, Status.GOOD, 90 * NS_PER_S, 110 * NS_PER_S)
+    (kept, taken_back) = points.observe(0, good(1.0, 91), at(111))
+    assert (kept.point, kept.value) == (0, 1.0)
+    assert (taken_back.point, taken_back.value) == (1, 1.0)
+    assert taken_back.time_ns > 110 * NS_PER_S
+
+
 def test_an_initial_notification_older_than_what_was_read_is_dropped() -> None:
     points = points_of(House(), a={"node": "i=1"})
     list(points.observe(0, good(2.0, 99), at(100)))
