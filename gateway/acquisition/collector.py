@@ -180,7 +180,7 @@ class Collector:
 
     def _took(self, poller: Poller, job: Job, scan: Scan) -> None:
         if not self._house.reigns():
-            self.outcomes.outlived(poller.schedule, self.devices[job.device])
+            self.outcomes.outlived(self.devices[job.device], poller.schedule)
         elif scan.fault is not None:
             retry_ns = self._house.clock.utc_ns() + scan.fault.retry_after_ns
             poller.schedule.failed(job.device, retry_ns)
@@ -190,8 +190,11 @@ class Collector:
         self._moved.set()
 
     def _heard(self, device: str, delivery: Delivery) -> None:
-        if self.polling and device in self.lines.listening and self._house.reigns():
-            self.outcomes.delivered(self.devices[device], delivery)
+        if self.polling and device in self.lines.listening:
+            if self._house.reigns():
+                self.outcomes.delivered(self.devices[device], delivery)
+            else:
+                self.outcomes.outlived(self.devices[device])
 
     # ------------------------------------------------------------------------------ ending
 

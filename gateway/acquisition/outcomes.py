@@ -27,11 +27,11 @@ from gateway.driver import (
 from gateway.journal.records import BACK, LOST, Batch, Maintenance, SampleRow
 from gateway.model import NS_PER_S, Cause, Origin, Status, Value
 
-OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
-"""When a device is asked again if the reign turns out to last."""
 SUBSCRIPTION_PATIENCE_NS: Final = 12 * NS_PER_S
 """A quiet subscription proves itself only by its keep-alives, so its claims may lag this far."""
 DAY_NS: Final = 86_400 * NS_PER_S
+OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
+"""When a device is asked again if the reign turns out to last."""
 FAILED: Final = ""
 """The scan class of a batch that speaks of a device as a whole."""
 
@@ -244,14 +244,17 @@ class Outcomes:
             numbers = self._filter.numbers(device.name)
             self.say(device, self._filter.fail(numbers, fault.status, now_ns), Origin.POLL, now_ns)
 
-    def outlived(self, schedule: LineSchedule, device: DeviceSpec) -> None:
+    def outlived(self, device: DeviceSpec, schedule: LineSchedule | None = None) -> None:
         """Something came after the reign: it is not said, only that nothing is known from now on.
 
         A node that wakes too late finds time-outs and old replies: the field was not lost, and the
-        other node speaks for it now.
+        other node speaks for it now. If the reign turns out to last, what was not said is told
+        anew: its line takes it for told.
         """
         now_ns = self._house.clock.utc_ns()
-        schedule.failed(device.name, now_ns + OUTLIVED_RETRY_NS)
+        if schedule is not None:
+            schedule.failed(device.name, now_ns + OUTLIVED_RETRY_NS)
+        self._forget(device.name)
         for scan_class in device.scan_classes:
             self.coverage.failed((device.name, scan_class), Cause.NODE_DOWN, now_ns)
 

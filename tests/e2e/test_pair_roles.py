@@ -232,6 +232,7 @@ async def test_after_a_blackout_the_pair_comes_back_with_all_its_history(tmp_pat
         assert len(kept[0]["reigns"]) == 2
 
 
+@pytest.mark.slow
 async def test_a_pause_holds_over_restarts_and_resume_ends_it(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)

@@ -138,6 +138,7 @@ async def test_it_comes_in_encrypted_once_it_is_trusted(tmp_path: Path) -> None:
         await outstation.stop()
 
 
+@pytest.mark.slow
 async def test_it_is_told_of_a_changeover_and_finds_the_other_node(tmp_path: Path) -> None:
     need_package("opcua")
     async with small_pair(tmp_path) as plant:

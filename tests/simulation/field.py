@@ -1,6 +1,7 @@
 """A node's polling without asyncio: the real outcomes, schedules and coverage, one line a device.
 
-It follows gateway/acquisition/collector.py and poller.py step by step.
+It follows gateway/acquisition/collector.py and poller.py step by step. A line tells only what
+changed since it last read, as those of the drivers do.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class SimField:
         self._delay_ns = delay_ns
         self._loss = loss
         self._lines: dict[str, _Line] = {}
+        self._told: dict[str, dict[int, int]] = {}
         self._through_ns: int | None = None
         self._drained: Callable[[int], None] | None = None
         self._reign = 0
@@ -105,12 +107,23 @@ class SimField:
 
     def _fresh(self) -> Outcomes:
         specs = devices()
+        self._told.clear()
         self.live = LiveTable(specs)
         house = self._house = House(self._clock, self._append, self._append, _room, lambda *_: None)
         maintenance = MaintenanceState()
         return Outcomes(
-            specs, self.live, maintenance, REVISION, house, lambda _: None, self._reached, 0
+            specs, self.live, maintenance, REVISION, house, self._forget, self._reached, 0
         )
+
+    def _forget(self, device: str) -> None:
+        """Have a line observe every point anew."""
+        self._told.pop(device, None)
+
+    def _new(self, device: str, values: list[tuple[int, int]], now_ns: int) -> list[Observation]:
+        told = self._told.setdefault(device, {})
+        changed = [(number, value) for number, value in values if told.get(number) != value]
+        told.update(changed)
+        return [Observation(number, now_ns, value, Status.GOOD) for number, value in changed]
 
     def _append(self, body: Body) -> Ticket:
         return self._store.append(body)
@@ -307,17 +320,18 @@ class SimField:
         self, line: _Line, job: Job, asked_ns: int, values: list[tuple[int, int]] | None
     ) -> None:
         if line.running is not job:
+            self._forget(line.device)
             return
         line.scans(None)
         now_ns = self._clock.utc_ns()
+        seen = self._new(job.device, values or [], now_ns)
         if not self._may_send():
-            self.outcomes.outlived(line.schedule, self.outcomes.devices[job.device])
+            self.outcomes.outlived(self.outcomes.devices[job.device], line.schedule)
         elif values is None:
             fault = Fault(Cause.DEVICE, Status.BAD_TIMEOUT, "no answer", RETRY_NS)
             line.schedule.failed(job.device, now_ns + RETRY_NS)
             self.outcomes.failed(self.outcomes.devices[job.device], fault)
         else:
-            seen = [Observation(number, now_ns, value, Status.GOOD) for number, value in values]
             self.outcomes.answered(line.schedule, job, Scan(asked_ns, now_ns, seen))
         self._next(line)
         self._look_drained()

@@ -63,13 +63,18 @@ class FakeLine:
         self.written: list[Value] = []
         self.write_error: Exception | None = None
         self.hanging = False
+        self.value: Value = True
+        self.told: Value = None
 
     def prepare(self, device: str) -> None:
         pass
 
     async def scan(self, device: str, scan_class: str) -> Scan:
         asked_ns = self.clock.utc_ns()
-        seen = [Observation(0, asked_ns, True, Status.GOOD)]
+        seen = (
+            [] if self.told == self.value else [Observation(0, asked_ns, self.value, Status.GOOD)]
+        )
+        self.told = self.value
         self.scanning.set()
         if self.holding is not None:
             await self.holding.wait()
@@ -89,6 +94,7 @@ class FakeLine:
 
     async def write(self, point: PointSpec, value: Value) -> WriteOutcome:
         self.written.append(value)
+        self.told = None
         if self.hanging:
             await asyncio.Event().wait()
         if self.write_error is not None:
@@ -105,7 +111,7 @@ class FakeLine:
         return Diagnostics()
 
     def forget(self, device: str) -> None:
-        pass
+        self.told = None
 
     async def withdraw(self, device: str) -> None:
         self.withdrawn.append(device)
@@ -297,6 +303,7 @@ async def test_a_write_that_a_stop_cuts_off_is_told_to_its_caller_and_journalled
 async def test_what_a_scan_read_before_a_write_does_not_hide_what_was_read_back_after_it() -> None:
     async with running() as rig:
         rig.line.holding = asyncio.Event()
+        rig.line.forget("plc")
         rig.line.scanning.clear()
         await rig.line.scanning.wait()
         said = len(rig.of(Batch))
@@ -335,6 +342,20 @@ async def test_a_new_file_gets_all_that_is_in_force_at_once() -> None:
         await rig.until(lambda: len(rig.of(Batch)) > before)
         batch = rig.of(Batch)[before]
         assert batch.complete
+        assert len(batch.samples) == 2
+
+
+async def test_what_was_not_said_while_the_reign_was_in_doubt_is_said_once_it_lasts() -> None:
+    async with running() as rig:
+        rig.line.value = False
+        rig.reigns = False
+        await rig.line.scanned_again()
+        rig.reigns = True
+        said = len(rig.of(Batch))
+        await rig.until(lambda: len(rig.of(Batch)) > said)
+        batch = rig.of(Batch)[said]
+        assert batch.complete
+        assert {row[0]: row[2] for row in batch.samples}[0] is False
         assert len(batch.samples) == 2
 
 
