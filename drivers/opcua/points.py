@@ -128,11 +128,11 @@ class Points:
     def read_back(
         self, name: str, value: Value, status: int, source_ns: int | None, received_ns: int
     ) -> None:
-        """A write read a point back, and said so: what comes next is told apart from that."""
+        """A write read a point back, and said so: what comes next is told, and apart from that."""
         members = self.decoders[self._place[name]].item.members
         number = next(member.number for member in members if member.name == name)
         self._known[number] = _Known(received_ns, value, status, source_ns)
-        self._owed.discard(number)
+        self._owed.add(number)
 
     def lost(self) -> None:
         """The device is gone: whatever comes next is a first observation."""

@@ -98,11 +98,11 @@ class ChangeFilter:
             rows.append((number, time_ns, value, status))
         return rows
 
-    def read_back(self, number: int, value: Value, time_ns: int) -> list[SampleRow]:
-        """Take in what a write read back; a scan under way may know what was before it."""
-        rows = self.accept([Observation(number, time_ns, value, Status.GOOD)], time_ns)
-        self._read_back_ns[number] = time_ns
-        return rows
+    def read_back(self, seen: Observation, scanned: bool) -> list[SampleRow]:
+        """Take in what a write read back; where devices are `scanned`, a scan may be under way."""
+        if scanned:
+            self._read_back_ns[seen.point] = seen.time_ns
+        return self.accept([seen], seen.time_ns)
 
     def _of_now(
         self, observations: Iterable[Observation], asked_ns: int, rows: list[SampleRow]

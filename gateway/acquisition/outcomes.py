@@ -20,6 +20,7 @@ from gateway.driver import (
     Delivery,
     DeviceSpec,
     Fault,
+    Observation,
     PointSpec,
     Rehearsal,
     Scan,
@@ -314,8 +315,10 @@ class Outcomes:
 
     def read_back(self, point: PointSpec, value: Value, time_ns: int) -> Commit:
         """Take in the value that a write read back, if it is a new one: its commit."""
-        rows = self._filter.read_back(point.number, value, time_ns)
-        return self.say(self.devices[point.device], rows, Origin.WRITE, time_ns)
+        device = self.devices[point.device]
+        seen = Observation(point.number, time_ns, value, Status.GOOD)
+        rows = self._filter.read_back(seen, scanned=not device.subscribed)
+        return self.say(device, rows, Origin.WRITE, time_ns)
 
     def disable_point(self, target: str, now_ns: int) -> None:
         """A point is out of service."""

@@ -341,7 +341,9 @@ async def _hang_up(client: Client) -> None:
     if isinstance(wire, socket.socket):
         with suppress(OSError):  # it was lost before
             wire.shutdown(socket.SHUT_RDWR)
-        await asyncio.wait([client._disconnected], timeout=HANG_UP_S)
+        ended, _ = await asyncio.wait([client._disconnected], timeout=HANG_UP_S)
+        for each in ended:
+            each.exception()  # looked at, or the loop tells that nobody did
 
 
 def metrics_of(

@@ -69,9 +69,9 @@ def test_a_restatement_keeps_what_the_device_last_said_even_inside_the_deadband(
 def test_what_a_scan_read_before_a_write_stays_before_what_was_read_back() -> None:
     changes = ChangeFilter([point(0, deadband=1.0), point(1), point(2)])
     changes.accept([seen(n, 1, 5.0) for n in range(3)], NOW)
-    assert changes.read_back(0, 9.0, 20) == [(0, 20, 9.0, 0)]
-    assert changes.read_back(1, 5.0, 20) == []
-    assert changes.read_back(2, 9.0, 20) == [(2, 20, 9.0, 0)]
+    assert changes.read_back(seen(0, 20, 9.0), scanned=True) == [(0, 20, 9.0, 0)]
+    assert changes.read_back(seen(1, 20, 5.0), scanned=True) == []
+    assert changes.read_back(seen(2, 20, 9.0), scanned=True) == [(2, 20, 9.0, 0)]
     late = [seen(0, 15, 7.0), seen(1, 15, 7.0), seen(2, 25, 5.0)]
     assert changes.accept(late, 30, asked_ns=10) == [
         (0, 15, 7.0, 0),
@@ -85,17 +85,23 @@ def test_what_a_scan_read_before_a_write_stays_before_what_was_read_back() -> No
     )
 
 
+def test_what_a_subscription_brings_is_placed_by_its_own_rule() -> None:
+    changes = ChangeFilter([point(0)])
+    assert changes.read_back(seen(0, 20, 9.0), scanned=False) == [(0, 20, 9.0, 0)]
+    assert changes.accept([seen(0, 15, 7.0)], 30, asked_ns=10) == [(0, 15, 7.0, 0)]
+
+
 def test_a_point_with_a_value_of_its_own_hears_neither_write_nor_scan() -> None:
     changes = ChangeFilter([point(0)])
     changes.override(0, 1.0, Status.GOOD_LOCAL_OVERRIDE, 5)
-    assert changes.read_back(0, 9.0, 20) == []
+    assert changes.read_back(seen(0, 20, 9.0), scanned=True) == []
     assert changes.accept([seen(0, 15, 7.0)], 30, asked_ns=10) == []
     assert changes.release(0, 40) == [(0, 40, 9.0, 0)]
 
 
 def test_a_read_back_is_known_to_the_next_revision_until_the_clock_is_set() -> None:
     changes = ChangeFilter([point(0)])
-    changes.read_back(0, 9.0, 20)
+    changes.read_back(seen(0, 20, 9.0), scanned=True)
     after = ChangeFilter([point(0)])
     after.inherit(changes, {"plc"})
     assert after.accept([seen(0, 15, 7.0)], 30, asked_ns=10) == [(0, 15, 7.0, 0), (0, 20, 9.0, 0)]
