@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
 from gateway.model import NS_PER_S, Cause, Gap, HistoryRow, format_time
 from hil.outstation.polls import Poll
-from hil.recording import Act, Look, Reign
+from hil.recording import Act, Look, Reign, Stretch
 from hil.truth import Span
 
 FREEZE: Final = "freeze"
@@ -18,6 +19,11 @@ SLEWED_S: Final = 1.0
 """A clock that was set by less is followed so slowly that no stamp is wrong (rules.md 4)."""
 WOKEN_NS: Final = 2 * NS_PER_S
 """How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
+
+
+KNOCKS_NS: Final = 3 * NS_PER_S
+"""How long a Standby goes on knocking at devices when one of them was lost no more."""
+LOSSES: Final = frozenset({Cause.DEVICE.value, Cause.LINK.value})
 
 
 class Turn(NamedTuple):
@@ -107,6 +113,50 @@ def past_the_check(turn: Turn, acts: Sequence[Act]) -> bool:
         for act in acts
         if not act.failed
     )
+
+
+def field_lost(stretches: Iterable[Stretch], devices: Iterable[str]) -> list[Span]:
+    """When the Main had lost every device, by the gaps that it declared."""
+    edges: list[tuple[int, int, str]] = []
+    for each in stretches:
+        if each.cause in LOSSES:
+            edges += [(each.from_ns, 1, each.device), (each.to_ns, -1, each.device)]
+    known, open_ = set(devices), Counter[str]()
+    found: list[Span] = []
+    since_ns: int | None = None
+    for at_ns, change, device in sorted(edges):
+        open_[device] += change
+        lost = all(open_[name] > 0 for name in known)
+        if lost and since_ns is None:
+            since_ns = at_ns
+        elif not lost and since_ns is not None:
+            found.append(Span(since_ns, at_ns, None))
+            since_ns = None
+    return found
+
+
+def knocks(
+    polls: Sequence[Poll], nodes: Mapping[str, str], reigns: Sequence[Reign], lost: Sequence[Span]
+) -> set[Poll]:
+    """What a Standby asked to learn whether it reaches a field that the Main had lost.
+
+    Rules.md 5, Field loss: one request a device, on a connection that carries nothing else, and
+    never on a serial line, which has no connections.
+    """
+    alone = Counter(poll.peer for poll in polls)
+    return {
+        poll
+        for poll in polls
+        if alone[poll.peer] == 1
+        and poll.peer not in nodes
+        and any(s.from_ns <= poll.received_ns < s.to_ns + KNOCKS_NS for s in lost)
+        and not any(
+            reign.node == asker(poll, nodes)
+            and reign.from_ns <= poll.received_ns
+            and (not reign.to_ns or poll.received_ns < reign.to_ns)
+            for reign in reigns
+        )
+    }
 
 
 def astray(acts: Sequence[Act], looks: Sequence[Look]) -> str:

@@ -15,7 +15,17 @@ from hil.expect import Expectation, finding, judge_expectation, unknown
 from hil.judges import Evidence, Row, Verdict
 from hil.judges_client import Lacking
 from hil.judges_journal import Journal, odd, twice
-from hil.judges_pair import STEP_CLOCK, asker, astray, doubled, explaining, past_the_check, strays
+from hil.judges_pair import (
+    STEP_CLOCK,
+    asker,
+    astray,
+    doubled,
+    explaining,
+    field_lost,
+    knocks,
+    past_the_check,
+    strays,
+)
 from hil.judges_windback import Missed
 from hil.outstation.polls import Poll
 from hil.real import Written
@@ -172,23 +182,30 @@ def one_poller(run: Recording, found: Gathered) -> Finding:
     splits = [Span(start, end, None) for start, end in run.splits]
     stepped = any(act.word == STEP_CLOCK for act in run.acts)
     order = [r.node for r in run.reigns] if stepped else explaining(run.reigns, splits)
-    odd_turns = strays(found.polls, found.askers, order, splits)
+    lost = field_lost(run.stretches, run.devices)
+    knocked = knocks(found.polls, found.askers, run.reigns, lost)
+    polls = [poll for poll in found.polls if poll not in knocked]
+    odd_turns = strays(polls, found.askers, order, splits)
     woken = [turn for turn in odd_turns if past_the_check(turn, run.acts)]
     turns = [turn for turn in odd_turns if turn not in woken]
     against = [(f"no reign explains: {turn}", turn.from_ns) for turn in turns]
     excused = [*splits, *(Span(turn.from_ns, turn.to_ns + 1, None) for turn in woken)]
-    apart = (p for p in found.polls if not _inside(p.received_ns, excused))
+    apart = (p for p in polls if not _inside(p.received_ns, excused))
     pairs = doubled(apart, found.askers)
     against += [(_both(one, other, found.askers), other.received_ns) for one, other in pairs]
     said = (
         f"{len(found.polls)} polls, {len(turns)} turns that no reign explains, {len(pairs)} "
-        f"requests while the other node's was open{_woken(len(woken))}"
+        f"requests while the other node's was open{_woken(len(woken))}{_knocked(len(knocked))}"
     )
     return finding(ONE_POLLER, not against, said, against)
 
 
 def _woken(count: int) -> str:
     return f"; {count} of a woken node, past its check already" if count else ""
+
+
+def _knocked(count: int) -> str:
+    return f"; {count} of a Standby, at a field that the Main had lost" if count else ""
 
 
 def _inside(at_ns: int, spans: Sequence[Span]) -> bool:

@@ -12,11 +12,13 @@ from hil.expect import EXPECTATIONS, Expectation, judge_expectation
 from hil.judges import Evidence, Verdict
 from hil.judges_client import Lacking, Seen
 from hil.judges_journal import Journal
+from hil.judges_pair import field_lost
 from hil.judges_windback import Missed
 from hil.looking import look_of, shown
 from hil.outstation.polls import Poll
 from hil.recording import Act, Finding, Look, Outcome, Recording, Reign, Stretch, Switch, Told
 from hil.transcript import equal_since, events, lines, whole_again
+from hil.truth import Span
 from hil.verdicts import (
     CLIENTS,
     CLOSED,
@@ -228,6 +230,43 @@ def test_one_request_of_a_woken_node_may_have_been_past_its_check(
     one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
     assert one.outcome == outcome
     assert ("1 of a woken node" in one.said) is (outcome == "passed")
+
+
+@pytest.mark.parametrize(
+    ("cause", "peer", "asked", "outcome"),
+    [
+        ("device", "b:7", 1, "passed"),
+        ("device", "b:7", 2, "failed"),
+        ("device", "run/bus1-b", 1, "failed"),
+        ("node_down", "b:7", 1, "failed"),
+    ],
+)
+def test_a_standby_may_knock_once_at_a_field_that_the_main_lost(
+    cause: str, peer: str, asked: int, outcome: str
+) -> None:
+    run, found = a_run(), all_found()
+    found.askers = {**found.askers, "run/bus1-b": "b"}
+    run.stretches = [
+        Stretch("plc1", "fast", "device", "filled", S, 4 * S),
+        Stretch("plc2", "fast", cause, "filled", 2 * S, 3 * S),
+    ]
+    knock = msgspec.structs.replace(poll(2.5, "b"), peer=peer)
+    found.polls = [poll(1, "a"), *[knock] * asked, poll(4, "a"), poll(6, "b")]
+    one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
+    assert one.outcome == outcome, one
+    assert ("1 of a Standby, at a field" in one.said) is (outcome == "passed")
+
+
+def test_a_field_is_lost_while_no_device_answers() -> None:
+    stretches = [
+        Stretch("plc1", "fast", "device", "filled", 10, 40),
+        Stretch("plc1", "slow", "device", "filled", 15, 50),
+        Stretch("plc2", "fast", "link", "filled", 20, 30),
+        Stretch("plc2", "fast", "link", "filled", 60, 70),
+        Stretch("plc2", "fast", "node_down", "filled", 30, 45),
+    ]
+    assert field_lost(stretches, ["plc1", "plc2"]) == [Span(20, 30, None)]
+    assert field_lost(stretches, ["plc1", "plc2", "plc3"]) == []
 
 
 def a_stray_before_a_split(stepped: bool = False) -> Finding:
