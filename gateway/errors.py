@@ -114,12 +114,12 @@ class Refused(DeviceError):
 class LogUnavailable(DeviceError):
     """The device answers, but its log can't be read now; worth trying `retry_after_ns` later.
 
-    0: the log only told what it records, and is read at once.
+    0: the log only told what it records, and is read at once. None: nobody knows when.
     """
 
     status = Status.BAD_RESOURCE_UNAVAILABLE
 
-    def __init__(self, message: str, retry_after_ns: int, remedy: str = "") -> None:
+    def __init__(self, message: str, retry_after_ns: int | None, remedy: str = "") -> None:
         super().__init__(message, remedy)
         self.retry_after_ns = retry_after_ns
 

@@ -216,7 +216,7 @@ class Runner:
                     return
                 except LogUnavailable as error:
                     # A log that has only told what it records is read at once.
-                    if error.retry_after_ns or given or again:
+                    if error.retry_after_ns != 0 or given or again:
                         raise
                     again = True
 

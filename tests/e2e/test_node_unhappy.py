@@ -98,19 +98,29 @@ async def test_a_taken_port_an_unusable_folder_and_a_long_path_are_one_line_each
 
 
 async def test_a_node_told_to_stop_while_it_starts_stops(tmp_path: Path) -> None:
-    node = lay_out(tmp_path, free_port())
+    for attempt in range(5):  # a busy machine may see the file late
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        if await told_as_it_starts(folder) == b"":
+            return
+    raise AssertionError("it was Main each time before it was told to stop")
+
+
+async def told_as_it_starts(folder: Path) -> bytes:
+    """Stop a node as soon as it has a store; what it said until then."""
+    node = lay_out(folder, free_port())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway.cli", "run", str(node)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     async with asyncio.timeout(20):
-        while not (tmp_path / "data" / "state.sqlite").exists():
+        while not (folder / "data" / "state.sqlite").exists():
             await asyncio.sleep(0.01)  # paces: a file appears
     process.terminate()
     assert await asyncio.wait_for(process.wait(), 5) == 0
     assert process.stdout is not None
-    assert await process.stdout.read() == b"", "it was stopped before it was Main"
+    return await process.stdout.read()
 
 
 @pytest.fixture

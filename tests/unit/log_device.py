@@ -186,7 +186,7 @@ def read_known(spec: DeviceSpec, device: Device, wanted: LogWanted) -> list[LogP
     try:
         return read_log(spec, device, wanted)
     except LogUnavailable as error:
-        if len(device.facts) == facts or error.retry_after_ns:
+        if len(device.facts) == facts or error.retry_after_ns != 0:
             raise
         return read_log(spec, device, wanted, device.facts[-1])
 

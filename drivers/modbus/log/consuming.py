@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Asking, Learn, Read, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, Pager
 from drivers.modbus.log.places import get, insist
@@ -120,7 +120,7 @@ class _Log:
             what = "a record does not fit in a window" if self._room < 1 else "nothing moves it on"
             raise LogUnavailable(
                 f"the log can't be read: {what}",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `settable:`, `advances:`, or `data_words:`",
             )
 

@@ -15,7 +15,7 @@ from typing import Final
 from drivers.modbus.frames import READ_HOLDING
 from drivers.modbus.log import addressed, enron_events
 from drivers.modbus.log.addressed import Moments, Survey, newest_place, oldest_place
-from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import Place, insist, number
@@ -57,7 +57,7 @@ class _Log:
         if self._form.words > REPLY_WORDS_MAX:
             raise LogUnavailable(
                 f"a record of {self._form.words} words does not fit in a reply",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `columns:`",
             )
         self._at_ns = job.now_ns
@@ -96,7 +96,7 @@ class _Log:
         raise LogUnavailable(
             f"the pointer says that place {newest} has the newest record, but the record after it "
             "is newer",
-            MISFIT_NS,
+            MISFIT,
             f"If it stays so, write `pointer_is: {other}`",
         )
 
@@ -111,7 +111,7 @@ class _Log:
         if not 1 <= said <= self._places:
             raise LogUnavailable(
                 f"the pointer says {said:g}, the archive is said to have {self._places} places",
-                MISFIT_NS,
+                MISFIT,
                 "Write `depth_records:` of the log",
             )
         return int(said)

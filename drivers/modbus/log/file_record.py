@@ -13,7 +13,7 @@ from typing import Final
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Moments, Survey, newest_place, oldest_place
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import get_all, insist
@@ -51,7 +51,7 @@ class _Log:
         if self._form.words > REPLY_WORDS_MAX:
             raise LogUnavailable(
                 f"a record of {self._form.words} words does not fit in a reply",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `columns:`",
             )
         self._at_ns = job.now_ns
@@ -126,7 +126,7 @@ def _words(data: bytes, count: int) -> tuple[int, ...]:
     if len(data) != 3 + 2 * count or tuple(data[:3]) != (2 + 2 * count, 1 + 2 * count, REFERENCE):
         raise LogUnavailable(
             f"the reply has {max(len(data) - 3, 0)} bytes of records where {2 * count} were asked",
-            MISFIT_NS,
+            MISFIT,
             "Correct `columns:` or `record: {words: …}`",
         )
     return struct.unpack(f">{count}H", data[3:])

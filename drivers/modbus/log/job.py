@@ -20,8 +20,12 @@ from profiles.records import Clock, Column, Log, Record, Register
 from profiles.schema import Limits
 from profiles.windback import Windback
 
-MISFIT_NS: Final = 600 * NS_PER_S
-"""When to try again a log that is not as site and profile say: a person has to do something."""
+MISFIT: Final = None
+"""When to try again a log that is not as site and profile say: soon, then later and later.
+
+A person has to do something; but a PLC in download, too, refuses what it has or shows zeros, and a
+small ring is overwritten in minutes.
+"""
 SOON_NS: Final = 5 * NS_PER_S
 """When to try again what passes by itself."""
 
@@ -74,7 +78,7 @@ class Job:
         try:
             place = place_of(register, self.base)
         except ValueError as error:
-            raise LogUnavailable(str(error), MISFIT_NS, "Correct `windback:`") from None
+            raise LogUnavailable(str(error), MISFIT, "Correct `windback:`") from None
         return place._replace(address=place.address + self.shift(key))
 
     def form(
@@ -89,7 +93,7 @@ class Job:
                 record, self.columns, self.points, words=words, own_types=own_types
             )
         except ValueError as error:
-            raise LogUnavailable(str(error), MISFIT_NS, "Correct `columns:`") from None
+            raise LogUnavailable(str(error), MISFIT, "Correct `columns:`") from None
 
     def pager(self, clock: ClockReading | None, wanted: LogWanted | None = None) -> Pager:
         """Pages for what is wanted, or for another stretch."""
@@ -113,6 +117,6 @@ def refused(what: str, refusal: Refusal, remedy: str = "") -> LogUnavailable:
     remedy = remedy or "Check `select:` and the addresses of `windback:`"
     return LogUnavailable(
         f"{what} was refused: exception {refusal.code}",
-        SOON_NS if passes else MISFIT_NS,
+        SOON_NS if passes else MISFIT,
         "" if passes else remedy,
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from drivers.modbus.log import addressed, consuming
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import Place, get_all, insist, put
@@ -50,7 +50,7 @@ class _Log:
         if "oldest" not in self._status or len(self._status) < 2:
             raise LogUnavailable(
                 "nothing says which records there are",
-                MISFIT_NS,
+                MISFIT,
                 "Write `oldest:`, and `newest:` or `next:`",
             )
         self._form = job.form(section.record)
@@ -58,7 +58,7 @@ class _Log:
         if self._form.words > room:
             raise LogUnavailable(
                 f"a record of {self._form.words} words does not fit in a window of {room}",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `columns:` or `data_words:`",
             )
         self.proven = section.record.key is not None

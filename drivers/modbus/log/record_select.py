@@ -14,7 +14,7 @@ from typing import Final
 
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal, Write
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import Place, get, get_all, insist, put
@@ -78,7 +78,7 @@ class _Log:
         if "columns" in said and columns != len(self._job.columns):
             raise LogUnavailable(
                 f"the recorder has {columns} columns, `columns:` names {len(self._job.columns)}",
-                MISFIT_NS,
+                MISFIT,
                 "Name every column, in the order of the recorder's inputs",
             )
         self._most = said.get("max_records")
@@ -105,7 +105,7 @@ class _Log:
     def _choose(self, which: Place) -> Asking[None]:
         log = self._job.log
         if log is None or log.select is None:
-            raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
+            raise LogUnavailable("the log has no `select:`", MISFIT, "Name it in `logs:`")
         answer = yield from insist(self._choice(which, log.select), self._job.limits.busy)
         if isinstance(answer, Refusal):
             raise refused(f"log {log.select}", answer)
@@ -114,7 +114,7 @@ class _Log:
         try:
             return put(which, select)
         except ValueError as error:
-            raise LogUnavailable(f"`select:` {error}", MISFIT_NS, "Correct it") from None
+            raise LogUnavailable(f"`select:` {error}", MISFIT, "Correct it") from None
 
     def _read_status(self) -> Asking[tuple[int, dict[str, int]]]:
         """The status registers; when that was, in ns UTC."""
@@ -132,7 +132,7 @@ class _Log:
             if self._form.words > self._room:
                 raise LogUnavailable(
                     f"a record of {self._form.words} words does not fit in a block of {self._room}",
-                    MISFIT_NS,
+                    MISFIT,
                     "Correct `columns:` or `data_words:`",
                 )
 

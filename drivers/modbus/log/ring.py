@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import Survey
 from drivers.modbus.log.clock import nearest
-from drivers.modbus.log.job import MISFIT_NS, Job
+from drivers.modbus.log.job import MISFIT, Job
 from drivers.modbus.log.ops import Asking, Read, Reading, Refusal, Wait, ask
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import number
@@ -117,13 +117,13 @@ class _Log:
             raise LogUnavailable(
                 f"no ring of version {ring.version} begins at {self._base}: the words there are "
                 f"{header.magic:#06x} and {header.version}",
-                MISFIT_NS,
+                MISFIT,
                 "Check `address:`, and the PLC's program",
             )
         end = self._base + at.words + header.capacity * header.record_words
         if end == self._base + at.words or end > 0x10000:
             room = f"{header.capacity} records of {header.record_words} words"
-            raise LogUnavailable(f"the ring has no room for {room}", MISFIT_NS)
+            raise LogUnavailable(f"the ring has no room for {room}", MISFIT)
         return header
 
     def _use(self, header: _Header) -> None:
@@ -214,7 +214,7 @@ class _Log:
                 raise LogUnavailable(
                     f"the ring's registers {address} to {address + count - 1} were refused: "
                     f"exception {answer.code}",
-                    MISFIT_NS if answer.code in (1, 2, 3) else _SOON_NS,
+                    MISFIT if answer.code in (1, 2, 3) else _SOON_NS,
                     "Check `address:`, and the PLC's program",
                 )
             sent_ns, received_ns = sent_ns or answer.sent_ns, answer.received_ns

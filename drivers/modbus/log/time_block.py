@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Refusal, Wait, Write, ask
 from drivers.modbus.log.places import Place, insist, number, put
 from drivers.modbus.log.records import Entry
@@ -54,13 +54,13 @@ class BlockLog:
             raise LogUnavailable(
                 f"a block has {section.data_words} words, a record {self._form.words}, one request "
                 f"brings {job.limits.max_read_words}",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `data_words:`, `columns:` or `limits: {max_read_words: …}`",
             )
         self.moves_on = section.next is not None
         if self.many == 1 and not self.moves_on:
             raise LogUnavailable(
-                "nothing leads from one record to the next", MISFIT_NS, "Write `next:`"
+                "nothing leads from one record to the next", MISFIT, "Write `next:`"
             )
         self._settings: list[tuple[str, Write]] = []
         self._channel: Place | None = None
@@ -68,7 +68,7 @@ class BlockLog:
         if section.channel is not None:
             log = job.log
             if log is None or log.select is None:
-                raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
+                raise LogUnavailable("the log has no `select:`", MISFIT, "Name it in `logs:`")
             self._channel, self._select = job.place(section.channel, "channel"), log.select
             self._settings.append(self._set("channel", section.channel, log.select))
         if section.direction is not None:
@@ -78,7 +78,7 @@ class BlockLog:
         try:
             return f"{key} {value}", put(self._job.place(register, key), value)
         except ValueError as error:
-            raise LogUnavailable(f"`{key}:` {error}", MISFIT_NS, "Correct it") from None
+            raise LogUnavailable(f"`{key}:` {error}", MISFIT, "Correct it") from None
 
     def comes_twice(self, wall: int) -> bool:
         """Whether a wall time is in the hour that comes twice when summer time ends."""
@@ -98,7 +98,7 @@ class BlockLog:
                 place.format or TimeFormat.UNIX_S, wall, place.byte_order, place.type
             )
         except ValueError as error:
-            raise LogUnavailable(f"`moment:` {error}", MISFIT_NS, "Correct it") from None
+            raise LogUnavailable(f"`moment:` {error}", MISFIT, "Correct it") from None
         for what, write in (*self._settings, ("the moment", Write(place.address, words))):
             answer = yield from insist(write, self._job.limits.busy)
             if isinstance(answer, Refusal):
@@ -128,7 +128,7 @@ class BlockLog:
         walls = [entry.wall_ns for entry in entries if entry.wall_ns is not None]
         if len(walls) > 2 and all(a > b for a, b in pairwise(walls)):
             raise LogUnavailable(
-                "a block has its records in the other order", MISFIT_NS, "Correct `newest_first:`"
+                "a block has its records in the other order", MISFIT, "Correct `newest_first:`"
             )
         return Block(entries, len(there) == self.many, answer.received_ns)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from drivers.modbus.log.addressed import EMPTY
-from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job
+from drivers.modbus.log.job import MISFIT, SOON_NS, Job
 from drivers.modbus.log.ops import Asking, Reading
 from drivers.modbus.log.paging import CLEARED, OVERWRITTEN, TORN, Pager
 from drivers.modbus.log.records import Entry
@@ -382,6 +382,6 @@ def _disorder() -> LogUnavailable:
 def _narrow() -> LogUnavailable:
     return LogUnavailable(
         "a block holds no more than the records of one moment",
-        MISFIT_NS,
+        MISFIT,
         "Write `next:`, or `data_words:` for more records",
     )

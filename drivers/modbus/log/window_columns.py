@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from drivers.modbus.log.job import MISFIT_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Asking, Learn, Read, Refusal
 from drivers.modbus.log.places import insist
 from drivers.modbus.log.records import RecordForm
@@ -43,7 +43,7 @@ class Found(NamedTuple):
         try:
             return RecordForm.of(record, self.columns, job.points, own_types=self.discovered)
         except ValueError as error:
-            raise LogUnavailable(str(error), MISFIT_NS, "Correct `columns:`") from None
+            raise LogUnavailable(str(error), MISFIT, "Correct `columns:`") from None
 
 
 def discover(job: Job, section: WindowSession) -> Asking[Found]:
@@ -63,7 +63,7 @@ def discover(job: Job, section: WindowSession) -> Asking[Found]:
     if not columns:
         raise LogUnavailable(
             "no point of the device is in the log: it records others",
-            MISFIT_NS,
+            MISFIT,
             "Name points for the registers that it records, or set it up to record them",
         )
     if not job.columns and {key: job.fact.get(key) for key in told} != told:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from drivers.modbus.log import addressed, window_columns
 from drivers.modbus.log.addressed import Survey
-from drivers.modbus.log.job import MISFIT_NS, SOON_NS, Job, refused
+from drivers.modbus.log.job import MISFIT, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Answer, Asking, Read, Reading, Refusal, Release, Wait, Write, ask
 from drivers.modbus.log.paging import OVERWRITTEN, TORN
 from drivers.modbus.log.places import Place, get, get_all, insist
@@ -58,12 +58,12 @@ class _Session:
     def __init__(self, job: Job, section: WindowSession, found: Found) -> None:
         log = job.log
         if log is None or log.select is None:
-            raise LogUnavailable("the log has no `select:`", MISFIT_NS, "Name it in `logs:`")
+            raise LogUnavailable("the log has no `select:`", MISFIT, "Name it in `logs:`")
         if section.window_words > job.limits.max_read_words:
             raise LogUnavailable(
                 f"the window has {section.window_words} words, one request brings "
                 f"{job.limits.max_read_words}",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `limits: {max_read_words: …}` or `window_words:`",
             )
         self._job = job
@@ -80,7 +80,7 @@ class _Session:
         }
         if "used" not in self._status:
             raise LogUnavailable(
-                "nothing says how many records there are", MISFIT_NS, "Write `status: {used: …}`"
+                "nothing says how many records there are", MISFIT, "Write `status: {used: …}`"
             )
         if section.owner is not None:
             self._status["owner"] = job.place(section.owner, "owner")
@@ -111,7 +111,7 @@ class _Session:
         _, said = yield from self._read_status()
         owner = said.get("owner", 0)
         if owner == self._section.disabled:
-            raise LogUnavailable("the log is switched off in the device", MISFIT_NS, "Enable it")
+            raise LogUnavailable("the log is switched off in the device", MISFIT, "Enable it")
         if owner != 0:
             raise self._held(owner)
         # From here on it may be locked, whatever comes of the request.
@@ -190,7 +190,7 @@ class _Session:
         if form.words > room:
             raise LogUnavailable(
                 f"a record of {form.words} words does not fit in a window of {room}",
-                MISFIT_NS,
+                MISFIT,
                 "Correct `columns:` or `window_words:`",
             )
         self._form = form
