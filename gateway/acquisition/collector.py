@@ -191,10 +191,7 @@ class Collector:
 
     def _heard(self, device: str, delivery: Delivery) -> None:
         if self.polling and device in self.lines.listening:
-            if self._house.reigns():
-                self.outcomes.delivered(self.devices[device], delivery)
-            else:
-                self.outcomes.outlived(self.devices[device])
+            self.outcomes.delivered(self.devices[device], delivery)
 
     # ------------------------------------------------------------------------------ ending
 

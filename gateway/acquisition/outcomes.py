@@ -160,6 +160,9 @@ class Outcomes:
         """A subscription brought values, a sign of life, or a fault."""
         if device.name in self.maintenance.disabled:
             return
+        if not self._house.reigns():
+            self.outlived(device)
+            return
         if delivery.fault is not None:
             self.failed(device, delivery.fault)
             return
