@@ -367,7 +367,10 @@ class Node:
         self.may_send = True
         self.grown = asyncio.Event()
         self.sites: dict[int, Site] = {}
-        house = House(self.clock, self._append, self._append, self._room, self._alarm)
+        self.reigns = True
+        house = House(
+            self.clock, self._append, self._append, self._room, self._alarm, lambda: self.reigns
+        )
         self.field = Field(self._open_line, house, lambda: None, self.reached.append)
 
     def _open_line(self, spec: LineSpec) -> SimLine:

@@ -14,7 +14,7 @@ from gateway.acquisition.field import Begin
 from gateway.acquisition.maintenance import MaintenanceState
 from gateway.acquisition.schedule import Job
 from gateway.acquisition.writes import WAITING_MAX
-from gateway.driver import Delivery, Fault, PointSpec, Scan
+from gateway.driver import SUBSCRIPTION_CLASS, Delivery, Fault, PointSpec, Scan
 from gateway.journal.records import Audit, Batch, Coverage, Event, Maintenance
 from gateway.model import NS_PER_MS, NS_PER_S, Access, Cause, Status, Term
 
@@ -659,6 +659,25 @@ async def test_a_bug_in_a_subscription_is_a_fault_of_its_device() -> None:
     assert "KeyError" in fault.detail
     assert len(node.field.tasks) == 4, "it is tried again"
     await node.field.close()
+
+
+@simulated
+async def test_what_a_subscription_brings_while_the_reign_is_in_doubt_is_declared() -> None:
+    node = node_of(HEARD)
+    node.field.open(Begin())
+    await pass_s(2.2)
+    node.reigns = False
+    said = len(node.of(Batch))
+    node.field.collector._heard("srv", Delivery((), node.clock.utc_ns()))
+    assert node.field.collector.coverage.in_hole(("srv", SUBSCRIPTION_CLASS))
+    node.reigns = True
+    node.field.collector._heard("srv", Delivery((), node.clock.utc_ns()))
+    assert not node.field.collector.coverage.in_hole(("srv", SUBSCRIPTION_CLASS))
+    assert node.of(Batch)[said].complete, "what holds is stated anew"
+    await pass_s(1)
+    await node.field.close()
+    holes = [h for c in node.of(Coverage) for h in c.holes if h.device == "srv"]
+    assert Cause.NODE_DOWN in {h.cause for h in holes}
 
 
 @simulated
