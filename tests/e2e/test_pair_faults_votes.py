@@ -21,9 +21,9 @@ KILL = "kill main; role standby main 8; wait 1; start main"
 
 CASES = (
     Case("every cable cut, the serial line stands", "cut both; wait 4; heal", ground=SERIAL),
-    Case("with a PLC: every link cut", CUT, ground=PLC),
 )  # fmt: skip
 SLOW = (
+    Case("with a PLC: every link cut", CUT, ground=PLC),
     Case("with a PLC: kill -9 of the Main", KILL, "other", 8.0, ground=PLC),
     Case("with etcd: kill -9 of the Main", KILL, "other", 8.0, ground=ETCD),
     Case("with etcd: every link cut", CUT, ground=ETCD),
