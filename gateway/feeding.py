@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway import __version__
+from gateway.acquisition.ending import end
 from gateway.clock import Clock
 from gateway.config.node import NodeConfig
 from gateway.config.northbound import MqttFeed, PostgresFeed, Reached
@@ -82,7 +83,7 @@ class Feeding:
 
     def _end(self, name: str) -> None:
         feed, _, _, task = self._feeds.pop(name)
-        closing = asyncio.create_task(_ended(feed, task), name=f"end of {name}")
+        closing = asyncio.create_task(ended(feed, task), name=f"end of {name}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -201,9 +202,9 @@ def _shown(found: Any) -> tuple[int, Any, int]:
     return found.source_ns, found.value, found.status
 
 
-async def _ended(feed: Feed, task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def ended(feed: Feed, task: asyncio.Task[None]) -> None:
+    """End a feed for sure, and let it say good-bye where it can."""
+    await end([task])
     try:
         await feed.stop()
     except JournalError as error:

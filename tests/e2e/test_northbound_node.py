@@ -100,10 +100,11 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
             at = await listener.until("NBIRTH", at)
             assert listener.heard[at - 1].bd_seq == listener.heard[0].bd_seq
 
-            await plant.rig(power="off", device="plc1")
+            await plant.rig(fault="refuse", device="plc1")  # it goes on logging
             at = await listener.until("DDEATH", at)
             assert listener.heard[at - 1].device == "plc1"
-            await plant.rig(power="on", device="plc1")
+            await asyncio.sleep(1)  # paces: what its log has of the outage
+            await plant.rig(clear="plc1")
             at = await listener.until("DBIRTH", at)
             assert listener.heard[at - 1].device == "plc1"
 

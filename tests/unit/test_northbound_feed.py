@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from test_journal import T0, World, batch, covered, revision, until
 
 from gateway.config.northbound import MqttFeed
 from gateway.errors import ControlError
+from gateway.feeding import ended
 from gateway.journal.holdings import Holdings
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Delivered
@@ -36,6 +37,7 @@ class Shelf:
     got: list[tuple[Observation, bool]] = field(default_factory=list)
     fails: list[Exception] = field(default_factory=list)
     ends: int = 0
+    deaf: bool = False
 
     async def open(self) -> Holdings:
         if self.fails:
@@ -55,7 +57,10 @@ class Shelf:
         return len(read.observations)
 
     async def look_after(self, done: Holdings) -> None:
-        pass
+        if self.deaf:  # as what awaits `asyncio.wait_for` of Python 3.11 may be
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            self.deaf = False
 
     async def close(self) -> None:
         self.ends += 1
@@ -106,9 +111,7 @@ async def fed(
     try:
         yield Fed(feed, shelf, alarms, main)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await feed.stop()
+        await ended(feed, task)
 
 
 @pytest.fixture
@@ -151,6 +154,15 @@ async def test_each_sample_once_over_failures_and_a_second_feed(world: World) ->
             await until(lambda: len(shelf.got) == 14)
     assert shelf.seconds == list(range(14))
     assert len({each.position for each, _ in shelf.got}) == 14
+
+
+async def test_a_feed_ends_though_a_library_lost_its_cancellation(world: World) -> None:
+    shelf = Shelf(deaf=True)
+    async with world.journal() as journal:
+        await journal.append(revision())
+        async with asyncio.timeout(5), fed(journal, world, shelf):
+            await until(lambda: shelf.state == "delivering")
+    assert shelf.ends == 1
 
 
 async def test_a_feed_that_waits_to_try_again_as_the_reign_ends_is_a_standby_at_once(
