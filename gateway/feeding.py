@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway import __version__
-from gateway.acquisition.ending import end
 from gateway.clock import Clock
 from gateway.config.node import NodeConfig
 from gateway.config.northbound import MqttFeed, PostgresFeed, Reached
 from gateway.config.site import SiteConfig
 from gateway.doors import Doors
+from gateway.ending import end
 from gateway.errors import JournalError
 from gateway.journal.journal import Journal
 from gateway.journal.records import Batch, Delivered, Record

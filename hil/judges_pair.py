@@ -19,11 +19,10 @@ SLEWED_S: Final = 1.0
 """A clock that was set by less is followed so slowly that no stamp is wrong (rules.md 4)."""
 WOKEN_NS: Final = 2 * NS_PER_S
 """How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
-
-
 KNOCKS_NS: Final = 3 * NS_PER_S
 """How long a Standby goes on knocking at devices when one of them was lost no more."""
 LOSSES: Final = frozenset({Cause.DEVICE.value, Cause.LINK.value})
+"""Causes of gaps that say of a device that it did not answer the Main."""
 
 
 class Turn(NamedTuple):

@@ -34,6 +34,7 @@ from gateway.driver import (
     Turn,
     WriteOutcome,
 )
+from gateway.ending import end
 from gateway.errors import DeviceError, LinkError, LogUnavailable, Refused
 from gateway.model import Cause, Status, Value
 from profiles.schema import Area, parse_address
@@ -205,9 +206,7 @@ class OpenLine:
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""
         self._bus.closed = True
-        for task in self._heartbeats:
-            task.cancel()
-        await asyncio.gather(*self._heartbeats, return_exceptions=True)
+        await end(self._heartbeats)
         self._heartbeats.clear()
         self._bus.session.close()
         for unit in self._units.values():

@@ -290,9 +290,10 @@ class OpcUaLine:
         detail = "" if back == value else f"reads back as {back!r}"
         now_ns = self._context.clock.utc_ns()
         self.points.read_back(point.name, back, back_status, reading.source_ns, now_ns)
-        self.written.add(where)
         if self._listener is not None:
             self._listener.look_again(where)
+        else:
+            self.written.add(where)
         return WriteOutcome(status, back, detail, now_ns)
 
     async def raw(self, device: str, area: str, address: str, count: int) -> Sequence[Value]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from drivers.opcua.observe import Reading
@@ -20,6 +19,7 @@ from drivers.opcua.points import Moment
 from drivers.opcua.session import Session
 from drivers.opcua.session_subscription import Notice, Subscription
 from gateway.driver import Delivery, DriverContext, Observation
+from gateway.ending import end
 from gateway.errors import DeviceError
 from gateway.model import NS_PER_S, Status, is_bad
 
@@ -89,18 +89,19 @@ class Listener:
         try:
             return await self._follow(session, subscription, deliver)
         finally:
-            again.cancel()
-            await asyncio.wait([again])
+            await end([again])
 
     async def _look_again(self, session: Session, deliver: Callable[[Delivery], None]) -> None:
-        """Read what was written to once more, until the session fails, which `_follow` sees."""
-        with suppress(DeviceError):
+        """Read what was written to once more; a session that fails at it is dropped."""
+        try:
             while True:
                 written = {await self._written.get()}
                 while not self._written.empty():
                     written.add(self._written.get_nowait())
                 await asyncio.sleep(SAMPLES_AFTER_WRITE * self._sampling_ns / NS_PER_S)
                 await self._read(session, sorted(written), deliver, complete=True)
+        except DeviceError:
+            self._line.drop(session)  # so `_follow` ends, and all is read anew
 
     async def _follow(
         self, session: Session, subscription: Subscription, deliver: Callable[[Delivery], None]

@@ -16,7 +16,6 @@ from typing import Any, Final
 from gateway.acquisition.begin import Begin
 from gateway.acquisition.carried import CarriedLine
 from gateway.acquisition.coverage import CoverageTracker
-from gateway.acquisition.ending import end
 from gateway.acquisition.house import Commit, DeviceState, House
 from gateway.acquisition.lines import Lines
 from gateway.acquisition.live import LiveTable
@@ -25,6 +24,7 @@ from gateway.acquisition.outcomes import Outcomes
 from gateway.acquisition.poller import Poller
 from gateway.acquisition.schedule import Job
 from gateway.driver import Delivery, DeviceSpec, Line, PointSpec, Scan
+from gateway.ending import end
 from gateway.journal.records import Maintenance
 from gateway.model import NS_PER_S, Cause, Value
 

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 from gateway.acquisition.begin import Begin
 from gateway.acquisition.carried import CarriedLine, same_device, same_line
 from gateway.acquisition.collector import DRAIN_S, Collector
-from gateway.acquisition.ending import end
 from gateway.acquisition.house import House
 from gateway.acquisition.live import LiveTable
 from gateway.acquisition.maintenance import MaintenanceState
@@ -31,6 +30,7 @@ from gateway.driver import (
     LogWanted,
     Rehearsal,
 )
+from gateway.ending import end
 
 __all__ = ["Begin", "Field"]
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from gateway.acquisition.carried import CarriedLine
-from gateway.acquisition.ending import end
 from gateway.acquisition.house import BUG_RETRY_NS, House, broken
 from gateway.acquisition.poller import Poller, Take
 from gateway.acquisition.schedule import LineSchedule
 from gateway.driver import Delivery, DeviceSpec, Line, LineSpec
+from gateway.ending import end
 from gateway.model import NS_PER_S
 
 log = logging.getLogger(__name__)

@@ -28,11 +28,11 @@ from gateway.driver import (
 from gateway.journal.records import BACK, LOST, Batch, Maintenance, SampleRow
 from gateway.model import NS_PER_S, Cause, Origin, Status, Value
 
+OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
+"""When a device is asked again if the reign turns out to last."""
 SUBSCRIPTION_PATIENCE_NS: Final = 12 * NS_PER_S
 """A quiet subscription proves itself only by its keep-alives, so its claims may lag this far."""
 DAY_NS: Final = 86_400 * NS_PER_S
-OUTLIVED_RETRY_NS: Final = NS_PER_S // 10
-"""When a device is asked again if the reign turns out to last."""
 FAILED: Final = ""
 """The scan class of a batch that speaks of a device as a whole."""
 

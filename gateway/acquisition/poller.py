@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.acquisition.carried import CarriedLine
-from gateway.acquisition.ending import end
 from gateway.acquisition.house import House, broken
 from gateway.acquisition.schedule import Job, LineSchedule
 from gateway.driver import Scan
+from gateway.ending import end
 from gateway.model import NS_PER_S
 
 REPLY_MAX_S: Final = 5.0

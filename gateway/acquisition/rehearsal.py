@@ -12,8 +12,8 @@ from contextlib import aclosing, suppress
 from typing import Final, Protocol
 
 from gateway.acquisition.carried import CarriedLine
-from gateway.acquisition.ending import end
 from gateway.driver import Rehearsal
+from gateway.ending import end
 
 LINES_MAX: Final = 20
 """Lines that are knocked at side by side."""

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from gateway.acquisition.carried import same_point
 from gateway.acquisition.collector import Collector
-from gateway.acquisition.ending import end
 from gateway.acquisition.house import Commit, House
 from gateway.driver import DeviceSpec, LineSpec, PointSpec, WriteOutcome
+from gateway.ending import end
 from gateway.errors import DeviceError, InvalidReply, JournalError, ReplyTimeout, WriteRefused
 from gateway.journal.records import Audit, Fact
 from gateway.model import NS_PER_S, Status, Value, is_good, status_name

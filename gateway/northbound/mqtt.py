@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.clock import Clock
 from gateway.config.northbound import MqttFeed
+from gateway.ending import end
 from gateway.errors import ControlError
 from gateway.journal.holdings import Holding, Holdings
 from gateway.journal.records import Body, Delivered, Delivery
@@ -199,8 +200,7 @@ class SparkplugOutlet:
         client, self._client = self._client, None
         listening, self._listening = self._listening, None
         if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end([listening])
         if client is not None:
             if not self._farewell:
                 await _hang_up(client)

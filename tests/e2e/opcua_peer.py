@@ -122,15 +122,19 @@ class InterlockSession(InternalSession):  # type: ignore[misc]
         return list(await super().write(params))
 
 
-class InterlockServer(InternalServer):  # type: ignore[misc]
-    """Gives clients sessions whose writes do not last."""
+class BrittleSession(InternalSession):  # type: ignore[misc]
+    """Answers the read after a write, and refuses the one after that."""
 
-    def create_session(
-        self, name: str, user: User = ANYBODY, external: bool = False
-    ) -> InternalSession:
-        return InterlockSession(
-            self, self.aspace, self.subscription_service, name, user=user, external=external
-        )
+    left: ClassVar[list[int]] = []
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        if self.left and self.left.pop() == 0:
+            raise ServiceError(ua.StatusCodes.BadInternalError)
+        return list(await super().read(params))
+
+    async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
+        self.left[:] = [0, 1]
+        return list(await super().write(params))
 
 
 class StingySession(InternalSession):  # type: ignore[misc]
@@ -142,26 +146,18 @@ class StingySession(InternalSession):  # type: ignore[misc]
         return list(await super().read(params))
 
 
-class StingyServer(InternalServer):  # type: ignore[misc]
-    """Gives clients sessions of little capacity."""
+def giving(session: type[InternalSession]) -> type[InternalServer]:
+    """A server that gives clients sessions of this kind."""
 
-    def create_session(
-        self, name: str, user: User = ANYBODY, external: bool = False
-    ) -> InternalSession:
-        return StingySession(
-            self, self.aspace, self.subscription_service, name, user=user, external=external
-        )
+    class Giving(InternalServer):  # type: ignore[misc]
+        def create_session(
+            self, name: str, user: User = ANYBODY, external: bool = False
+        ) -> InternalSession:
+            return session(
+                self, self.aspace, self.subscription_service, name, user=user, external=external
+            )
 
-
-class IndexingServer(InternalServer):  # type: ignore[misc]
-    """Gives clients sessions that know single elements."""
-
-    def create_session(
-        self, name: str, user: User = ANYBODY, external: bool = False
-    ) -> InternalSession:
-        return IndexingSession(
-            self, self.aspace, self.subscription_service, name, user=user, external=external
-        )
+    return Giving
 
 
 class Plc:

@@ -67,6 +67,21 @@ async def rebirth(broker: Broker) -> None:
     await broker.publish("spBv1.0/plant/NCMD/demo", command.SerializeToString())
 
 
+async def away_and_back(plant: WebPlant, listener: Listener, at: int) -> int:
+    """A device dies, goes on logging, is born again, and what it logged comes late."""
+    await plant.rig(fault="refuse", device="plc1")
+    at = await listener.until("DDEATH", at)
+    assert listener.heard[at - 1].device == "plc1"
+    await asyncio.sleep(1)  # paces: what its log has of the outage
+    await plant.rig(clear="plc1")
+    at = await listener.until("DBIRTH", at)
+    assert listener.heard[at - 1].device == "plc1"
+    async with asyncio.timeout(30):
+        while not any(late(m, "plc1") for m in listener.heard[at:]):
+            await asyncio.sleep(0.05)  # paces: lines of another process
+    return at
+
+
 async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
     tmp_path: Path,
 ) -> None:
@@ -100,18 +115,7 @@ async def test_births_and_deaths_follow_the_host_the_devices_and_the_revision(
             at = await listener.until("NBIRTH", at)
             assert listener.heard[at - 1].bd_seq == listener.heard[0].bd_seq
 
-            await plant.rig(fault="refuse", device="plc1")  # it goes on logging
-            at = await listener.until("DDEATH", at)
-            assert listener.heard[at - 1].device == "plc1"
-            await asyncio.sleep(1)  # paces: what its log has of the outage
-            await plant.rig(clear="plc1")
-            at = await listener.until("DBIRTH", at)
-            assert listener.heard[at - 1].device == "plc1"
-
-            async with asyncio.timeout(30):
-                while not any(late(m, "plc1") for m in listener.heard[at:]):
-                    await asyncio.sleep(0.05)  # paces: lines of another process
-
+            at = await away_and_back(plant, listener, at)
             await broker.host(False, 2)
             at = await listener.until("NDEATH", at)
             await feed_is(plant, "mqtt", lambda feed: feed["state"] == "waiting for host")

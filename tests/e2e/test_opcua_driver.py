@@ -19,12 +19,14 @@ from tests.e2e.opcua_peer import (
     KINDS,
     LONG_AGO,
     URI,
+    BrittleSession,
     Heard,
     House,
-    IndexingServer,
-    InterlockServer,
+    IndexingSession,
+    InterlockSession,
     Plc,
-    StingyServer,
+    StingySession,
+    giving,
     ns,
     open_line,
     running,
@@ -402,7 +404,7 @@ async def test_what_the_device_takes_back_is_observed_at_the_next_scan(
 
 async def test_a_subscription_looks_again_at_what_was_written(house: House) -> None:
     plc = Plc()
-    plc.make_iserver = InterlockServer
+    plc.make_iserver = giving(InterlockSession)
     async with running(plc), Heard(open_line(house, subscribe(plc), FLOW)) as heard:
         await heard.value(0, 2.25)
         count = len(heard.deliveries)
@@ -410,6 +412,17 @@ async def test_a_subscription_looks_again_at_what_was_written(house: House) -> N
         assert outcome.read_back == 9.0
         seen = await heard.value(0, 2.25, after=count)
         assert seen.time_ns >= outcome.read_back_ns
+
+
+async def test_a_session_that_fails_as_it_is_looked_at_again_is_made_anew(house: House) -> None:
+    plc = Plc()
+    plc.make_iserver = giving(BrittleSession)
+    async with running(plc), Heard(open_line(house, subscribe(plc), FLOW)) as heard:
+        await heard.value(0, 2.25)
+        await heard.line.write(heard.line.spec.devices[0].points[0], 9.0)
+        await heard.until(lambda d: d.fault is not None)
+        count = len(heard.deliveries)
+        await heard.value(0, 9.0, after=count)
 
 
 async def test_a_write_that_does_not_fit_is_refused_before_it_is_sent(
@@ -434,7 +447,7 @@ async def test_a_write_that_does_not_fit_is_refused_before_it_is_sent(
 
 async def test_one_element_is_written_where_the_server_knows_elements(house: House) -> None:
     plc = Plc()
-    plc.make_iserver = IndexingServer
+    plc.make_iserver = giving(IndexingSession)
     async with running(plc):
         line = open_line(house, poll(plc), all_points())
         point = next(p for p in line.spec.devices[0].points if p.name == "element")
@@ -546,7 +559,7 @@ async def test_a_server_that_refuses_large_reads_unannounced_is_asked_for_less(
     house: House,
 ) -> None:
     plc = Plc()
-    plc.make_iserver = StingyServer
+    plc.make_iserver = giving(StingySession)
     async with running(plc):
         line = open_line(house, poll(plc), all_points())
         scan = await line.scan("plc", "normal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.acquisition.ending import CANCELS_MAX, end
+from gateway.ending import CANCELS_MAX, end
 
 
 async def stubborn(ignored: int) -> int:

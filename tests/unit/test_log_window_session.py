@@ -367,7 +367,8 @@ def test_a_lock_of_a_main_that_died_ends_by_itself() -> None:
     meter.owner = OWN
     with pytest.raises(LogUnavailable) as caught:
         read_known(spec(unlock_after=None), meter, last(5))
-    meter.now_ns += caught.value.retry_after_ns or 0
+    assert caught.value.retry_after_ns is not None
+    meter.now_ns += caught.value.retry_after_ns
     meter.owner = 0
     assert len(values(read_log(spec(), meter, last(5), fact_of(meter)))) == 5
 
