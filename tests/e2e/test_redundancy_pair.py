@@ -247,7 +247,7 @@ async def test_a_client_reconnects_through_a_floating_address(tmp_path: Path) ->
             assert endpoints[0].EndpointUrl == url
             servers = await Client(url).connect_and_find_servers()
             assert [set(s.DiscoveryUrls) for s in servers] == [
-                {url, f"opc.tcp://{host}:{port}"} for host in hosts.values()
+                {url, f"opc.tcp://{hosts[node.name]}:{port}"} for node in (main, standby)
             ]
             for node, other in ((main, standby), (standby, main)):
                 heard = Heard()
