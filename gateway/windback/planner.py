@@ -193,7 +193,13 @@ def decide(
 
 
 def _not_logged(device: DeviceView, gaps: Sequence[Gap]) -> Declare | None:
-    """A gap of a class that no log of the device has a point of."""
+    """A gap of a class that no log of the device has a point of.
+
+    Of a device without any log nothing is declared: it shows as lost, and is filled if a server
+    that has stopped keeping history begins again.
+    """
+    if not device.logs:
+        return None
     logged = {point for log in device.logs for point in log.points}
     for gap in gaps:
         points = device.classes.get(gap.scan_class, ())

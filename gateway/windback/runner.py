@@ -139,8 +139,11 @@ class Runner:
                 self._look_at_all()
             elif isinstance(body, Fact):
                 devices, found = self._ports.devices(), body.device
-                if found in devices and found not in self._devices and self._ports.logs(found):
-                    self.begin()
+                if found in devices and self._ports.logs(found):
+                    if found not in self._devices:
+                        self.begin()
+                    self._devices[found].dirty = True  # there may be more points in its log
+                    self._wakes[devices[found].line].set()
             elif isinstance(body, Coverage):
                 if not self._spoke:  # a blank journal knows no scan class before
                     self._spoke = True

@@ -111,6 +111,10 @@ def test_a_class_that_no_log_has_is_lost_at_once() -> None:
     assert found == Declare("plc1", "other", (10 * S, 20 * S), ("text",))
 
 
+def test_of_a_device_that_keeps_no_log_now_nothing_is_judged() -> None:
+    assert decide(NOW, [view(gap(10, 20), gap(10, 20, "other"), logs=())]) == Rest(None)
+
+
 def test_points_that_another_log_filled_are_not_asked_for_again() -> None:
     one = LogSpec("one", "ring", ("level",), resolution_ns=S)
     two = LogSpec("two", "ring", ("flow",), resolution_ns=S)

@@ -644,6 +644,30 @@ def test_a_device_of_which_it_is_learned_late_that_it_keeps_a_log_is_read() -> N
     simulate(run())
 
 
+def test_a_device_that_stops_keeping_a_log_is_read_when_it_begins_again() -> None:
+    world = World()
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(100)
+        world.known = False
+        world.gaps["plc1"] = [(at(60), at(99))]
+        claim = seal(OWN, 2, b"", Coverage(1, at(99), at(100)))
+        runner.committed([complete("plc1"), claim], own)
+        await pass_s(100)
+        assert [task.done() for task in runner.tasks] == [False]
+        assert not world.asked and not world.records, "nothing is lost for good yet"
+        world.known = True
+        fact = Fact("plc1", "points", {"level": "kept"}, at(99))
+        runner.committed([seal(OWN, 3, b"", fact)], own)
+        await pass_s(10)
+        assert world.stretches("filled") == [(at(60), at(99))]
+        await runner.end(1)
+
+    simulate(run())
+
+
 def test_a_class_without_a_logged_point_is_lost() -> None:
     spec = LogSpec("ring", "ring", ("pressure",), resolution_ns=S)
     world = World({"plc1": [(at(-100), at(-50))]}, spec=spec)
