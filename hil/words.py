@@ -190,4 +190,4 @@ def messages(
         begin = {"log": what, "device": device, **options}
         return begin, {"log": _LASTING[what][0], "device": device} if what in _LASTING else None
     begin = {"fault": word, "device": device, **options}
-    return begin, None if word in _MOMENTARY else {"clear": device}
+    return begin, None if word in _MOMENTARY else {"clear": device, "only": word}

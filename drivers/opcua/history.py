@@ -16,6 +16,7 @@ from drivers.opcua.log.discovery import (
     KEPT,
     POINTS_FACT,
     STARTS_FACT,
+    Discovery,
     known_points,
     known_starts,
     verdict,
@@ -34,7 +35,7 @@ from drivers.opcua.log.ops import (
     Reply,
     Times,
 )
-from drivers.opcua.log.slices import RETRY_LATE_NS, Pace
+from drivers.opcua.log.slices import Pace
 from drivers.opcua.observe import Decoder
 from drivers.opcua.session import FAREWELL_S, Session
 from gateway.driver import DriverContext, LogPage, LogSpec, LogWanted, Turn
@@ -63,8 +64,8 @@ class History:
         facts = context.facts
         self._verdicts = known_points(facts.get((self._device.name, POINTS_FACT)))
         self._starts = known_starts(facts.get((self._device.name, STARTS_FACT)))
-        self._looked: Session | None = None
-        self._asked: Session | None = None
+        self._session: Session | None = None
+        self._discovery = Discovery(self._verdicts, 0)
         self._nodes_max = service.NODES_MAX
         self._took_ns = FIRST_GUESS_NS
 
@@ -90,47 +91,76 @@ class History:
 
     # ------------------------------------------------------------------------- discovery
 
-    async def discover(self, session: Session) -> None:
-        """Learn, once a session, what the server keeps. Raises DeviceError."""
-        if self._method is None or self._asked is session:
-            return
-        places = [where for where, node in enumerate(self._line.nodes) if node is not None]
+    def _discovery_of(self, session: Session) -> Discovery:
+        if self._session is not session:
+            self._session = session
+            now_ns = self._context.clock.monotonic_ns()
+            self._discovery = Discovery(dict(self._verdicts), now_ns)
+        return self._discovery
+
+    async def _discover(self, session: Session, discovery: Discovery) -> None:
+        """Learn what the server keeps of what it wasn't known to keep. Raises DeviceError."""
+        wanted = {
+            where
+            for where, decoder in enumerate(self._line.points.decoders)
+            if any(discovery.asks(member.name) for member in decoder.item.members)
+        }
+        places = [where for where in sorted(wanted) if self._line.nodes[where] is not None]
         found = await service.attributes(session, [self._line.nodes[where] for where in places])
-        self._nodes_max = await service.nodes_at_once(session)
+        if not discovery.found:
+            self._nodes_max = await service.nodes_at_once(session)
         _, start_ns = await service.times(session)
-        self._asked = session
         by_place = dict(zip(places, found, strict=True))
         verdicts = {
             member.name: verdict(by_place.get(where))
-            for where, decoder in enumerate(self._line.points.decoders)
-            for member in decoder.item.members
+            for where in wanted
+            for member in self._line.points.decoders[where].item.members
         }
-        self._learn(verdicts, with_start(self._starts, start_ns))
+        discovery.take(verdicts, self._context.clock.monotonic_ns())
+        self._learn(discovery, with_start(self._starts, start_ns))
 
-    def _learn(self, verdicts: dict[str, str], starts: list[int]) -> None:
+    def _learn(self, discovery: Discovery, starts: list[int]) -> None:
         learned = self._context.learned
-        if verdicts != self._verdicts:
-            self._verdicts = verdicts
-            learned(self._device.name, POINTS_FACT, dict(verdicts))
+        if discovery.verdicts != self._verdicts:
+            self._verdicts = dict(discovery.verdicts)
+            learned(self._device.name, POINTS_FACT, dict(self._verdicts))
         if starts != self._starts:
             self._starts = starts
             learned(self._device.name, STARTS_FACT, list(starts))
-        without = {name: why for name, why in verdicts.items() if why != KEPT}
-        text = f"of {len(verdicts) - len(without)} of {len(verdicts)} points"
+        found = discovery.found
+        without = {name: why for name, why in found.items() if why != KEPT}
+        text = f"of {len(found) - len(without)} of {len(found)} points"
         if without:
             name, why = next(iter(without.items()))
             text += f"; {name}: {why}"
         self._line.wire.diagnostics.notes["history"] = text
 
     async def look(self, session: Session) -> None:
-        """Discover, once a session, where that must not disturb: a failure is only noted."""
-        if self._looked is session:
+        """Discover when that is due, where it must not disturb: a failure is only noted."""
+        if self._method is None:
             return
-        self._looked = session
+        discovery = self._discovery_of(session)
+        now_ns = self._context.clock.monotonic_ns()
+        if discovery.due_ns is None or now_ns < discovery.due_ns:
+            return
         try:
-            await self.discover(session)
+            await self._discover(session, discovery)
         except DeviceError as error:
+            discovery.postpone(now_ns)
             self._line.wire.diagnostics.notes["history"] = str(error)
+
+    async def _known(self, session: Session) -> None:
+        """Raises DeviceError when nobody knows yet what the server keeps, LogUnavailable of it."""
+        discovery = self._discovery_of(session)
+        if not discovery.found or discovery.late:
+            await self._discover(session, discovery)
+        if discovery.late:
+            name = discovery.late[0]
+            text = f"its history isn't there yet: {name}: {discovery.found[name]}"
+            raise LogUnavailable(text, None)
+        if KEPT not in self._verdicts.values():
+            text = "the server keeps history of none of the points"
+            raise LogUnavailable(text, None, "Switch it on there, or remove `windback:`")
 
     # --------------------------------------------------------------------------- reading
 
@@ -142,15 +172,12 @@ class History:
             raise DeviceError(text, "", Status.BAD_NOT_SUPPORTED)
         session = await self._line.acquire()
         await turn(self._took_ns)
-        await self.discover(session)
+        await self._known(session)
         decoders = {
             where: Decoder(decoder.item)
             for where, decoder in enumerate(self._line.points.decoders)
             if self._verdicts.get(decoder.item.members[0].name) == KEPT
         }
-        if not decoders:
-            text = "the server keeps history of none of the points"
-            raise LogUnavailable(text, RETRY_LATE_NS, "Switch it on there, or remove `windback:`")
         pace = Pace.begin(method.page, method.slice_ns, self._nodes_max)
         span = (wanted.from_ns, wanted.to_ns, method.overlap_ns, method.return_bounds)
         reading = read_history(decoders, Wanted(*span, self._starts), pace)

@@ -84,7 +84,6 @@ class Listener:
         readings = await self._read(session, places, deliver, complete=True)
         self._line.backoff.succeeded()
         await self._line.report(session, places, readings)
-        await self._line.history.look(session)
         again = asyncio.create_task(self._look_again(session, deliver))
         try:
             return await self._follow(session, subscription, deliver)
@@ -117,6 +116,7 @@ class Listener:
             await self._line.report(session, *_columns(notice))
             if notice.missed:
                 await self._read(session, places, deliver, complete=False)
+            await self._line.history.look(session)
             if self._clock.monotonic_ns() >= retry_ns:
                 retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
                 if again := list(self._refused):

@@ -212,10 +212,10 @@ REPLY_FAULTS: Final[dict[str, Callable[[Fault, Exchange], Plan]]] = {
 }
 KINDS: Final = frozenset(REPLY_FAULTS) | LINE_FAULTS | VALUE_FAULTS
 OPCUA_KINDS: Final = frozenset(
-    {"silence", "refuse", "drop", "nan", "stuck", "delay", "exception", "forget"}
+    {"silence", "refuse", "drop", "nan", "stuck", "delay", "exception", "forget", "no_history"}
 )
 """Of an OPC UA PLC: `delay` publishes later, `exception` refuses services, `forget` its sessions,
-once."""
+once; with `no_history` it serves values, but says that it keeps no history of them."""
 
 
 def apply(fault: Fault | None, exchange: Exchange) -> Plan:

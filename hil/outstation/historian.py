@@ -45,20 +45,15 @@ async def recording(
 ) -> Historian:
     """Begin to record the nodes of a PLC, and let the address space say so."""
     recorded: dict[Any, tuple[Recorded, Any]] = {}
-    attributes = ua.AttributeIds
     for node in nodes:
         if settings.without & {point.name for point in node.points.values()}:
             continue
         signals = {index: point.signal for index, point in node.points.items()}
         found = Recorded(node.text, signals, diary, node.blank)
         recorded[node.node_id] = found, node.variant
-        variable = server.get_node(node.node_id)
-        for level in (attributes.AccessLevel, attributes.UserAccessLevel):
-            await variable.set_attr_bit(level, ua.AccessLevel.HistoryRead)
-        historizing = ua.DataValue(ua.Variant(True, ua.VariantType.Boolean))
-        await variable.write_attribute(attributes.Historizing, historizing)
-    aspace = server.iserver.aspace
-    return Historian(settings, recorded, lambda node_id: node_id in aspace, now_ns, note)
+    historian = Historian(settings, recorded, server, now_ns, note)
+    await historian.show(True)
+    return historian
 
 
 @dataclass(slots=True)
@@ -74,7 +69,7 @@ Points = OrderedDict[bytes, _Rest]
 
 
 class Historian:
-    """The history of one PLC. `recorded` by NodeId; `known` says whether a NodeId exists.
+    """The history of one PLC's `server`; `recorded` by NodeId.
 
     `note` is told of each request: when it came (ns UTC), and how many nodes it was for.
     """
@@ -83,16 +78,30 @@ class Historian:
         self,
         settings: PlcHistory,
         recorded: Mapping[Any, tuple[Recorded, Any]],
-        known: Callable[[Any], bool],
+        server: Any,
         now_ns: Callable[[], int],
         note: Callable[[int, int], None],
     ) -> None:
         self.settings = settings
         self.requests = 0
+        self._shown = False
+        self._server = server
         self._note = note
         self._recorded = recorded
-        self._known = known
         self._now_ns = now_ns
+
+    async def show(self, there: bool) -> None:
+        """Let history be there or not, as when a server starts before its historian does."""
+        if there == self._shown:
+            return
+        self._shown, attributes = there, ua.AttributeIds
+        historizing = ua.DataValue(ua.Variant(there, ua.VariantType.Boolean))
+        for node_id in self._recorded:
+            node = self._server.get_node(node_id)
+            change = node.set_attr_bit if there else node.unset_attr_bit
+            for level in (attributes.AccessLevel, attributes.UserAccessLevel):
+                await change(level, ua.AccessLevel.HistoryRead)
+            await node.write_attribute(attributes.Historizing, historizing)
 
     async def read(self, params: Any, points: Points) -> list[Any]:
         """One result a node; `points` are the continuation points of the session."""
@@ -117,10 +126,10 @@ class Historian:
         raw = isinstance(details, ua.ReadRawModifiedDetails) and not details.IsReadModified
         if not raw:
             return _bad(_CODES.BadHistoryOperationUnsupported)
-        if node.NodeId not in self._recorded:
+        if node.NodeId not in self._recorded or not self._shown:
             if "good_without" in odd:
                 return _result([])
-            known = self._known(node.NodeId)
+            known = node.NodeId in self._server.iserver.aspace
             return _bad(_CODES.BadHistoryOperationUnsupported if known else _CODES.BadNodeIdUnknown)
         rest = points.pop(node.ContinuationPoint, None) if node.ContinuationPoint else None
         if node.ContinuationPoint and (rest is None or "forget_points" in odd):

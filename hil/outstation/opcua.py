@@ -92,9 +92,8 @@ class Plc:
     @property
     def refusal(self) -> int | None:
         """The StatusCode by which it refuses services; None: it does its work."""
-        if self.fault is None or self.fault.kind != "exception":
-            return None
-        return status_of(self.fault, REFUSES)
+        fault = self.fault
+        return status_of(fault, REFUSES) if fault and fault.kind == "exception" else None
 
     @property
     def late_s(self) -> float:
@@ -317,27 +316,28 @@ class Plc:
     async def set_fault(self, fault: Fault | None) -> None:
         """Begin a fault, or end the present one (None)."""
         old, self.fault = self.fault, fault
-        self._diary.fault(fault.kind if fault is not None else None, self._now_ns())
-        kinds = {kind.kind for kind in (old, fault) if kind is not None}
-        if old is not None and old.kind == "silence":
+        before, kind = (one.kind if one is not None else None for one in (old, fault))
+        self._diary.fault(kind, self._now_ns())
+        if self.historian is not None:
+            await self.historian.show(kind != "no_history")
+        if before == "silence":
             self._speaks.set()
             for transport in self._transports():
                 transport.resume_reading()
-        if old is not None and old.kind == "refuse" and self.powered:
+        if before == "refuse" and self.powered:
             await self.open()
-        if "nan" in kinds:
-            for node in self._nodes:
-                # What it has after a fault it has since then.
+        if "nan" in (before, kind):
+            for node in self._nodes:  # what it has after a fault it has since then
                 node.stamps |= dict.fromkeys(node.stamps, self._now_ns())
                 await self._publish(node)
-        if fault is not None and fault.kind == "silence":
+        if kind == "silence":
             self._speaks.clear()
             self._hold_reading()
-        elif fault is not None and fault.kind == "refuse":
+        elif kind == "refuse":
             await self.close()
-        elif fault is not None and fault.kind == "drop":
+        elif kind == "drop":
             self.drop()
-        elif fault is not None and fault.kind == "forget":
+        elif kind == "forget":
             await self.forget()
 
     def _transports(self) -> list[Any]:
@@ -354,7 +354,7 @@ class Plc:
             transport.abort()
 
     async def forget(self) -> None:
-        """Close every session, though its connection stays: the next request is told so."""
+        """Close every session, but no connection: the next request is told so."""
         for session in list(self._iserver._external_sessions.values()):
             session.forgotten, session.external = True, False
             await session.close_session()
@@ -367,9 +367,9 @@ class Plc:
         if not on:
             await self.close()
             return
-        self.fault = None
         await self.reset()
         await self._tell_time()
+        await self.set_fault(None)
         await self.open()
 
     async def open(self) -> None:

@@ -199,13 +199,15 @@ class OutstationRig:
 
     # ------------------------------------------------------------------ faults and power
 
-    async def set_fault(self, device: str, fault: Fault | None) -> None:
-        """Begin a fault of one device (None: end it). Raises SiteError for what can't be done."""
+    async def set_fault(self, device: str, fault: Fault | None, only: str | None = None) -> None:
+        """Begin a fault of one device (None: end it, or `only` that). Raises SiteError."""
+        plc, station = self.plcs.get(device), self.stations.get(device)
+        if (one := plc or station) is None:
+            raise SiteError(f"no outstation named {device} (or it is dead, or real)")
+        if only is not None and (one.fault is None or one.fault.kind != only):
+            return  # the next fault began in the moment in which this one ends
         self._cancel(device)
         now_ns = self._now_ns()
-        plc, station = self.plcs.get(device), self.stations.get(device)
-        if plc is None and station is None:
-            raise SiteError(f"no outstation named {device} (or it is dead, or real)")
         kinds = OPCUA_KINDS if plc is not None else KINDS
         if fault is not None and fault.kind not in kinds:
             raise SiteError(f"no fault {fault.kind}; there are {', '.join(sorted(kinds))}")
@@ -342,7 +344,7 @@ class OutstationRig:
                 )
                 await self.set_fault(device, Fault(kind, until_ns, rest))
             elif "clear" in rest:
-                await self.set_fault(str(rest["clear"]), None)
+                await self.set_fault(str(rest["clear"]), None, rest.get("only"))
             elif "power" in rest:
                 if rest["power"] not in ("on", "off"):
                     raise SiteError("power is on or off")

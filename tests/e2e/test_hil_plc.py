@@ -233,6 +233,18 @@ async def test_a_plc_without_values_says_so_by_status(rig: OutstationRig) -> Non
         stuck = await flow.read_value()
         await asyncio.sleep(1.2)  # paces: steps go by and must not show
         assert await flow.read_value() == stuck
+        await rig.command({"clear": "plc", "only": "nan"})
+        assert (fault := rig.plcs["plc"].fault) and fault.kind == "stuck"
+        await rig.command({"clear": "plc", "only": "stuck"})
+        assert rig.plcs["plc"].fault is None
+
+
+async def test_a_start_ends_whatever_fault_there_was(rig: OutstationRig) -> None:
+    await rig.command({"fault": "silence", "device": "plc"})
+    await rig.command({"power": "off", "device": "plc"})
+    await rig.command({"power": "on", "device": "plc"})
+    async with client_of(rig) as client:
+        assert isinstance(await (await node_of(client, "Flow")).read_value(), float)
 
 
 async def test_a_port_can_be_refused_and_connections_dropped(rig: OutstationRig) -> None:

@@ -439,5 +439,77 @@ async def test_a_server_without_history_is_told(tmp_path: Path) -> None:
     nothing = rig_of(free_port(), replace(HISTORY, without=names))
     async with running(nothing) as rig, line_to(rig, House(tmp_path)) as line:
         assert line.logs("plc") == ()
-        with pytest.raises(LogUnavailable, match="none of the points"):
+        with pytest.raises(LogUnavailable, match="none of the points") as caught:
             await read(line, time.time_ns() - 60 * S, time.time_ns())
+        assert caught.value.retry_after_ns is None
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+async def test_a_server_that_starts_before_its_history_is_asked_again(
+    tmp_path: Path, mode: str
+) -> None:
+    house = House(tmp_path)
+    async with running(rig_of(free_port())) as rig:
+        async with line_to(rig, house, mode) as line, looked(line, mode):
+            kept = line.logs("plc")[0].points
+        await rig.command({"fault": "no_history", "device": "plc"})
+        async with line_to(rig, house, mode) as line, looked(line, mode):
+            assert line.logs("plc")[0].points == kept, "nothing is given up for lost so soon"
+            assert line.diagnostics("plc").notes["history"].startswith("of 0 of 8 points; ")
+            from_ns = time.time_ns() - 60 * S
+            with pytest.raises(LogUnavailable, match="isn't there yet: ") as caught:
+                await read(line, from_ns, time.time_ns() - 2 * S)
+            assert caught.value.retry_after_ns is None
+            await rig.command({"clear": "plc"})
+            right(rig, await read(line, from_ns, to_ns := time.time_ns() - 2 * S), from_ns, to_ns)
+            assert line.logs("plc")[0].points == kept
+
+
+@asynccontextmanager
+async def looked(line: OpcUaLine, mode: str) -> AsyncIterator[None]:
+    """A line after its first look for history; a subscription goes on."""
+    if mode == "poll":
+        await line.scan("plc", "normal")
+        yield
+        return
+    async with Heard(line):
+        async with asyncio.timeout(15):
+            while "history" not in line.diagnostics("plc").notes:
+                await asyncio.sleep(0.02)  # paces: the line has no event for this
+        yield
+
+
+async def test_history_that_is_missing_is_believed_so_and_found_when_it_comes(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path)
+    async with running(rig_of(free_port())) as rig, line_to(rig, house) as line:
+        await rig.command({"fault": "no_history", "device": "plc"})
+        await line.scan("plc", "normal")
+        assert line.logs("plc") == (), "of a server that nobody knew"
+        await rig.command({"clear": "plc"})
+        await line.scan("plc", "normal")
+        assert line.logs("plc") == (), "not asked at each scan"
+        house.clock.ahead_ns = 61 * S
+        await line.scan("plc", "normal")
+        assert len(line.logs("plc")[0].points) == 7
+        line.drop()
+        await rig.command({"fault": "no_history", "device": "plc"})
+        await line.scan("plc", "normal")
+        assert len(line.logs("plc")[0].points) == 7
+        house.clock.ahead_ns += 61 * S
+        await line.scan("plc", "normal")
+        assert line.logs("plc") == (), "it lasts: the server was changed"
+
+
+async def test_a_subscription_looks_again_for_history_that_is_missing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with running(rig_of(free_port())) as rig, line_to(rig, house, "subscribe") as line:
+        await rig.command({"fault": "no_history", "device": "plc"})
+        async with looked(line, "subscribe"):
+            assert line.logs("plc") == ()
+            await rig.command({"clear": "plc"})
+            house.clock.ahead_ns = 61 * S
+            async with asyncio.timeout(15):
+                while not line.logs("plc"):
+                    await asyncio.sleep(0.02)  # paces: the line has no event for this

@@ -204,8 +204,11 @@ def test_what_needs_machines_of_its_own_is_refused_without_them() -> None:
 @pytest.mark.parametrize(
     ("word", "options", "begin", "end"),
     [
-        ("silence", {}, {"fault": "silence", "device": "p"}, {"clear": "p"}),
-        ("late", {"ms": 9}, {"fault": "late", "device": "p", "ms": 9}, {"clear": "p"}),
+        ("silence", {}, {"fault": "silence", "device": "p"}, {"clear": "p", "only": "silence"}),
+        (
+            *("late", {"ms": 9}),
+            *({"fault": "late", "device": "p", "ms": 9}, {"clear": "p", "only": "late"}),
+        ),
         ("drop", {}, {"fault": "drop", "device": "p"}, None),
         ("forget", {}, {"fault": "forget", "device": "p"}, None),
         ("power_off", {}, {"power": "off", "device": "p"}, {"power": "on", "device": "p"}),

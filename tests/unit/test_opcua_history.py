@@ -266,8 +266,9 @@ def test_a_call_that_fails_amid_pages_goes_on_by_time() -> None:
 def test_a_server_that_does_not_answer_or_refuses_is_given_up() -> None:
     with pytest.raises(ReplyTimeout):
         World({0: seconds(0, 500)}, refusals=[BAD_TIMEOUT] * 3).read(FROM, TO)
-    with pytest.raises(LogUnavailable, match="reads no history"):
+    with pytest.raises(LogUnavailable, match="reads no history") as caught:
         World({0: []}, refusals=[BAD_HISTORY_OPERATION_UNSUPPORTED]).read(FROM, TO)
+    assert caught.value.retry_after_ns is None, "a server that starts, too, says so"
     world = World({0: seconds(0, 500)}, refusals=[0x80020000, 0x80020000, 0x80020000])
     with pytest.raises(Refused):
         world.read(FROM, TO)

@@ -46,7 +46,6 @@ TIMEOUTS_MAX: Final = 3
 EMPTY_MAX: Final = 20
 """Answers without values, but with a continuation point, to what was before."""
 RETRY_SOON_NS: Final = 10 * NS_PER_S
-RETRY_LATE_NS: Final = 3600 * NS_PER_S
 EARLIEST_NS: Final = 0
 """1970: before it there was no OPC UA server."""
 
@@ -86,7 +85,7 @@ class Pace:
         """
         if refusal.code in UNSUPPORTED:
             text = f"the server reads no history: {refusal.text}"
-            raise LogUnavailable(text, RETRY_LATE_NS, "Remove `windback:` of this device")
+            raise LogUnavailable(text, None, "Remove `windback:` of this device")
         if refusal.code not in TOO_MUCH:
             raise Refused(refusal.text, refusal.code, status=refusal.code)
         if refusal.code == BAD_TIMEOUT:
