@@ -24,6 +24,8 @@ STORE_PATIENCE_S: Final = 5.0
 TOLD_TEXTS_MAX: Final = 100
 TOLD_AGAIN_NS: Final = 60 * NS_PER_S
 EARLY_MAX: Final = 100
+_NO_WIRE: Final = (TypeError, ValueError, OverflowError)
+"""What a body raises that can't be encoded: a text with lone surrogates, a number of 65 bits."""
 
 
 class Doors:
@@ -53,19 +55,23 @@ class Doors:
         assert self._journal is not None, "the doors are opened after the journal"
         try:
             return self._journal.append(body)
-        except JournalError as error:
+        except (JournalError, *_NO_WIRE) as error:
             self.tell("journal", 800, f"a {type(body).__name__} was not journalled: {error}")
             if isinstance(body, Batch) and body.origin != Origin.WINDBACK:
                 self._lost(body.requested_ns)  # what a log holds can be read again
             refused: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
+            known = isinstance(error, JournalError)
+            refused.set_exception(error if known else JournalError(f"it has no wire: {error}"))
             refused.exception()  # seen: few callers ask
             return refused
 
     async def commit(self, body: Body) -> Record:
         """For what must be durable before it is done. Raises JournalError."""
         assert self._journal is not None, "the doors are opened after the journal"
-        return await self._journal.commit(body, STORE_PATIENCE_S)
+        try:
+            return await self._journal.commit(body, STORE_PATIENCE_S)
+        except _NO_WIRE as error:
+            raise JournalError(f"a {type(body).__name__} has no wire: {error}") from error
 
     async def room(self) -> None:
         """Wait until the journal takes more."""
@@ -85,6 +91,7 @@ class Doors:
 
     def alarm(self, source: str, severity: int, text: str, kind: str = "") -> None:
         """Tell people: in the log, and in the journal."""
+        text = text.encode(errors="replace").decode()  # a device's own words may be no UTF-8
         self.tell(source, severity, text)
         self._journalled(source, severity, text, kind)
 

@@ -190,12 +190,22 @@ def _float(value: Any) -> tuple[Value, int]:
 
 
 def _text(value: Any) -> tuple[Value, int]:
-    return ("" if value is None else str(value)), Status.GOOD
+    text = "" if value is None else str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8: the library keeps them as lone surrogates
+        readable = text.encode(errors="surrogateescape").decode(errors="replace")
+        return readable, Status.UNCERTAIN
+    return text, Status.GOOD
 
 
 def _datetime(value: Any) -> tuple[Value, int]:
     ns = datetime_to_ns(value)
-    return ns, Status.GOOD if ns is not None else Status.BAD_NO_DATA
+    if ns is None:
+        return None, Status.BAD_NO_DATA
+    if not -(2**63) <= ns < 2**63:  # DateTime.MaxValue, which many servers send for "never"
+        return None, Status.BAD_OUT_OF_RANGE
+    return ns, Status.GOOD
 
 
 def _integer(value: Any) -> tuple[Value, int]:
@@ -236,7 +246,7 @@ def publish(convert: Converter, value: Any, status: int) -> tuple[Value, int]:
     if is_bad(status):
         return None, status
     published, added = convert(value)
-    return published, added if is_bad(added) else status
+    return published, max(added, status)  # the worse severity has the greater code
 
 
 LEAD_MAX_NS: Final = NS_PER_S

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.driver import DeviceSpec, LogPage, LogSpec, LogWanted
+from gateway.errors import LogUnavailable
 from gateway.journal.records import Body, Fill, Record
 from gateway.model import NS_PER_S, Gap, Position, format_time
 from gateway.windback.filling import Target, fill
@@ -137,7 +138,11 @@ class Reading:
     def _append(self, target: Target, page: LogPage) -> None:
         filled = fill(target, page, self._ports.clock.utc_ns())
         # In one turn of the loop, so that all of it is of one term.
-        commits = [self._ports.append(body) for body in filled.bodies]
+        commits: list[Awaitable[Record]] = []
+        for body in filled.bodies:
+            commits.append(commit := self._ports.append(body))
+            if isinstance(commit, asyncio.Future) and commit.done() and commit.exception():
+                break  # refused at once: nothing is filled without its samples
         results = asyncio.gather(*commits, return_exceptions=True)
         self._appended = _Appended(page, filled.samples, results)
 
@@ -199,3 +204,22 @@ class Reading:
         for why, lost_ns in self._lost.items():
             text += f"; lost {lost_ns / NS_PER_S:.1f} s: {why}"
         self._ports.alarm(self._ask.device, 400 if self._lost else 200, text)
+
+
+async def read_aside(
+    ports: Ports, device: str, wanted: LogWanted, share: float
+) -> AsyncGenerator[LogPage, None]:
+    """The pages of a log, for somebody else. Raises DeviceError."""
+    given = again = False
+    while True:  # bounded: at most twice
+        try:
+            async with aclosing(ports.read_log(device, wanted, share)) as pages:
+                async for page in pages:
+                    given = True
+                    yield page
+            return
+        except LogUnavailable as error:
+            # A log that has only told what it records is read at once.
+            if error.retry_after_ns != 0 or given or again:
+                raise
+            again = True

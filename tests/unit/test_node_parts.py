@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from gateway.clock import SystemClock
 from gateway.doors import Doors
+from gateway.errors import JournalError
 from gateway.journal.journal import HistorySettings, Journal
 from gateway.lane import WORK_MAX, Lane
 from gateway.model import Origin
@@ -101,6 +102,35 @@ async def test_a_batch_that_finds_no_place_is_declared_as_lost(tmp_path: Path) -
     assert lost == [77], "it is in the log still"
     with pytest.raises(Exception, match="closed"):
         await refused
+
+
+async def test_what_has_no_wire_ends_nobody_and_a_device_s_own_words_are_kept(
+    tmp_path: Path,
+) -> None:
+    from gateway.journal.records import Audit, Batch
+
+    clock = SystemClock()
+    doors, lost = Doors("a", clock), []
+    journal = await Journal.open(
+        tmp_path, "a", clock, HistorySettings(), doors.journal_event, random.Random(1)
+    )
+    try:
+        doors.open(journal)
+        doors.on_lost(lost.append)
+        await journal.begin_term(1)
+        for value in ("21,5 \udcb0C", 2**64):
+            refused = doors.append(Batch("plc1", "fast", 1, 0, 77, 88, ((0, 77, value, 0),)))
+            with pytest.raises(JournalError, match="no wire"):
+                await refused
+        assert lost == [77, 77]
+        with pytest.raises(JournalError, match="no wire"):
+            await doors.commit(Audit("write", "plc1/text", 1, "\udcb0", "intent"))
+        doors.alarm("plc1", 500, "it says \udcb0C")
+        await doors.append(_an_event())
+        found = await journal.events(0, clock.utc_ns() + 1)
+        assert [e.text for e in found] == ["it says ?C", "last"]
+    finally:
+        await journal.close()
 
 
 def _an_event() -> object:

@@ -124,9 +124,23 @@ def test_the_overflow_bit_is_taken_out_of_a_status(code: int, clean: int, overfl
         (DataType.BOOL, True, Status.GOOD, (True, Status.GOOD)),
         (DataType.STRING, None, Status.GOOD, ("", Status.GOOD)),
         (DataType.STRING, UUID(int=5), Status.GOOD, (str(UUID(int=5)), Status.GOOD)),
+        (DataType.STRING, "21,5 \udcb0C", Status.GOOD, ("21,5 \ufffdC", Status.UNCERTAIN)),
+        (DataType.STRING, "21,5 \udcb0C", Status.BAD_TIMEOUT, (None, Status.BAD_TIMEOUT)),
         (DataType.BYTES, None, Status.GOOD, (b"", Status.GOOD)),
         (DataType.BYTES, b"x", Status.GOOD, (b"x", Status.GOOD)),
         (DataType.DATETIME, None, Status.GOOD, (None, Status.BAD_NO_DATA)),
+        (
+            DataType.DATETIME,
+            datetime.max.replace(tzinfo=UTC),
+            Status.GOOD,
+            (None, Status.BAD_OUT_OF_RANGE),
+        ),
+        (
+            DataType.DATETIME,
+            datetime(1602, 1, 1, tzinfo=UTC),
+            Status.GOOD,
+            (None, Status.BAD_OUT_OF_RANGE),
+        ),
         (
             DataType.DATETIME,
             datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC),
