@@ -12,6 +12,7 @@ from gateway.acquisition.house import House, broken
 from gateway.acquisition.schedule import Job, LineSchedule
 from gateway.driver import Scan
 from gateway.ending import end
+from gateway.errors import LinkError
 from gateway.model import NS_PER_S
 
 REPLY_MAX_S: Final = 5.0
@@ -56,6 +57,8 @@ class Poller:
         clock = self._house.clock
         due_ns = clock.monotonic_ns() + round(expected_ns * (1 - share) / share)
         while not self._leaves(expected_ns):
+            if self._finishing:  # nobody scans here any more: a turn would never come
+                raise LinkError("the line is closed")
             patience_ns = due_ns - clock.monotonic_ns()
             if patience_ns <= 0 and not self._ending:
                 return
@@ -106,6 +109,7 @@ class Poller:
         self._finishing = True
         self.disown()
         self._wake.set()
+        self._scanned.set()
         if not self.line.serial and self.task is not None:
             self.task.cancel()
 
@@ -113,6 +117,7 @@ class Poller:
         """End after the scan that is under way."""
         self._finishing = True
         self._wake.set()
+        self._scanned.set()
         if self.task is not None:
             await asyncio.wait({self.task}, timeout=REPLY_MAX_S)
             await end([self.task])
@@ -144,8 +149,15 @@ class Poller:
                 continue
             self._running = None
             if self.speaks_for is None or job.device in self.speaks_for:
-                self._take(self, job, scan)
+                self._tell(job, scan)
             await self._house.room()
+
+    def _tell(self, job: Job, scan: Scan) -> None:
+        try:
+            self._take(self, job, scan)
+        except Exception as error:  # whatever a device said must not end the others' polling
+            now_ns = self._house.clock.utc_ns()
+            self._take(self, job, Scan(now_ns, now_ns, fault=broken(job.device, error)))
 
     def _next(self) -> Job | None:
         if self._through_ns is not None:

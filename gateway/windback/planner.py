@@ -155,6 +155,8 @@ def check_asked(from_ns: int, to_ns: int, now_ns: int) -> None:
             f"the stretch ends at {format_time(to_ns)}, before it begins at {format_time(from_ns)}",
             "Write --from before --to",
         )
+    if from_ns < 0:
+        raise BadInput("the stretch begins before 1970", "Ask for what a journal can hold")
     if to_ns > now_ns + AHEAD_NS:
         raise BadInput(
             f"{format_time(to_ns)} is in the future: here it is {format_time(now_ns)}",

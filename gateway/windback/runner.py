@@ -32,7 +32,7 @@ from gateway.windback.planner import (
     needed,
     wanted_gaps,
 )
-from gateway.windback.reading import RESUMES_MAX, DeviceState, Ports, Reading
+from gateway.windback.reading import RESUMES_MAX, DeviceState, Ports, Reading, read_aside
 
 __all__ = ["Ports", "Runner"]
 
@@ -95,6 +95,8 @@ class Runner:
             for line in list(self._tasks):
                 self._end(line)
             self._forgetting.clear()
+            for device in self._devices.values():
+                device.memory.clear()  # when to try again is told by the old clock
             self._look_at_all()
             self.begin()
 
@@ -208,20 +210,9 @@ class Runner:
         if spec.stateful and (why := ports.refused()) is not None:
             raise ControlError(f"the log of {device} can't be read now: {why}")
         reads = self._reads.setdefault(ports.devices()[device].line, asyncio.Lock())
-        async with reads:
-            given = again = False
-            while True:  # bounded: at most twice
-                try:
-                    async with aclosing(ports.read_log(device, wanted, spec.share)) as pages:
-                        async for page in pages:
-                            given = True
-                            yield page
-                    return
-                except LogUnavailable as error:
-                    # A log that has only told what it records is read at once.
-                    if error.retry_after_ns != 0 or given or again:
-                        raise
-                    again = True
+        async with reads, aclosing(read_aside(ports, device, wanted, spec.share)) as pages:
+            async for page in pages:
+                yield page
 
     # ------------------------------------------------------------------------------ working
 
@@ -230,12 +221,17 @@ class Runner:
         return [d for n, d in self._devices.items() if n in specs and specs[n].line == line]
 
     async def _work(self, line: str) -> None:
-        while True:
+        while self._tasks.get(line) is asyncio.current_task():  # a cancellation can get lost
             try:
                 await self._step(line, self._wakes[line])
+                continue
             except JournalError as error:
                 log.warning("windback of line %s: %s", line, error)
-                await asyncio.sleep(LOOK_AGAIN_S)
+            except Exception as error:  # a bug, or a revision took a device away meanwhile
+                log.error("windback of line %s failed", line, exc_info=error)
+                text = f"windback of line {line}: internal error: {type(error).__name__}: {error}"
+                self._ports.alarm("", 500, f"{text}; it goes on in {LOOK_AGAIN_S:g} s")
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _step(self, line: str, wake: asyncio.Event) -> None:
         wake.clear()

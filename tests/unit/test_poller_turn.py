@@ -11,7 +11,8 @@ from gateway.acquisition.carried import CarriedLine
 from gateway.acquisition.house import House
 from gateway.acquisition.poller import Poller
 from gateway.acquisition.schedule import Job, LineSchedule
-from gateway.driver import LineSpec, Scan
+from gateway.driver import Fault, LineSpec, Scan
+from gateway.errors import LinkError
 from gateway.model import NS_PER_MS, NS_PER_S
 from tests.unit.field_world import Clock, device, pass_s, simulate
 
@@ -25,6 +26,8 @@ class BusyLine:
         self.spec = spec
         self.scan_ms = scan_ms
         self.scans: list[tuple[int, int]] = []
+        self.faults: list[Fault | None] = []
+        self.bug_at = 0
 
     async def scan(self, name: str, scan_class: str) -> Scan:
         began_ns = Clock().utc_ns()
@@ -44,6 +47,9 @@ def poller_of(period_ms: int, scan_ms: float) -> tuple[Poller, BusyLine]:
     house = House(Clock(), nothing, nothing, nothing, lambda *_: None)
 
     def took(poller: Poller, job: Job, scan: Scan) -> None:
+        line.faults.append(scan.fault)
+        if len(line.faults) == line.bug_at and scan.fault is None:
+            raise OverflowError("can't serialize ints > 2**64 - 1")
         poller.schedule.done(job, scan.requested_ns, scan.received_ns)
 
     schedule = LineSchedule((plc1,), Clock().utc_ns())
@@ -107,11 +113,23 @@ def test_nothing_is_asked_once_the_line_drains_or_ends() -> None:
         poller.resume()
         await asyncio.wait_for(waiting, 1)
         poller.halt()
-        waiting = asyncio.ensure_future(poller.turn(MS, 0.5))
-        await pass_s(10)
-        assert not waiting.done()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        with pytest.raises(LinkError, match="closed"):
+            await poller.turn(MS, 0.5)
         await poller.stop()
+
+    simulate(run())
+
+
+def test_what_can_not_be_kept_of_a_scan_is_its_devices_fault_and_polling_goes_on() -> None:
+    async def run() -> None:
+        poller, line = poller_of(200, 1)
+        line.bug_at = 3
+        poller.start()
+        await pass_s(2)
+        await poller.stop()
+        told = [fault for fault in line.faults if fault is not None]
+        assert line.faults.index(told[0]) == 3 and len(told) == 1
+        assert "internal error" in told[0].detail
+        assert len(line.scans) > 8
 
     simulate(run())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.driver.log import LogSpec, LogWanted
-from gateway.errors import ControlError
+from gateway.errors import BadInput, ControlError
 from gateway.model import NS_PER_S, Cause, Gap, GapState
 from gateway.windback.planner import (
     BACKOFF_MAX_NS,
@@ -100,6 +100,12 @@ def test_lost_and_disabled_gaps_are_read_by_hand_only() -> None:
     assert asked(decide(NOW, [view(gone, off, forced=((15 * S, 35 * S),))])).from_ns == 30 * S
     full = gap(10, 20, state=GapState.FILLED)
     assert decide(NOW, [view(full, forced=((15 * S, 35 * S),))]) == Rest(None)
+
+
+def test_a_stretch_from_before_all_time_is_refused() -> None:
+    with pytest.raises(BadInput, match="before 1970"):
+        check_asked(-1, NOW, NOW)
+    check_asked(0, NOW, NOW)
 
 
 def test_what_retention_dropped_is_never_asked_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -90,10 +90,10 @@ class World:
     disk_s: float = 0.0
     waiting: int = 0
 
-    def runner(self) -> Runner:
+    def runner(self, clock: Clock | None = None) -> Runner:
         return Runner(
             Ports(
-                clock=Clock(),
+                clock=clock or Clock(),
                 devices=lambda: self.devices,
                 revision=lambda: 1,
                 answers=lambda device: self.answering,
@@ -663,6 +663,170 @@ def test_a_device_that_stops_keeping_a_log_is_read_when_it_begins_again() -> Non
         runner.committed([seal(OWN, 3, b"", fact)], own)
         await pass_s(10)
         assert world.stretches("filled") == [(at(60), at(99))]
+        await runner.end(1)
+
+    simulate(run())
+
+
+def two_devices() -> dict[str, DeviceSpec]:
+    return {"plc1": device("plc1"), "plc2": device("plc2")}
+
+
+async def none_ended(runner: Runner) -> None:
+    """A task that ends by itself would end the node."""
+    await pass_s(1)
+    assert runner.tasks and not any(task.done() for task in runner.tasks)
+    await runner.end(1)
+
+
+def test_a_device_is_removed_while_the_journal_is_asked_for_its_gaps() -> None:
+    class Slow(World):
+        async def gaps_of(self, name: str, from_ns: int, to_ns: int) -> list[Gap]:
+            await pass_s(0.05)
+            return await super().gaps_of(name, from_ns, to_ns)
+
+    world = Slow({"plc1": [(at(-100), at(-55))]}, devices=two_devices())
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(0.02)
+        del world.devices["plc1"]
+        runner.begin()
+        await none_ended(runner)
+        assert any("windback of line l1: internal error" in text for text in world.told)
+
+    simulate(run())
+
+
+def test_a_device_is_removed_while_its_read_waits_for_that_of_somebody_else() -> None:
+    world = World({}, devices=two_devices())
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(1)
+
+        async def verify() -> None:
+            async for _ in runner.pages("plc2", LogWanted("ring", at(-600), at(-300))):
+                await pass_s(0.5)
+
+        verifying = asyncio.create_task(verify())
+        await pass_s(0.1)
+        world.gaps["plc1"] = [(at(-100), at(-55))]
+        runner.asked("plc1", at(-100), at(-55))
+        await pass_s(1)
+        del world.devices["plc1"]
+        runner.begin()
+        await verifying
+        await none_ended(runner)
+
+    simulate(run())
+
+
+def test_a_device_is_removed_while_its_last_page_is_committed() -> None:
+    class Known(World):
+        def logs(self, name: str) -> list[LogSpec]:
+            assert self.devices[name]
+            return super().logs(name)
+
+    world = Known({"plc1": [(at(-100), at(-95))]}, devices=two_devices(), disk_s=0.2)
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(0.1)
+        assert world.waiting
+        del world.devices["plc1"]
+        runner.begin()
+        await none_ended(runner)
+
+    simulate(run())
+
+
+def test_a_device_is_removed_while_what_it_may_forget_is_made_durable() -> None:
+    class Slow(World):
+        async def is_safe(self, position: Position, both: bool) -> bool:
+            await pass_s(0.3)
+            return True
+
+    world = Slow({"plc1": [(at(-100), at(-95))]}, devices=two_devices(), acknowledge_ring=7)
+    world.spec = replace(RING, ack="both")
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(0.2)
+        del world.devices["plc1"]
+        runner.begin()
+        await none_ended(runner)
+
+    simulate(run())
+
+
+def test_a_drivers_bug_in_a_log_of_events_costs_that_log() -> None:
+    events = LogSpec("events", "ring", (), events=True)
+
+    class Broken(World):
+        async def read_log(
+            self, name: str, wanted: LogWanted, share: float
+        ) -> AsyncGenerator[LogPage, None]:
+            if wanted.log == "events":
+                raise IndexError("the device's answer was too short")
+            async for page in super().read_log(name, wanted, share):
+                yield page
+
+    world = Broken({"plc1": [(at(-100), at(-95))]}, events=events)
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await none_ended(runner)
+        assert world.stretches("filled") == [(at(-100), at(-95))]
+
+    simulate(run())
+
+
+def test_a_page_that_the_journal_can_not_take_fills_nothing() -> None:
+    refusals = 2
+
+    class Refusing(World):
+        def append(self, body: Body) -> Awaitable[Record]:
+            nonlocal refusals
+            if not isinstance(body, Batch) or not refusals:
+                return super().append(body)
+            refusals -= 1
+            refused: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+            refused.set_exception(JournalError("it has no wire"))
+            return refused
+
+    world = Refusing({"plc1": [(at(-100), at(-55))]})
+
+    async def run() -> None:
+        runner = world.runner()
+        runner.begin()
+        await pass_s(1)
+        assert refusals == 1 and not world.records and runner.status()["plc1"]["waits"]
+        await pass_s(60)
+        assert not refusals and world.stretches("filled") == [(at(-100), at(-55))]
+        await runner.end(1)
+
+    simulate(run())
+
+
+def test_a_clock_that_is_set_back_holds_no_log_back() -> None:
+    world = World({"plc1": [(at(-9_000), at(-8_955))]}, errors=[ReplyTimeout("no answer")])
+    clock = Clock(ahead_ns=3 * 3600 * S)
+
+    async def run() -> None:
+        runner = world.runner(clock)
+        runner.begin()
+        await pass_s(0.5)
+        assert runner.status()["plc1"]["waits"]
+        clock.ahead_ns = 0
+        runner.clock_stepped()
+        await pass_s(60)
+        assert not runner.status()["plc1"]["open_gaps"]
         await runner.end(1)
 
     simulate(run())
