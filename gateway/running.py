@@ -30,7 +30,7 @@ from gateway.driver import Driver, DriverContext, Line, LineSpec, PointSpec, Reg
 from gateway.errors import ControlError
 from gateway.journal.journal import Journal
 from gateway.journal.logless import LoglessHistory
-from gateway.journal.records import Batch, Fact, Maintenance, Record, SampleRow
+from gateway.journal.records import Batch, Fact, Maintenance, Record, Revision, Ruling
 from gateway.journal.renamed import RenamedHistory, TrendReader, former_id
 from gateway.memory import settle_memory
 from gateway.model import Origin, Position, Status, Term, Value, is_good
@@ -38,12 +38,12 @@ from gateway.server.diagnostics import Supply
 from gateway.server.opcua import OpcUaServer
 from gateway.server.redundancy import Pair
 from gateway.server.settings import OpcUaSettings, Redundancy, Role, User
+from gateway.translations import Translations
 from gateway.windback.forgetting import ForgetPorts, Forgetting
 from gateway.windback.runner import Ports, Runner
 
 FIRST: Final = 1
 """The number that a site's first revision will have."""
-TRANSLATIONS_MAX: Final = 16
 REIGNS_KEPT: Final = 4
 """Own terms whose batches may still come: in `sync` they are shown late."""
 
@@ -95,7 +95,7 @@ class Running:
         self._safe = safe
         self._seen: dict[str, tuple[int, int]] = {}
         self._reigns: deque[Term] = deque(maxlen=REIGNS_KEPT)
-        self._translations: dict[tuple[int, Term], list[int | None]] = {}
+        self._translations = Translations(journal.names)
         self._known = installed_drivers()
         self.changed: Callable[[Sequence[int] | None], None] = lambda _: None
         """Hears which points changed, once clients may see it; None: another revision runs."""
@@ -323,12 +323,14 @@ class Running:
                     continue  # a live value never goes back
                 mine = not stored or record.position.term in own
                 if mine or (not main and self._is_news(record, body)):
-                    dirty += self._show(record, body)
+                    dirty += self._show(record, body, record.position.term in own)
             elif isinstance(body, Fact):
                 facts = self._journal.facts if facts is None else facts
                 self._know(body, facts)
             elif isinstance(body, Maintenance) and not main:
                 self.renew_maintenance()
+            elif isinstance(body, Revision | Ruling):
+                self._translations.clear()
         if dirty:
             self.server.publish(dirty)
             self.changed(dirty)
@@ -357,29 +359,15 @@ class Running:
         self._seen[body.device] = rank
         return True
 
-    def _show(self, record: Record, body: Batch) -> list[int]:
+    def _show(self, record: Record, body: Batch, own: bool) -> list[int]:
         samples = body.samples
-        if body.revision != self.number:
-            samples = self._renumbered(record.position.term, body)
+        if not own or body.revision != self.number:  # two nodes may give one number to two
+            samples = self._translations.here(self.live, record.position.term, body)
         dirty = self.live.apply(samples)
         if body.scan_class:
             with suppress(KeyError):  # a class that the revision that runs no longer has
                 self.live.polled(body.device, body.scan_class, body.received_ns)
         return dirty
-
-    def _renumbered(self, term: Term, body: Batch) -> tuple[SampleRow, ...]:
-        """The samples of a batch of another revision, by the numbers of the one that runs."""
-        names = self._journal.names(body.revision, term)
-        if names is None:
-            return ()
-        here = self._translations.get((body.revision, term))
-        if here is None:
-            if len(self._translations) >= TRANSLATIONS_MAX:
-                self._translations.clear()
-            here = self._translations[body.revision, term] = self.live.translation(names)
-        return tuple(
-            (number, *row[1:]) for row in body.samples if (number := here[row[0]]) is not None
-        )
 
     def _learned(self, device: str, key: str, value: Any) -> None:
         if self.facts.get((device, key)) != value:

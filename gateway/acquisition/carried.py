@@ -178,7 +178,8 @@ class CarriedLine:
                 async for page in pages:
                     if (numbers := self._mapping()) is not None:
                         seen = _renumbered(page.observations, numbers)
-                        page = replace(page, observations=seen)
+                        before = _renumbered(page.before, numbers)
+                        page = replace(page, observations=seen, before=before)
                     yield page
 
     async def acknowledge(self, device: str, page: LogPage) -> None:

@@ -30,6 +30,7 @@ class Lines:
         self._heard = heard
         self.listening: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._retired: dict[asyncio.Task[None], Poller] = {}
         self.pollers = {line.spec.name: self._poller(line) for line in lines}
 
     def _poller(self, line: Line) -> Poller:
@@ -152,6 +153,8 @@ class Lines:
         `stay` are the devices that are the same in both, as the new revision has them: they keep
         their instants, and the last scan of a line that is replaced still counts for them.
         """
+        for poller in self._retired.values():  # of the swap before: a scan may be under way still
+            self._speak_for(poller, stay)
         before = self.pollers
         going_on = {line.spec.name for line in lines if _is(before.get(line.spec.name), line)}
         retired = {
@@ -179,14 +182,22 @@ class Lines:
     def _retire(self, poller: Poller, stay: Mapping[str, DeviceSpec]) -> asyncio.Task[None]:
         """Close a line after the scan and the commands that are under way on it."""
         spec = poller.line.spec
-        devices = tuple(stay[d.name] for d in spec.devices if d.name in stay)
-        poller.speaks_for = {device.name for device in devices}
-        poller.line.carry(LineSpec(spec.name, spec.driver, spec.settings, devices, spec.port))
+        self._speak_for(poller, stay)
         for device in spec.devices:
             self.deafen(device.name)
         task = asyncio.create_task(self._close(poller), name=f"close {spec.name}")
         self._keep(task)
+        self._retired[task] = poller
+        task.add_done_callback(self._retired.pop)
         return task
+
+    @staticmethod
+    def _speak_for(poller: Poller, stay: Mapping[str, DeviceSpec]) -> None:
+        """What a line that is replaced says counts for the devices that stay, by their numbers."""
+        spec = poller.line.spec
+        devices = tuple(stay[d.name] for d in spec.devices if d.name in stay)
+        poller.speaks_for = {device.name for device in devices}
+        poller.line.carry(LineSpec(spec.name, spec.driver, spec.settings, devices, spec.port))
 
     async def _close(self, poller: Poller) -> None:
         await poller.finish()

@@ -323,3 +323,35 @@ async def test_what_was_compared_ahead_is_used_and_only_for_the_lines_it_was_abo
     assert node.of(Batch)[-1].revision == 3
     await node.field.close()
     assert doubled(node.plant) == []
+
+
+@simulated
+async def test_two_revisions_within_one_scan_keep_values_with_their_points() -> None:
+    def of(settings: str, *points: str) -> Site:
+        ahead = device("a", "l0", {"fast": NS_PER_S}, [(p, "fast") for p in points])
+        stays = device("x", "l1", {"fast": NS_PER_S}, [("level", "fast")])
+        plain = site(ahead, stays)
+        lines = [replace(ln, settings=settings) if ln.name == "l1" else ln for ln in plain.lines]
+        return Site(plain.devices, tuple(lines))
+
+    plant = Plant(change_ns=3600 * NS_PER_S)
+    node = await polling(of("time-out 1", "p"), plant)
+    await pass_s(3)
+    plant.latency_s = lambda: 2.5
+    plant.change_ns = 700 * NS_PER_MS
+    await pass_s(3.7)
+    node.prepare(of("time-out 2", "p"), 2)
+    await pass_s(0.3)
+    node.prepare(of("time-out 2", "p", "q"), 3)
+    await pass_s(20)
+    await node.field.close()
+    names = {number: [p.id for p in known.points] for number, known in node.sites.items()}
+    told = [
+        (names[body.revision][number], value)
+        for _, body in node.journal
+        if isinstance(body, Batch)
+        for number, _, value, _ in body.samples
+        if isinstance(value, int)
+    ]
+    assert {name for name, _ in told} == {"a/p", "a/q", "x/level"}
+    assert [(n, v) for n, v in told if v % 1000 != sum(n.encode()) % 997] == []
