@@ -181,6 +181,7 @@ class Revisions:
         self._disk.follow(revision.number, revision.files)
         if revision.number == self.running and dict(self._site.files) == revision.files:
             self._unwritten = None
+            self.not_able = self._needs_restart(self._site)  # a head that couldn't run diverged
             return
         built = await asyncio.to_thread(self._here.build, revision.files)
         if built.site is None:

@@ -99,8 +99,9 @@ class RoleCommands:
             "HOTPAIR_ROLE": told.word,
             "HOTPAIR_WHY": told.why,
         }
-        output = _Output()
+        output: _Output | None = None
         try:
+            output = _Output()
             process = await asyncio.create_subprocess_exec(
                 *(*command.run, told.word, told.why),
                 stdin=DEVNULL,
@@ -109,9 +110,10 @@ class RoleCommands:
                 env=environment,
                 start_new_session=True,
             )
-        except OSError as error:
-            output.close()
-            self._alarm(SEVERITY, f"{name} can't be run: {error.strerror}")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in what somebody gave as `why`
+            if output is not None:
+                output.close()
+            self._alarm(SEVERITY, f"{name} can't be run: {getattr(error, 'strerror', error)}")
             return
         try:
             ended = await self._until_it_ends(process, command.timeout_ns / NS_PER_S)
@@ -179,7 +181,7 @@ async def _end(process: Process) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # or it became another user
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_AFTER_S):

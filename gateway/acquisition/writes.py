@@ -8,6 +8,7 @@ unfinished, and that is an alarm, because a late second write would be worse (ru
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ from gateway.errors import DeviceError, InvalidReply, JournalError, ReplyTimeout
 from gateway.journal.records import Audit, Fact
 from gateway.model import NS_PER_S, Status, Value, is_good, status_name
 
+log = logging.getLogger(__name__)
 WAITING_MAX: Final = 16
 """Writes that may wait for one device; more are refused, so that none is ever late by much."""
 
@@ -294,10 +296,15 @@ class Writer:
     async def _end_pulse(self, who: str, point: PointSpec) -> None:
         assert point.pulse_ns is not None
         await asyncio.sleep(point.pulse_ns / NS_PER_S)
-        outcome = await self._counted(f"{who} (pulse)", point, False, self._barred())
-        if not is_good(outcome.status):
-            why = outcome.detail or status_name(outcome.status)
-            self._unfinished(point.device, point.name, why)
+        try:
+            outcome = await self._counted(f"{who} (pulse)", point, False, self._barred())
+        except Exception as error:  # whatever it is: an output that stays on is told
+            log.error("the pulse on %s failed", point.id, exc_info=error)
+            self._unfinished(point.device, point.name, f"internal error: {error}")
+        else:
+            if not is_good(outcome.status):
+                why = outcome.detail or status_name(outcome.status)
+                self._unfinished(point.device, point.name, why)
         self._remember(point, False)
 
     def _remember(self, point: PointSpec, runs: bool, changed: bool = True) -> None:

@@ -39,7 +39,7 @@ def host_state(data: bytes) -> HostState | None:
     """A STATE payload (6.4.27): JSON with `online` and `timestamp`; None of anything else."""
     try:
         said = json.loads(data[: STATE_BYTES_MAX + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -284,8 +285,9 @@ class Feed:
 
     async def _time_at(self, term: Term, seq: int, otherwise_ns: int) -> int:
         for _, wire, _ in await self._ports.records(term, seq, PROBE, WINDOW_BYTES):
-            if time_ns := time_of(decode(wire)):
-                return time_ns
+            with suppress(*UNDECODABLE):  # `_read` tells of it
+                if time_ns := time_of(decode(wire)):
+                    return time_ns
         return otherwise_ns
 
     async def _tell_dropped(self) -> None:

@@ -274,6 +274,16 @@ async def test_a_pulse_whose_begin_was_not_confirmed_is_an_alarm_and_never_a_sec
         assert rig.line.written == [True]
 
 
+async def test_a_pulse_whose_end_meets_a_bug_is_an_alarm() -> None:
+    async with running() as rig:
+        await rig.writer.write("alice", PULSED, True)
+        rig.line.write_error = ValueError("a driver's bug")
+        await rig.until(lambda: bool(rig.of(Event)))
+        (event,) = rig.of(Event)
+        assert (event.severity, "was not ended" in event.text) == (900, True)
+        await rig.until(lambda: rig.of(Fact)[-1].value is False)
+
+
 async def test_a_pulse_that_a_crash_left_running_is_told_once_and_never_ended_late() -> None:
     async with running() as rig:
         rig.writer.tell_unfinished({("plc", f"{PULSE}pulsed"): True, ("plc", "refused"): [1]})

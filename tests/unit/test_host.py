@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import resource
+import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -160,6 +164,51 @@ async def test_a_command_that_fails_hangs_or_is_missing_is_told(tmp_path: Path) 
     commands.tell("main", "")
     await commands.stop()
     assert told == ["on_role_change: /nowhere/vip stopped can't be run: No such file or directory"]
+
+
+async def test_what_can_not_be_begun_is_told(tmp_path: Path) -> None:
+    world = Commands(tmp_path, 'echo "$1" >> $OUT')
+    world.commands.tell("standby", "by \0")
+    async with asyncio.timeout(10):
+        await world.news.wait()
+    assert "can't be run: embedded null byte" in world.told[0]
+    world.news.clear()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        world.commands.tell("main", "")
+        async with asyncio.timeout(10):
+            await world.news.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in taken:
+            os.close(number)
+    assert "can't be run: Too many open files" in world.told[1]
+    await world.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user and back")
+async def test_a_command_that_became_another_user_is_left_behind() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, sleep = Path(name), f"{name}/sleep"
+        shutil.copy(shutil.which("sleep") or "", sleep)
+        os.chmod(name, 0o755)  # noqa: PTH101
+        os.chmod(sleep, 0o4755)  # noqa: PTH101
+        os.setresuid(65534, 65534, 0)
+        try:
+            world = Commands(folder, f"exec {sleep} 1", timeout_ns=50_000_000)
+            world.commands.tell("main", "")
+            async with asyncio.timeout(10):
+                await world.news.wait()
+            assert "ended after 0.05 s, its time-out" in world.told[0]
+            assert not world.task.done()
+            await world.end()
+        finally:
+            os.setresuid(0, 0, 0)
 
 
 async def test_a_command_that_leaves_something_running_does_not_hold_the_next(

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +23,7 @@ from gateway.journal.records import Batch, Delivered
 from gateway.model import NS_PER_S, Position, Term
 from gateway.northbound import windows as w
 from gateway.northbound.access import password_of, tls_of
-from gateway.northbound.feed import Feed, Ports, SessionEnded
+from gateway.northbound.feed import PROBE, Feed, Ports, SessionEnded
 from gateway.northbound.observations import Observation, Read
 
 
@@ -201,6 +203,31 @@ async def test_what_is_older_than_the_backlog_is_skipped_and_told(world: World) 
             await until(lambda: it.feed.status()["records_behind"] == 0)
     known = shelf.kept.of(shelf.got[0][0].position.term)
     assert known is not None and len(known.stretches) == 1, "what was skipped is over"
+
+
+async def test_a_damaged_record_does_not_stop_the_search_for_the_backlog(world: World) -> None:
+    probed: list[int] = []
+    shelf = Shelf()
+    async with world.journal() as journal:
+        await journal.append(revision())
+        for start in range(0, 400, 100):
+            await written(journal, start, start + 100)
+        shelf.since = Position(journal.term, 10_000)
+        world.clock.now_ns = T0 + 400 * NS_PER_S
+
+        async def records(term: Term, start: int, count: int, size: int) -> Any:
+            rows = await journal.records(term, start, count, size)
+            if count != PROBE:
+                return rows
+            probed.append(start)
+            return [
+                (seq, b"\xc1" if seq == probed[0] else wire, digest) for seq, wire, digest in rows
+            ]
+
+        spoilt = partial(replace, records=records)
+        async with fed(journal, world, shelf, 50 * NS_PER_S, spoilt) as it:
+            await until(lambda: len(shelf.got) == 50)
+            assert len(probed) > 1 and it.feed.status()["failures"] == 0
 
 
 async def test_what_history_dropped_is_told_once(world: World) -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from sparkplug_schema import Payload, parse, properties, value_of
 
 from gateway.model import INTEGER_RANGES, NS_PER_MS, DataType, Status
-from gateway.northbound.edge_node import EdgeNode, Host, HostState, host_state, state_topic
+from gateway.northbound.edge_node import (
+    STATE_BYTES_MAX,
+    EdgeNode,
+    Host,
+    HostState,
+    host_state,
+    state_topic,
+)
 from gateway.northbound.payload import TYPES, Metric, encode, payload, true_metrics
 
 NOW = 1_790_000_000_123 * NS_PER_MS
@@ -197,7 +204,7 @@ def test_of_two_states_of_a_host_the_later_one_holds() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"", b"ONLINE", b"[]", b"3", b"\xff"),
+        *(b"", b"ONLINE", b"[]", b"3", b"\xff", b"[" * STATE_BYTES_MAX),
         *(b'{"online": 1, "timestamp": 5}', b'{"online": true}'),
         *(b'{"online": true, "timestamp": true}', b'{"online": true, "timestamp": "5"}'),
     ],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from test_config_scenarios import DRIVERS
 
@@ -385,6 +386,10 @@ async def test_a_revision_that_cannot_run_here_is_an_alarm_and_what_ran_goes_on(
         assert node.alarms[0].endswith("Revision 1 runs on.")
         with pytest.raises(ConfigError):
             revisions.site_of(journal.head.revision)  # type: ignore[union-attr]
+        await journal.commit(
+            msgspec.structs.replace(head.revision, at_ns=2)
+        )  # as when a ruling makes it the head
+        await seen(lambda: revisions.not_able == "")
         await journal.commit(Revision(3, head.digest, 1, "eve", texts(MORE), ()))
         await seen(lambda: revisions.running == 3)
         assert revisions.not_able == ""
