@@ -2,7 +2,8 @@
 
 History is ordered by time, so an observation must never stand before one that came earlier: after a
 fault the collector has said "bad since then", and a value that the server has held for days must be
-restated at the moment when it was read again, not at its old source time (values.place).
+restated at the moment when it was read again, not at its old source time (values.place). Only when
+our own clock was set back, what comes next stands where that clock now says.
 """
 
 from __future__ import annotations
@@ -115,9 +116,11 @@ class Points:
             time_ns = _first_time(source_ns, moment)
         elif moment.initial and _older(source_ns, known.source_ns):
             return None
-        elif (value, status) == (known.value, known.status):
-            if number not in self._owed:
-                return None
+        elif (same := (value, status) == (known.value, known.status)) and number not in self._owed:
+            return None
+        elif _set_back(known, moment.received_ns):
+            time_ns = _first_time(source_ns, moment)
+        elif same:
             time_ns = max(moment.asked_ns, known.time_ns)
         else:
             time_ns = place(source_ns, known.time_ns, moment.received_ns)
@@ -148,7 +151,7 @@ class Points:
         observations = []
         for number in sorted(self._owed):
             if (known := self._known.get(number)) is not None:
-                time_ns = max(now_ns, known.time_ns)
+                time_ns = now_ns if _set_back(known, now_ns) else max(now_ns, known.time_ns)
                 self._known[number] = known._replace(time_ns=time_ns)
                 observations.append(Observation(number, time_ns, known.value, known.status))
         self._owed.clear()
@@ -222,9 +225,19 @@ class Points:
 
 def _first_time(source_ns: int | None, moment: Moment) -> int:
     """When the server was asked: the value is proven for that moment, whenever it was made."""
+    asked_ns = min(moment.asked_ns, moment.received_ns)  # our clock may be set back in between
     if source_ns is None or source_ns > moment.received_ns + LEAD_MAX_NS:
-        return moment.asked_ns
-    return max(source_ns, moment.asked_ns)
+        return asked_ns
+    return max(source_ns, asked_ns)
+
+
+def _set_back(known: _Known, now_ns: int) -> bool:
+    """Whether our own clock was set back since a point was observed.
+
+    No clock of a device leads an observation that far (`values.place`). Were it held there, all
+    that comes would be stamped in the future until our clock has caught up.
+    """
+    return known.time_ns > now_ns + LEAD_MAX_NS
 
 
 def _older(source_ns: int | None, than_ns: int | None) -> bool:

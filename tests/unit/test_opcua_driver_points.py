@@ -255,6 +255,36 @@ def test_what_is_owed_is_restated_from_memory_but_only_once_known() -> None:
     assert points.restated(111 * NS_PER_S) == []
 
 
+@pytest.mark.parametrize("source", [None, 4_000, 100.0000005, 99])
+def test_after_our_clock_was_set_back_values_stand_where_it_now_says(source: float | None) -> None:
+    points = points_of(House(), a={"node": "i=1"})
+    list(points.observe(0, good(1.0, 3_700), at(3_700)))
+    (seen,) = points.observe(0, good(2.0, source), at(100))
+    assert 100 * NS_PER_S <= seen.time_ns <= at(100).received_ns
+    (following,) = points.observe(0, good(3.0, None), at(101))
+    assert following.time_ns == at(101).received_ns
+    assert list(points.observe(0, good(3.0, None), at(90))) == [], "it is the same value still"
+
+
+def test_what_is_owed_stands_where_our_clock_says_when_it_was_set_back() -> None:
+    points = points_of(House(), a={"node": "i=1"}, b={"node": "i=2"})
+    for where in (0, 1):
+        list(points.observe(where, good(1.0, 5), at(3_700)))
+    points.owe_all()
+    set_back_meanwhile = Moment(3_701 * NS_PER_S, 100 * NS_PER_S)
+    (seen,) = points.observe(0, good(1.0, None), set_back_meanwhile)
+    assert seen.time_ns == 100 * NS_PER_S
+    (restated,) = points.restated(101 * NS_PER_S)
+    assert (restated.point, restated.time_ns) == (1, 101 * NS_PER_S)
+
+
+def test_a_step_back_within_what_device_clocks_lead_keeps_the_order() -> None:
+    points = points_of(House(), a={"node": "i=1"})
+    list(points.observe(0, good(1.0, 101), at(100)))
+    (seen,) = points.observe(0, good(2.0, None), at(100))
+    assert seen.time_ns == 101 * NS_PER_S
+
+
 def test_after_a_loss_everything_is_first_again() -> None:
     points = points_of(House(), a={"node": "i=1"})
     list(points.observe(0, good(1.0, 5), at(100)))
