@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from drivers.opcua.backoff import Backoff, Failure
 from drivers.opcua.history import History
-from drivers.opcua.listening import Listener
+from drivers.opcua.introduction import introduce
+from drivers.opcua.listening import LOOK_AGAIN_NS, Listener
 from drivers.opcua.nodes import NodeText, parse_node, resolve
 from drivers.opcua.observe import Reading
 from drivers.opcua.pki import BadCredentials, NotTrusted
@@ -50,10 +51,9 @@ from gateway.driver import (
     WriteOutcome,
 )
 from gateway.errors import DeviceError, LinkError, Refused, ReplyTimeout, WriteRefused
-from gateway.model import NS_PER_MS, NS_PER_S, Cause, Status, Value, is_bad, status_name
+from gateway.model import NS_PER_S, Cause, Status, Value, is_bad, status_name
 
 log = logging.getLogger(__name__)
-CLOCK_OFFSET_MAX_NS: Final = 2 * NS_PER_S
 LABELS_MAX: Final = 20
 """Structures whose type is asked for by name at each connect; the others are refused unnamed."""
 _UNWANTED: Final = (Status.BAD_USER_ACCESS_DENIED, Status.BAD_CONFIGURATION_ERROR)
@@ -78,6 +78,7 @@ class OpcUaLine:
         self._session: Session | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
+        self._bound_ns = 0
 
     @property
     def spec(self) -> LineSpec:
@@ -99,38 +100,29 @@ class OpcUaLine:
             if self._closed:  # while we were connecting
                 self.drop(session)
             self._check_open()
-            self._introduce(session)
+            self._bind(session)
+            introduce(session, self.wire, self.points)
             return session
 
     def _check_open(self) -> None:
         if self._closed:
             raise LinkError("the line is closed")
 
-    def _introduce(self, session: Session) -> None:
-        """Bind the nodes to this server's namespaces, and note what it told of itself."""
+    def _bind(self, session: Session) -> None:
+        """Find the nodes by this server's namespaces; None where it lacks one."""
         self.nodes = [
             None if found is None else session.node(*found)
             for found in self.points.resolved(session.namespaces)
         ]
-        diagnostics = self.wire.diagnostics
-        diagnostics.connected = True
-        diagnostics.notes["server"] = session.product
-        diagnostics.notes["limits"] = (
-            f"{session.limits.read} nodes a read, {session.limits.monitor} items a call"
-        )
-        if not self.settings.protected:
-            diagnostics.notes["security"] = "none (`insecure: true`)"
-        for warning in session.warnings:
-            self.points.tell(f"!{warning}", 400, warning)
-        if (offset_ns := session.clock_offset_ns) is not None:
-            diagnostics.notes["clock"] = f"{offset_ns / NS_PER_MS:+.0f} ms from ours"
-            if abs(offset_ns) > CLOCK_OFFSET_MAX_NS:
-                text = (
-                    f"the server's clock is {abs(offset_ns) / NS_PER_S:.0f} s "
-                    f"{'ahead of' if offset_ns > 0 else 'behind'} ours: source times that can't be "
-                    "true are replaced by the time of receipt"
-                )
-                self.points.tell("!clock", 500, text)
+        self._bound_ns = self._context.clock.monotonic_ns()
+
+    async def bind_again(self, session: Session) -> list[int]:
+        """The places of nodes whose namespace the server has only now. Raises DeviceError."""
+        lacking = [where for where, node in enumerate(self.nodes) if node is None]
+        if lacking:
+            await session.look_for_namespaces()
+            self._bind(session)
+        return [where for where in lacking if self.nodes[where] is not None]
 
     def drop(self, session: Session | None = None) -> None:
         """Let go of a session (the current one by default) without a word."""
@@ -165,6 +157,8 @@ class OpcUaLine:
         self.written.clear()
         try:
             session = await self.acquire()
+            if clock.monotonic_ns() - self._bound_ns >= LOOK_AGAIN_NS:
+                await self.bind_again(session)
             places = self.points.of_class.get(scan_class, [])
             asked_ns = clock.utc_ns()
             readings = await self.read(session, places)

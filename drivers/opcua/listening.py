@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from drivers.opcua.line import OpcUaLine
 
 log = logging.getLogger(__name__)
-RETRY_REFUSED_NS: Final = 60 * NS_PER_S
-"""A node that the server would not monitor may appear with the next download to the PLC."""
+LOOK_AGAIN_NS: Final = 60 * NS_PER_S
+"""What a server lacks may come with the next download to the PLC, or as its application starts."""
 SLOW_FACTOR: Final = 2
 SAMPLES_AFTER_WRITE: Final = 2
 """How many sampling intervals pass before a node that was written to is read once more."""
@@ -107,7 +107,7 @@ class Listener:
     ) -> DeviceError:
         """Deliver what a subscription brings. Raises DeviceError when it fails."""
         places = list(range(len(self._points.decoders)))
-        retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
+        retry_ns = self._clock.monotonic_ns() + LOOK_AGAIN_NS
         initial = True
         while True:
             notice = await subscription.next()
@@ -118,8 +118,9 @@ class Listener:
                 await self._read(session, places, deliver, complete=False)
             await self._line.history.look(session)
             if self._clock.monotonic_ns() >= retry_ns:
-                retry_ns = self._clock.monotonic_ns() + RETRY_REFUSED_NS
-                if again := list(self._refused):
+                retry_ns = self._clock.monotonic_ns() + LOOK_AGAIN_NS
+                came = await self._line.bind_again(session)
+                if again := sorted({*self._refused, *came}):
                     await self._monitor(subscription, again)
                     readings = await self._read(session, again, deliver, complete=True)
                     await self._line.report(session, again, readings)

@@ -25,7 +25,7 @@ from drivers.opcua.values import Builtin, datetime_to_ns
 from drivers.opcua.wire import Wire
 from gateway.driver import DriverContext
 from gateway.errors import DeviceError, InvalidReply, Refused
-from gateway.model import NS_PER_MS, NS_PER_S, Status
+from gateway.model import NS_PER_MS, NS_PER_S, Status, is_bad, status_name
 
 log = logging.getLogger(__name__)
 # The library logs each refusal and each lost connection, some as critical; we tell them, once.
@@ -223,11 +223,20 @@ class Session:
             about = [(await self._read_once([node]))[0] for node in nodes]
         middle_ns = (before_ns + clock.utc_ns()) // 2
         uris, server_ns, reads, monitored, product = about
+        if is_bad(uris.status):
+            text = f"the server doesn't tell its namespaces: {status_name(uris.status)}"
+            raise Refused(text, uris.status, status=uris.status)
         self.namespaces = [str(uri) for uri in uris.value or []]
         if (now_ns := datetime_to_ns(server_ns.value)) is not None:
             self.clock_offset_ns = now_ns - middle_ns
         self.limits = Limits.told(reads.value, monitored.value)
         self.product = str(product.value or "")
+
+    async def look_for_namespaces(self) -> None:
+        """Read the namespaces again: a server that starts adds its own. Raises DeviceError."""
+        (uris,) = await self.read([ua.NodeId(ua.Int32(ua.ObjectIds.Server_NamespaceArray))])
+        if not is_bad(uris.status):
+            self.namespaces = [str(uri) for uri in uris.value or []]
 
     # ------------------------------------------------------------------------------- upkeep
 

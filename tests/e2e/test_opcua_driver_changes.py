@@ -1,0 +1,130 @@
+"""The OPC UA driver on a server that changes amid a session, or says what can't be true."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytest_asyncio
+from asyncua import ua
+from asyncua.server.internal_session import InternalSession
+
+from gateway.model import NS_PER_S, Status
+from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, giving, open_line, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class BentSession(InternalSession):  # type: ignore[misc]
+    """Answers as a test says."""
+
+    answers: ClassVar[dict[tuple[int | str, ua.AttributeIds], ua.DataValue]] = {}
+    """By identifier and attribute."""
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        results = await super().read(params)
+        return [
+            self.answers.get((wanted.NodeId.Identifier, wanted.AttributeId), result)
+            for wanted, result in zip(params.NodesToRead, results, strict=True)
+        ]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plant() -> AsyncIterator[Plc]:
+    """One server for all tests, since making one takes seconds."""
+    plc = Plc()
+    plc.make_iserver = giving(BentSession)
+    async with running(plc):
+        yield plc
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def plc(plant: Plc) -> AsyncIterator[Plc]:
+    await plant.reset()
+    yield plant
+    BentSession.answers.clear()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def node(name: str, uri: str = URI) -> str:
+    return f"nsu={uri};s={name}"
+
+
+FLOW = {"flow": {"node": node("Double"), "type": "double"}}
+
+
+def subscribe(plc: Plc) -> dict[str, Any]:
+    return {"endpoint": plc.endpoint, "publishing_interval": "50ms", "insecure": True}
+
+
+def poll(plc: Plc) -> dict[str, Any]:
+    return {"endpoint": plc.endpoint, "mode": "poll", "insecure": True}
+
+
+def bad(status: int) -> ua.DataValue:
+    return ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(status)))
+
+
+async def application_starts(plc: Plc, uri: str) -> ua.NodeId:
+    """A server loads an application with a namespace of its own."""
+    index = await plc.server.register_namespace(uri)
+    late = ua.NodeId("Late", index)
+    await plc.folder.add_variable(late, "Late", ua.Variant(7.0, KINDS.Double))
+    return late
+
+
+def with_late(uri: str) -> dict[str, dict[str, Any]]:
+    return FLOW | {"late": {"node": node("Late", uri), "type": "double"}}
+
+
+async def test_a_namespace_that_comes_late_is_polled_within_a_minute(
+    plc: Plc, house: House
+) -> None:
+    line = open_line(house, poll(plc), with_late("urn:late:poll"))
+    first = await line.scan("plc", "normal")
+    assert first.observations[1].status == Status.BAD_NODE_ID_UNKNOWN
+    await application_starts(plc, "urn:late:poll")
+    requests = line.diagnostics("plc").requests
+    assert not (await line.scan("plc", "normal")).observations
+    assert line.diagnostics("plc").requests == requests + 1, "it is not asked at each scan"
+    house.clock.ahead_ns += 61 * NS_PER_S
+    (seen,) = (await line.scan("plc", "normal")).observations
+    assert (seen.point, seen.value) == (1, 7.0)
+    await line.close()
+
+
+async def test_a_namespace_that_comes_late_is_monitored_within_a_minute(
+    plc: Plc, house: House
+) -> None:
+    async with Heard(open_line(house, subscribe(plc), with_late("urn:late:told"))) as heard:
+        first = await heard.until(lambda d: True)
+        assert first.observations[1].status == Status.BAD_NODE_ID_UNKNOWN
+        late = await application_starts(plc, "urn:late:told")
+        house.clock.ahead_ns += 61 * NS_PER_S
+        await heard.value(1, 7.0)
+        await plc.server.get_node(late).write_value(8.0, KINDS.Double)
+        await heard.value(1, 8.0)
+        assert all(d.fault is None for d in heard.deliveries)
+
+
+async def test_a_server_that_does_not_tell_its_namespaces_yet_is_asked_again(
+    plc: Plc, house: House
+) -> None:
+    array = (ua.ObjectIds.Server_NamespaceArray, ua.AttributeIds.Value)
+    BentSession.answers[array] = bad(Status.BAD_WAITING_FOR_INITIAL_DATA)
+    line = open_line(house, poll(plc), FLOW)
+    fault = (await line.scan("plc", "normal")).fault
+    assert fault is not None
+    assert fault.status == Status.BAD_WAITING_FOR_INITIAL_DATA
+    assert 0 < fault.retry_after_ns < 30 * NS_PER_S
+    assert house.alarms == [], "nobody knows yet that the namespace is lacking"
+    BentSession.answers.clear()
+    (seen,) = (await line.scan("plc", "normal")).observations
+    assert seen.value == 2.25
+    await line.close()
