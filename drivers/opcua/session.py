@@ -21,7 +21,7 @@ from drivers.opcua.observe import Reading
 from drivers.opcua.session_client import HotpairClient, device_error
 from drivers.opcua.session_reading import to_reading
 from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
-from drivers.opcua.values import Builtin, datetime_to_ns
+from drivers.opcua.values import Builtin, datetime_to_ns, revised_ns
 from drivers.opcua.wire import Wire
 from gateway.driver import DriverContext
 from gateway.errors import DeviceError, InvalidReply, Refused
@@ -37,6 +37,9 @@ POLICIES: Final = {
     "Aes256_Sha256_RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
 }
 IDLE_MAX_NS: Final = 5 * NS_PER_S
+PAUSE_MIN_NS: Final = NS_PER_S // 10
+"""However short a life a server gives to a session or a channel."""
+CHANNEL_LIFE_NS: Final = 3_600 * NS_PER_S  # what the library asks for
 FAREWELL_S: Final = 0.5
 RENEW_AT: Final = 0.75  # of the channel's life (OPC 10000-4 section 5.6.2)
 _ABOUT: Final = (
@@ -242,18 +245,19 @@ class Session:
 
     async def _keep_up(self) -> None:
         """Renew the channel in time, and keep a session alive that nobody uses."""
-        clock = self._context.clock
-        life_ns = self._client.secure_channel_timeout * NS_PER_MS
+        clock, client = self._context.clock, self._client
+        life_ns = revised_ns(client.secure_channel_timeout, CHANNEL_LIFE_NS)
         renew_ns = clock.monotonic_ns() + int(life_ns * RENEW_AT)
-        idle_ns = min(IDLE_MAX_NS, int(self._client.session_timeout) * NS_PER_MS // 3)
+        left_alone_ns = revised_ns(client.session_timeout, self.device.session_timeout_ns)
+        idle_ns = max(PAUSE_MIN_NS, min(IDLE_MAX_NS, left_alone_ns // 3))
         try:
             while True:
-                await asyncio.sleep(min(idle_ns, max(life_ns // 10, NS_PER_MS)) / NS_PER_S)
+                await asyncio.sleep(min(idle_ns, max(life_ns // 10, PAUSE_MIN_NS)) / NS_PER_S)
                 now_ns = clock.monotonic_ns()
                 if now_ns >= renew_ns:
-                    await self._client.open_secure_channel(renew=True)
-                    self._client.uaclient.revolve_security_token()
-                    life_ns = self._client.secure_channel_timeout * NS_PER_MS
+                    await client.open_secure_channel(renew=True)
+                    client.uaclient.revolve_security_token()
+                    life_ns = revised_ns(client.secure_channel_timeout, CHANNEL_LIFE_NS)
                     renew_ns = now_ns + int(life_ns * RENEW_AT)
                 elif now_ns - self.wire.last_sent_ns >= idle_ns:
                     await self._read_once([ua.NodeId(ua.ObjectIds.Server_ServerStatus_State)])

@@ -20,7 +20,7 @@ from drivers.opcua.observe import Reading
 from drivers.opcua.session import Session
 from drivers.opcua.session_client import device_error
 from drivers.opcua.session_reading import to_reading
-from drivers.opcua.values import clean_status
+from drivers.opcua.values import clean_status, revised_ns
 from gateway.clock import Clock
 from gateway.driver import DriverContext
 from gateway.errors import InvalidReply, LinkError, Refused, ReplyTimeout
@@ -89,8 +89,9 @@ class Subscription:
         except Exception as error:  # parse errors of the library have no common base
             raise device_error(error, "a subscription") from error
         self._id = made.SubscriptionId
-        quiet_s = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
-        self._patience_s = quiet_s + device.timeout_ns / NS_PER_S
+        publishing_ns = revised_ns(made.RevisedPublishingInterval, device.publishing_interval_ns)
+        quiet_ns = publishing_ns * made.RevisedMaxKeepAliveCount
+        self._patience_s = (quiet_ns + device.timeout_ns) / NS_PER_S
 
     @property
     def patience_s(self) -> float:
@@ -130,7 +131,7 @@ class Subscription:
             raise InvalidReply(f"{len(results)} results for {len(handles)} monitored items")
         self._nodes.update(handles)
         return [
-            Accepted(r.StatusCode.value, int(r.RevisedSamplingInterval * NS_PER_MS))
+            Accepted(r.StatusCode.value, revised_ns(r.RevisedSamplingInterval, device.sampling_ns))
             for r in results
         ]
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from gateway.errors import WriteRefused
 from gateway.model import (
     INTEGER_RANGES,
+    NS_PER_MS,
     NS_PER_S,
     DataType,
     Status,
@@ -167,6 +168,15 @@ def ns_to_datetime(ns: int) -> datetime:
     except OverflowError:
         text = f"{ns} ns is no time between the years 1 and 9999"
         raise WriteRefused(text, Status.BAD_OUT_OF_RANGE) from None
+
+
+def revised_ns(told_ms: float, asked_ns: int) -> int:
+    """A Duration that a server revised, in ns; what was asked for where it tells none.
+
+    Zero, NaN and infinities tell nothing.
+    """
+    told_ns = told_ms * NS_PER_MS
+    return int(told_ns) if math.isfinite(told_ns) and told_ns > 0 else asked_ns
 
 
 def clean_status(code: int) -> tuple[int, bool]:

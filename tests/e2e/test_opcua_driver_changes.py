@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.server.internal_session import InternalSession
 
+from gateway.driver import Frame
 from gateway.model import NS_PER_S, Status
 from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, giving, open_line, running
 
@@ -22,6 +25,8 @@ class BentSession(InternalSession):  # type: ignore[misc]
 
     answers: ClassVar[dict[tuple[int | str, ua.AttributeIds], ua.DataValue]] = {}
     """By identifier and attribute."""
+    revised_ms: ClassVar[list[float]] = []
+    """What it makes of each Duration that a client asks for."""
 
     async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
         results = await super().read(params)
@@ -29,6 +34,19 @@ class BentSession(InternalSession):  # type: ignore[misc]
             self.answers.get((wanted.NodeId.Identifier, wanted.AttributeId), result)
             for wanted, result in zip(params.NodesToRead, results, strict=True)
         ]
+
+    async def create_session(self, *args: Any, **more: Any) -> ua.CreateSessionResult:
+        result = await super().create_session(*args, **more)
+        for ms in self.revised_ms:
+            result.RevisedSessionTimeout = ms
+        return result
+
+    async def create_monitored_items(self, *args: Any) -> list[ua.MonitoredItemCreateResult]:
+        results = list(await super().create_monitored_items(*args))
+        for result in results:
+            for ms in self.revised_ms:
+                result.RevisedSamplingInterval = ms
+        return results
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,6 +63,7 @@ async def plc(plant: Plc) -> AsyncIterator[Plc]:
     await plant.reset()
     yield plant
     BentSession.answers.clear()
+    BentSession.revised_ms.clear()
 
 
 @pytest.fixture
@@ -128,3 +147,39 @@ async def test_a_server_that_does_not_tell_its_namespaces_yet_is_asked_again(
     (seen,) = (await line.scan("plc", "normal")).observations
     assert seen.value == 2.25
     await line.close()
+
+
+@pytest.mark.parametrize("ms", [0.0, math.nan])
+async def test_a_session_of_no_life_is_kept_without_haste(
+    plc: Plc, house: House, ms: float
+) -> None:
+    BentSession.revised_ms[:] = [ms]
+    line = open_line(house, poll(plc), FLOW)
+    await line.scan("plc", "normal")
+    kept = asyncio.Event()
+    before = line.diagnostics("plc").requests
+
+    def look(frame: Frame) -> None:
+        if frame.text.startswith("Read i=2259"):
+            kept.set()
+
+    line.trace("plc", look)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(kept.wait(), 1)
+    assert line.diagnostics("plc").requests == before
+    house.clock.ahead_ns += 6 * NS_PER_S
+    await asyncio.wait_for(kept.wait(), 10)
+    await line.close()
+
+
+@pytest.mark.parametrize("ms", [math.nan, math.inf, 1e306])
+async def test_a_sampling_interval_that_is_none_is_the_one_that_was_asked_for(
+    plc: Plc, house: House, ms: float
+) -> None:
+    BentSession.revised_ms[:] = [ms]
+    async with Heard(open_line(house, subscribe(plc), FLOW)) as heard:
+        first = await heard.until(lambda d: True)
+        assert first.fault is None
+        await plc.set("Double", 8.0, KINDS.Double)
+        await heard.value(0, 8.0)
+        assert house.alarms == []

@@ -23,6 +23,7 @@ from drivers.opcua.values import (
     ns_to_datetime,
     place,
     publish,
+    revised_ns,
     to_device,
     type_name,
     widens,
@@ -228,3 +229,13 @@ def test_a_float_that_is_written_can_be_packed(value: float) -> None:
     except WriteRefused:
         return
     struct.pack("<f", written)
+
+
+@pytest.mark.parametrize("told_ms", [0.0, -1.0, math.nan, math.inf, -math.inf, 1e306])
+def test_a_revised_duration_that_tells_nothing_is_what_was_asked_for(told_ms: float) -> None:
+    assert revised_ns(told_ms, 7) == 7
+
+
+def test_a_revised_duration_is_taken_in_ns() -> None:
+    assert revised_ns(0.5, 7) == 500_000
+    assert revised_ns(3_600_000, 7) == 3_600 * NS_PER_S
