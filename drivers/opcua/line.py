@@ -21,6 +21,7 @@ from drivers.opcua.pki import BadCredentials, NotTrusted
 from drivers.opcua.points import Moment, Points
 from drivers.opcua.rehearsal import rehearse
 from drivers.opcua.session import Session
+from drivers.opcua.session_types import declared_type, type_label
 from drivers.opcua.settings import OpcUaDevice
 from drivers.opcua.values import (
     NATURAL,
@@ -29,6 +30,7 @@ from drivers.opcua.values import (
     converter,
     datetime_to_ns,
     publish,
+    readable,
     to_device,
     type_name,
 )
@@ -206,7 +208,7 @@ class OpcUaLine:
             label = ""
             if reading.builtin in UNSUPPORTED and labels_left:
                 labels_left -= 1
-                label = await session.type_label(self.nodes[where])
+                label = await type_label(session, self.nodes[where])
             self.points.report(where, reading, label)
         self.points.learn_types()
 
@@ -263,7 +265,7 @@ class OpcUaLine:
             raise WriteRefused(text, Status.BAD_NOT_SUPPORTED, remedy)
         learned = self.points.learned_type(point.name)
         if learned is None:
-            learned = await session.declared_type(node)
+            learned = await declared_type(session, node)
         return learned or NATURAL[point.data_type]
 
     async def _read_back(
@@ -373,6 +375,6 @@ def _check_span(point: PointSpec, value: Value) -> None:
 
 
 def _shown(value: Any) -> Value:
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if value is None or isinstance(value, bool | int | float | bytes):
         return value
-    return datetime_to_ns(value) if hasattr(value, "tzinfo") else str(value)
+    return datetime_to_ns(value) if hasattr(value, "tzinfo") else readable(str(value))

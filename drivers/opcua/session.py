@@ -21,7 +21,7 @@ from drivers.opcua.observe import Reading
 from drivers.opcua.session_client import HotpairClient, device_error
 from drivers.opcua.session_reading import to_reading
 from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
-from drivers.opcua.values import Builtin, datetime_to_ns, revised_ns
+from drivers.opcua.values import Builtin, datetime_to_ns, readable, revised_ns
 from drivers.opcua.wire import Wire
 from gateway.driver import DriverContext
 from gateway.errors import DeviceError, InvalidReply, Refused
@@ -198,7 +198,7 @@ class Session:
         }
         text = f"the server does not offer {security.policy} {security.mode}"
         remedy = f"It offers: {', '.join(sorted(offered)) or 'nothing'}"
-        raise DeviceError(text, remedy, Status.BAD_CONFIGURATION_ERROR)
+        raise DeviceError(text, readable(remedy), Status.BAD_CONFIGURATION_ERROR)
 
     def _tune_socket(self) -> None:
         """Let unacknowledged bytes die with the time-out instead of minutes later (rules.md 5)."""
@@ -229,17 +229,17 @@ class Session:
         if is_bad(uris.status):
             text = f"the server doesn't tell its namespaces: {status_name(uris.status)}"
             raise Refused(text, uris.status, status=uris.status)
-        self.namespaces = [str(uri) for uri in uris.value or []]
+        self.namespaces = _uris(uris)
         if (now_ns := datetime_to_ns(server_ns.value)) is not None:
             self.clock_offset_ns = now_ns - middle_ns
         self.limits = Limits.told(reads.value, monitored.value)
-        self.product = str(product.value or "")
+        self.product = readable(str(product.value or ""))
 
     async def look_for_namespaces(self) -> None:
         """Read the namespaces again: a server that starts adds its own. Raises DeviceError."""
         (uris,) = await self.read([ua.NodeId(ua.Int32(ua.ObjectIds.Server_NamespaceArray))])
         if not is_bad(uris.status):
-            self.namespaces = [str(uri) for uri in uris.value or []]
+            self.namespaces = _uris(uris)
 
     # ------------------------------------------------------------------------------- upkeep
 
@@ -309,28 +309,6 @@ class Session:
             raise InvalidReply(f"{len(results)} results for {len(nodes)} nodes")
         return [to_reading(result) for result in results]
 
-    async def type_label(self, node: Any) -> str:
-        """The name of a node's data type, for messages; its NodeId if it has no name."""
-        try:
-            (kind,) = await self._read_attribute(node, ua.AttributeIds.DataType)
-            (name,) = await self._read_attribute(kind, ua.AttributeIds.BrowseName)
-        except (DeviceError, AttributeError):
-            return "an unknown type"
-        return str(name.Name) if name is not None else str(kind.to_string())
-
-    async def _read_attribute(self, node: Any, attribute: ua.AttributeIds) -> list[Any]:
-        results = await self.services.read_attributes([node], attribute)
-        return [result.Value.Value if result.Value is not None else None for result in results]
-
-    async def declared_type(self, node: Any) -> Builtin | None:
-        """The built-in type that a node's DataType attribute names, if it names one itself."""
-        try:
-            (kind,) = await self._read_attribute(node, ua.AttributeIds.DataType)
-        except Exception as error:  # parse errors of the library have no common base
-            raise device_error(error, "a read of a data type") from error
-        plain = kind is not None and kind.NamespaceIndex == 0 and isinstance(kind.Identifier, int)
-        return Builtin(kind.Identifier) if plain and 1 <= kind.Identifier <= 21 else None
-
     async def honours_index(self, node: Any, index: int) -> bool:
         """Whether the server reads a single element by IndexRange; some give the whole array.
 
@@ -388,3 +366,7 @@ class Session:
             except Exception as error:  # the connection goes either way
                 log.debug("%s: farewell failed: %s", self.wire.device, error)
         self.abort()
+
+
+def _uris(array: Reading) -> list[str]:
+    return [readable(str(uri)) for uri in array.value or ()] if array.rank == 1 else []

@@ -14,7 +14,7 @@ from drivers.opcua.pki import fingerprint
 from drivers.opcua.session import Session
 from drivers.opcua.session_client import HotpairClient, device_error
 from drivers.opcua.settings import OpcUaDevice
-from drivers.opcua.values import Builtin, natural
+from drivers.opcua.values import Builtin, natural, readable
 from drivers.opcua.wire import Wire
 from gateway.driver import DriverContext
 from gateway.errors import NotThere
@@ -136,7 +136,7 @@ class Visit:
                         more = True
                         break
                     seen.add(key)
-                    there = (*path, str(reference.BrowseName.Name))
+                    there = (*path, readable(str(reference.BrowseName.Name)))
                     plain = session.node(node.Identifier, node.NamespaceIndex)
                     if reference.NodeClass == ua.NodeClass.Variable:
                         variables.append((there, plain))
@@ -194,7 +194,7 @@ class Visit:
         if value.rank > 1:
             type_, why = None, "an array of several dimensions"
         array = len(value.value) if value.rank == 1 and value.value is not None else None
-        shown = "" if value.value is None else str(value.value)
+        shown = "" if value.value is None else readable(str(value.value))
         return Variable(path, text, type_, access, shown, array, why)
 
 

@@ -199,14 +199,18 @@ def _float(value: Any) -> tuple[Value, int]:
     return None, Status.BAD_SENSOR_FAILURE if math.isnan(number) else Status.BAD_OUT_OF_RANGE
 
 
+def readable(text: str) -> str:
+    """Text that can be encoded, with a mark for each byte of a device that is no UTF-8.
+
+    The library keeps such bytes as lone surrogates.
+    """
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _text(value: Any) -> tuple[Value, int]:
     text = "" if value is None else str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8: the library keeps them as lone surrogates
-        readable = text.encode(errors="surrogateescape").decode(errors="replace")
-        return readable, Status.UNCERTAIN
-    return text, Status.GOOD
+    told = readable(text)
+    return told, Status.GOOD if told == text else Status.UNCERTAIN
 
 
 def _datetime(value: Any) -> tuple[Value, int]:

@@ -14,6 +14,7 @@ from asyncua import ua
 from asyncua.server.internal_session import InternalSession
 
 from gateway.driver import Frame
+from gateway.errors import DeviceError
 from gateway.model import NS_PER_S, Status
 from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, giving, open_line, running
 
@@ -88,6 +89,11 @@ def poll(plc: Plc) -> dict[str, Any]:
 
 def bad(status: int) -> ua.DataValue:
     return ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(status)))
+
+
+def undecodable() -> ua.DataValue:
+    """A matrix that claims more elements than the library makes room for."""
+    return ua.DataValue(ua.Variant([1, 2], KINDS.Int32, [2_000, 1_000], is_array=True))
 
 
 async def application_starts(plc: Plc, uri: str) -> ua.NodeId:
@@ -183,3 +189,42 @@ async def test_a_sampling_interval_that_is_none_is_the_one_that_was_asked_for(
         await plc.set("Double", 8.0, KINDS.Double)
         await heard.value(0, 8.0)
         assert house.alarms == []
+
+
+def latin_1(text: str) -> str:
+    """What the library makes of a text that a server did not encode as UTF-8."""
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+async def test_a_name_that_is_no_utf_8_is_told_with_marks(plc: Plc, house: House) -> None:
+    kind = ua.ObjectIds.BuildInfo
+    name = ua.DataValue(ua.Variant(ua.QualifiedName(latin_1("Größe"), 2)))
+    uris = ua.DataValue(ua.Variant(["http://opcfoundation.org/UA/", "urn:x", latin_1("urn:°")]))
+    product = ua.DataValue(ua.Variant(latin_1("SPS für alles")))
+    about = ua.ObjectIds.Server_ServerStatus_BuildInfo_ProductName
+    BentSession.answers[kind, ua.AttributeIds.BrowseName] = name
+    BentSession.answers[ua.ObjectIds.Server_NamespaceArray, ua.AttributeIds.Value] = uris
+    BentSession.answers[about, ua.AttributeIds.Value] = product
+    points = {"structure": {"node": f"ns={plc.index};s=Structure", "type": "string"}}
+    line = open_line(house, poll(plc), points)
+    scan = await line.scan("plc", "normal")
+    assert scan.observations[0].status == Status.BAD_NOT_SUPPORTED
+    (told,) = house.texts("point structure")
+    assert "(its type is Gr\ufffd\ufffde)" in told
+    assert line.diagnostics("plc").notes["server"] == "SPS f\ufffdr alles"
+    with pytest.raises(DeviceError) as refused:
+        await line.raw("plc", "node", "nsu=urn:gone;s=Flow", 1)
+    assert refused.value.remedy == "It has: http://opcfoundation.org/UA/, urn:x, urn:\ufffd"
+    await plc.set("String", latin_1("21 °C"), KINDS.String)
+    assert await line.raw("plc", "node", f"ns={plc.index};s=String", 1) == ["21 \ufffdC"]
+    await line.close()
+
+
+async def test_a_type_that_can_not_be_read_costs_its_name_only(plc: Plc, house: House) -> None:
+    kind = ua.ObjectIds.BuildInfo
+    BentSession.answers[kind, ua.AttributeIds.BrowseName] = undecodable()
+    points = {"structure": {"node": node("Structure"), "type": "string"}}
+    line = open_line(house, poll(plc), points)
+    assert (await line.scan("plc", "normal")).fault is None
+    assert "(its type is an unknown type)" in house.texts("point structure")[0]
+    await line.close()
