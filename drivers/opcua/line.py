@@ -16,7 +16,7 @@ from drivers.opcua.history import History
 from drivers.opcua.introduction import introduce
 from drivers.opcua.listening import LOOK_AGAIN_NS, Listener
 from drivers.opcua.nodes import NodeText, parse_node, resolve
-from drivers.opcua.observe import Reading
+from drivers.opcua.observe import Reading, has_element
 from drivers.opcua.pki import BadCredentials, NotTrusted
 from drivers.opcua.points import Moment, Points
 from drivers.opcua.rehearsal import rehearse
@@ -278,7 +278,7 @@ class OpcUaLine:
         found = reading.value
         if point.settings.index is not None and reading.rank == 1 and not is_bad(reading.status):
             index = point.settings.index
-            found = reading.value[index] if index < len(reading.value or ()) else None
+            found = reading.value[index] if has_element(reading.value, index) else None
         if found is None or is_bad(reading.status):
             text = f"written, but reads back as {status_name(reading.status)}"
             return WriteOutcome(status, None, text)

@@ -39,6 +39,11 @@ class Reading(NamedTuple):
     source_ns: int | None
 
 
+def has_element(values: Any, index: int) -> bool:
+    """Whether an array has this element; a list in its place stands for none (`Dimensions`)."""
+    return values is not None and index < len(values) and not isinstance(values[index], list)
+
+
 class Decoder:
     """Turns readings of one node into values of its points."""
 
@@ -75,7 +80,7 @@ class Decoder:
         for number, convert, index in self._ready:
             if index is None:
                 yield number, *publish(convert, value, status)
-            elif value is not None and index < len(value):
+            elif has_element(value, index):
                 yield number, *publish(convert, value[index], status)
             else:
                 yield number, None, Status.BAD_NO_DATA

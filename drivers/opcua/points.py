@@ -27,6 +27,7 @@ _MISCONFIGURED: Final = frozenset(
         _BAD_ATTRIBUTE_ID_INVALID,
         Status.BAD_NOT_READABLE,
         Status.BAD_USER_ACCESS_DENIED,
+        Status.BAD_DECODING_ERROR,
     }
 )
 """What a person must mend; other Bad statuses are values like any other."""
@@ -188,8 +189,10 @@ class Points:
         decoder = self.decoders[where]
         self._reported[where] = self._state(where, reading)
         if reading.status in _MISCONFIGURED:
-            name = status_name(reading.status)
-            self._tell_item(decoder, f"the server says {name} to {decoder.item.text}")
+            text = f"the server says {status_name(reading.status)} to {decoder.item.text}"
+            if reading.status == Status.BAD_DECODING_ERROR:
+                text = f"what the server says of {decoder.item.text} can't be decoded"
+            self._tell_item(decoder, text)
             return
         for member in decoder.item.members:
             self._told.pop(member.name, None)

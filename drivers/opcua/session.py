@@ -18,7 +18,7 @@ from asyncua.crypto import security_policies, uacrypto
 from drivers.opcua import pki
 from drivers.opcua.nodes import Identifier, Limits
 from drivers.opcua.observe import Reading
-from drivers.opcua.session_client import HotpairClient, device_error
+from drivers.opcua.session_client import HotpairClient, Undecodable, device_error
 from drivers.opcua.session_reading import to_reading
 from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
 from drivers.opcua.values import Builtin, datetime_to_ns, readable, revised_ns
@@ -70,6 +70,7 @@ class Session:
         self.clock_offset_ns: int | None = None
         self.product = ""
         self.warnings: list[str] = []
+        self._undecodable: set[tuple[Any, ua.AttributeIds]] = set()
         self._context = context
         self._client = self._new_client()
         self._upkeep: asyncio.Task[None] | None = None
@@ -276,18 +277,42 @@ class Session:
     ) -> list[Reading]:
         """The values of nodes, in their order, in as many requests as the server needs.
 
+        What the library can't decode is Bad_DecodingError, and read by itself from then on.
         Raises DeviceError when a request fails as a whole.
         """
-        readings: list[Reading] = []
-        while len(readings) < len(nodes):
-            run = nodes[len(readings) : len(readings) + self.limits.read]
+        found: dict[int, Reading] = {}
+        apart = self._undecodable
+        alone = [at for at, node in enumerate(nodes) if apart and (node, attribute) in apart]
+        waiting = [[at] for at in alone] + [sorted({*range(len(nodes))} - {*alone})]
+        while waiting:
+            last = waiting.pop()
+            run, rest = last[: self.limits.read], last[self.limits.read :]
+            waiting += [rest] if rest else []
+            if not run:
+                continue
             try:
-                readings += await self._read_once(run, attribute)
+                readings = await self._read_once([nodes[at] for at in run], attribute)
+            except Undecodable as error:
+                if not self.alive:
+                    raise
+                if len(run) > 1:  # one of them spoils the reply to all
+                    waiting += [run[len(run) // 2 :], run[: len(run) // 2]]
+                    continue
+                readings = [self._not_decoded(nodes[run[0]], attribute, error)]
             except Refused as error:
                 if error.code not in _TOO_MANY or len(run) == 1:
                     raise
                 self.limits = Limits(len(run) // 2, self.limits.monitor)
-        return readings
+                waiting.append(run)
+                continue
+            found.update(zip(run, readings, strict=True))
+        return [found[at] for at in range(len(nodes))]
+
+    def _not_decoded(self, node: Any, attribute: ua.AttributeIds, error: DeviceError) -> Reading:
+        if (node, attribute) not in self._undecodable:
+            self._undecodable.add((node, attribute))
+            self.wire.failed(error)
+        return Reading(None, Builtin.NULL, 0, Status.BAD_DECODING_ERROR, None)
 
     async def _read_once(
         self,
@@ -303,11 +328,12 @@ class Session:
         ]
         try:
             results = await self.services.read(params)
+            readings = [to_reading(result) for result in results]
         except Exception as error:  # parse errors of the library have no common base
             raise device_error(error, "a read") from error
-        if len(results) != len(nodes):
-            raise InvalidReply(f"{len(results)} results for {len(nodes)} nodes")
-        return [to_reading(result) for result in results]
+        if len(readings) != len(nodes):
+            raise InvalidReply(f"{len(readings)} results for {len(nodes)} nodes")
+        return readings
 
     async def honours_index(self, node: Any, index: int) -> bool:
         """Whether the server reads a single element by IndexRange; some give the whole array.

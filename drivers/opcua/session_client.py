@@ -49,6 +49,10 @@ def status_text(code: int) -> str:
     return str(ua.StatusCode(ua.UInt32(code & 0xFFFF0000)).name)
 
 
+class Undecodable(InvalidReply):
+    """The library could make nothing of a reply."""
+
+
 def device_error(error: BaseException, doing: str) -> DeviceError:
     """What went wrong, in our words, while `doing` something."""
     if isinstance(error, DeviceError):
@@ -60,7 +64,7 @@ def device_error(error: BaseException, doing: str) -> DeviceError:
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
         return LinkError(f"{doing}: {what}")
-    return InvalidReply(f"{doing}: {error or type(error).__name__}")
+    return Undecodable(f"{doing}: {error or type(error).__name__}")
 
 
 def _refused(code: int, doing: str) -> DeviceError:

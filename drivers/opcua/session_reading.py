@@ -43,5 +43,6 @@ def to_reading(data: ua.DataValue) -> Reading:
     if not isinstance(kind, ua.VariantType):
         return Reading(None, Builtin.EXTENSIONOBJECT, rank, status, source_ns)
     if (plain := _PLAIN.get(kind)) is not None and value is not None and rank < 2:
-        value = [plain(v) for v in value] if rank else plain(value)
+        # Dimensions that claim more than there is make the library fill up with lists.
+        value = [v if isinstance(v, list) else plain(v) for v in value] if rank else plain(value)
     return Reading(value, Builtin(kind.value), rank, status, source_ns)

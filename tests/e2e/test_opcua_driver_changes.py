@@ -14,8 +14,8 @@ from asyncua import ua
 from asyncua.server.internal_session import InternalSession
 
 from gateway.driver import Frame
-from gateway.errors import DeviceError
-from gateway.model import NS_PER_S, Status
+from gateway.errors import DeviceError, Refused
+from gateway.model import NS_PER_S, Status, is_bad
 from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, giving, open_line, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -227,4 +227,64 @@ async def test_a_type_that_can_not_be_read_costs_its_name_only(plc: Plc, house: 
     line = open_line(house, poll(plc), points)
     assert (await line.scan("plc", "normal")).fault is None
     assert "(its type is an unknown type)" in house.texts("point structure")[0]
+    await line.close()
+
+
+MIXED = {
+    f"p{n}": {"node": node(name), "type": kind}
+    for n, (name, kind) in enumerate(
+        (
+            ("Double", "double"),
+            ("Int32", "int32"),
+            ("Float", "float"),
+            ("Int16", "int16"),
+            ("Matrix", "int32"),
+            ("String", "string"),
+            ("Bool", "bool"),
+            ("UInt16", "uint16"),
+        )
+    )
+}
+"""Number 4 is the matrix."""
+
+
+async def test_a_node_that_can_not_be_decoded_costs_itself_only(plc: Plc, house: House) -> None:
+    BentSession.answers["Matrix", ua.AttributeIds.Value] = undecodable()
+    line = open_line(house, poll(plc), MIXED)
+    scan = await line.scan("plc", "normal")
+    assert scan.fault is None
+    bad_ones = {o.point: o.status for o in scan.observations if is_bad(o.status)}
+    assert bad_ones == {4: Status.BAD_DECODING_ERROR}
+    assert len(scan.observations) == len(MIXED)
+    assert len(house.texts("point p4: what the server says of")) == 1
+    requests = line.diagnostics("plc").requests
+    await plc.set("Double", 9.0, KINDS.Double)
+    (seen,) = (await line.scan("plc", "normal")).observations
+    assert (seen.point, seen.value) == (0, 9.0)
+    assert line.diagnostics("plc").requests == requests + 2, "it is read by itself from now on"
+    assert line.diagnostics("plc").invalid_replies == 1
+    with pytest.raises(Refused, match="BadDecodingError"):
+        await line.raw("plc", "node", node("Matrix"), 1)
+    BentSession.answers.clear()
+    (seen,) = (await line.scan("plc", "normal")).observations
+    assert (seen.point, seen.status) == (4, Status.BAD_NOT_SUPPORTED)
+    await line.close()
+
+
+@pytest.mark.parametrize("kind", [KINDS.Double, KINDS.LocalizedText])
+async def test_dimensions_that_claim_more_than_there_is_cost_those_elements_only(
+    plc: Plc, house: House, kind: ua.VariantType
+) -> None:
+    texts = kind is KINDS.LocalizedText
+    values = [ua.LocalizedText("1"), ua.LocalizedText("2")] if texts else [1.0, 2.0]
+    claims = ua.DataValue(ua.Variant(values, kind, [5], is_array=True))
+    BentSession.answers["Array", ua.AttributeIds.Value] = claims
+    element = {"node": node("Array"), "type": "string" if texts else "double"}
+    points = {f"p{index}": element | {"index": index} for index in (0, 1, 3)}
+    line = open_line(house, poll(plc), points)
+    scan = await line.scan("plc", "normal")
+    assert scan.fault is None
+    told = [(o.value, o.status) for o in scan.observations]
+    first = ("1", "2") if texts else (1.0, 2.0)
+    assert told == [*((value, Status.GOOD) for value in first), (None, Status.BAD_NO_DATA)]
     await line.close()

@@ -128,6 +128,16 @@ def test_an_array_feeds_its_elements_and_a_short_one_says_no_data() -> None:
     assert decoder.problems == []
 
 
+def test_a_list_in_the_place_of_an_element_is_no_data() -> None:
+    decoder = item_of(*(Member(n, f"p{n}", DataType.FLOAT64, n) for n in (0, 2, 4)))
+    filled_up = Reading([1.0, 2.0, [], []], Builtin.DOUBLE, 1, Status.GOOD, None)
+    assert list(decoder.decode(filled_up)) == [
+        (0, 1.0, Status.GOOD),
+        (2, None, Status.BAD_NO_DATA),
+        (4, None, Status.BAD_NO_DATA),
+    ]
+
+
 def test_a_change_of_type_is_noticed_and_a_return_too() -> None:
     decoder = item_of(Member(0, "a", DataType.FLOAT32, None))
     assert list(decoder.decode(reading(1.5, Builtin.FLOAT))) == [(0, 1.5, Status.GOOD)]
@@ -324,6 +334,13 @@ def test_a_misconfigured_node_is_told_once_for_all_reconnects() -> None:
     points.report(0, unknown)
     assert len(house.alarms) == 1
     assert "BadNodeIdUnknown" in house.alarms[0]
+
+
+def test_what_can_not_be_decoded_is_told_as_that() -> None:
+    house = House()
+    points = points_of(house, a={"node": "i=1"})
+    points.report(0, Reading(None, Builtin.NULL, 0, Status.BAD_DECODING_ERROR, None))
+    assert house.alarms == ["point a: what the server says of i=1 can't be decoded"]
 
 
 def test_a_refused_type_is_told_with_the_servers_name_for_it() -> None:
