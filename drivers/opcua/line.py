@@ -53,7 +53,7 @@ from gateway.driver import (
     WriteOutcome,
 )
 from gateway.errors import DeviceError, LinkError, Refused, ReplyTimeout, WriteRefused
-from gateway.model import NS_PER_S, Cause, Status, Value, is_bad, status_name
+from gateway.model import Cause, Status, Value, is_bad, status_name
 
 log = logging.getLogger(__name__)
 LABELS_MAX: Final = 20

@@ -113,13 +113,12 @@ class Points:
         self, number: int, value: Value, status: int, source_ns: int | None, moment: Moment
     ) -> Observation | None:
         known = self._known.get(number)
-        if known is None:
-            time_ns = _first_time(source_ns, moment)
-        elif moment.initial and _older(source_ns, known.source_ns):
+        if known is not None and moment.initial and _older(source_ns, known.source_ns):
             return None
-        elif (same := (value, status) == (known.value, known.status)) and number not in self._owed:
+        same = known is not None and (value, status) == (known.value, known.status)
+        if same and number not in self._owed:
             return None
-        elif _set_back(known, moment.received_ns):
+        if known is None or _set_back(known, moment.received_ns):
             time_ns = _first_time(source_ns, moment)
         elif same:
             time_ns = max(moment.asked_ns, known.time_ns)
