@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from drivers.opcua.observe import Reading
+from drivers.opcua.observe import UNDECODABLE, Reading
 from drivers.opcua.points import Moment
 from drivers.opcua.session import Session
 from drivers.opcua.session_subscription import Notice, Subscription
@@ -44,6 +44,11 @@ class Listener:
         self._clock = context.clock
         self._through_ns = context.clock.utc_ns()
         self._refused: dict[int, int] = {}
+        """What the server does not monitor."""
+        self._gone: set[int] = set()
+        """What the server called unknown while it was monitored: its item may never speak again."""
+        self._mute: set[int] = set()
+        """What can't be decoded: not monitored, since it would spoil what is told of the others."""
         self._sampling_ns = line.settings.sampling_ns
         self._written: asyncio.Queue[int] = asyncio.Queue()
 
@@ -79,11 +84,14 @@ class Listener:
         subscription = Subscription(session, self._context)
         await subscription.create()
         self._refused.clear()
+        self._gone.clear()
+        self._mute.clear()
         places = list(range(len(self._points.decoders)))
         await self._monitor(subscription, places)
         readings = await self._read(session, places, deliver, complete=True)
+        await self._silence(subscription, places, readings)
         self._line.backoff.succeeded()
-        await self._line.report(session, places, readings)
+        await self._report(session, places, readings)
         again = asyncio.create_task(self._look_again(session, deliver))
         try:
             return await self._follow(session, subscription, deliver)
@@ -115,15 +123,43 @@ class Listener:
             initial = initial and not notice.changes
             await self._line.report(session, *_columns(notice))
             if notice.missed:
-                await self._read(session, places, deliver, complete=False)
+                readings = await self._read(session, places, deliver, complete=False)
+                await self._silence(subscription, places, readings)
+                await self._report(session, places, readings)
             await self._line.history.look(session)
             if self._clock.monotonic_ns() >= retry_ns:
                 retry_ns = self._clock.monotonic_ns() + LOOK_AGAIN_NS
-                came = await self._line.bind_again(session)
-                if again := sorted({*self._refused, *came}):
+                if again := await self._due(session):
                     await self._monitor(subscription, again)
                     readings = await self._read(session, again, deliver, complete=True)
-                    await self._line.report(session, again, readings)
+                    await self._silence(subscription, again, readings)
+                    await self._report(session, again, readings)
+
+    async def _due(self, session: Session) -> list[int]:
+        """What is to be monitored now, since it was not or may be no longer. Raises DeviceError."""
+        came = await self._line.bind_again(session)
+        mute = sorted(self._mute)
+        readings = await self._line.read(session, mute)
+        came += [w for w, r in zip(mute, readings, strict=True) if r is not UNDECODABLE]
+        self._mute.difference_update(came)
+        again = sorted({*self._refused, *self._gone, *came} - self._mute)
+        self._gone.clear()
+        return again
+
+    async def _silence(
+        self, subscription: Subscription, places: list[int], readings: list[Reading | None]
+    ) -> None:
+        """Monitor no longer what can't be decoded."""
+        mute = [w for w, r in zip(places, readings, strict=True) if r is UNDECODABLE]
+        self._mute.update(mute)
+        await subscription.unmonitor(mute)
+
+    async def _report(
+        self, session: Session, places: list[int], readings: list[Reading | None]
+    ) -> None:
+        """Tell what is wrong with nodes, but take nothing back of those that aren't monitored."""
+        told = [pair for pair in zip(places, readings, strict=True) if pair[0] not in self._refused]
+        await self._line.report(session, [where for where, _ in told], [r for _, r in told])
 
     async def _monitor(self, subscription: Subscription, places: list[int]) -> None:
         """Monitor nodes; those that the server would not are remembered and told."""
@@ -156,12 +192,14 @@ class Listener:
         asked_ns = self._clock.utc_ns()
         readings = await self._line.read(session, places)
         moment = Moment(asked_ns, self._clock.utc_ns())
-        followed = [where not in self._refused for where in places]
+        unfollowed = self._refused | dict.fromkeys(self._mute, Status.BAD_DECODING_ERROR)
+        followed = [where not in unfollowed for where in places]
         kept = [(w, r) for w, r, ok in zip(places, readings, followed, strict=True) if ok]
         observations = self._line.observed([w for w, _ in kept], [r for _, r in kept], moment)
+        self._gone.update(w for w, r in kept if r is not None and _unknown(r))
         for where in places:
-            if where in self._refused:
-                observations += self._points.fail(where, self._refused[where], moment)
+            if where in unfollowed:
+                observations += self._points.fail(where, unfollowed[where], moment)
         if len(places) == len(self._points.decoders):
             self._through_ns = max(self._through_ns, asked_ns)
         deliver(Delivery(observations, self._through_ns, complete))
@@ -173,6 +211,10 @@ class Listener:
         moment = Moment(notice.sent_ns, notice.received_ns, initial)
         observations: list[Observation] = []
         for where, reading in notice.changes:
+            if _unknown(reading):
+                self._gone.add(where)
+            else:
+                self._gone.discard(where)
             observations += self._points.observe(where, reading, moment)
         observations += self._points.restated(notice.received_ns)
         if not notice.more and not notice.missed:
@@ -184,6 +226,10 @@ class Listener:
             deliver(Delivery(observations, self._through_ns))
         else:
             deliver(Delivery(observations, self._through_ns, not notice.overflow))
+
+
+def _unknown(reading: Reading) -> bool:
+    return reading.status & 0xFFFF0000 == Status.BAD_NODE_ID_UNKNOWN
 
 
 def _columns(notice: Notice) -> tuple[list[int], list[Reading | None]]:

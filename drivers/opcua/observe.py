@@ -7,7 +7,7 @@ that a value costs little and a mismatch is told once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from drivers.opcua.nodes import Item, Member
 from drivers.opcua.values import (
@@ -37,6 +37,10 @@ class Reading(NamedTuple):
     rank: int
     status: int
     source_ns: int | None
+
+
+UNDECODABLE: Final = Reading(None, Builtin.NULL, 0, Status.BAD_DECODING_ERROR, None)
+"""What the library can't decode; a server that says Bad_DecodingError itself is another thing."""
 
 
 def has_element(values: Any, index: int) -> bool:

@@ -200,7 +200,9 @@ class Points:
             self.tell(name, PROBLEM_SEVERITY, f"point {name}: {named}")
 
     def report_unmonitored(self, where: int, status: int) -> None:
-        """Tell that the server would not monitor a node."""
+        """Tell that the server would not monitor a node, unless that status was told of it."""
+        if self._reported.get(where) == status:
+            return
         decoder = self.decoders[where]
         self._reported[where] = status
         text = f"the server does not monitor {decoder.item.text}: {status_name(status)}"

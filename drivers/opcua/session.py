@@ -17,7 +17,7 @@ from asyncua.crypto import security_policies, uacrypto
 
 from drivers.opcua import pki
 from drivers.opcua.nodes import Identifier, Limits
-from drivers.opcua.observe import Reading
+from drivers.opcua.observe import UNDECODABLE, Reading
 from drivers.opcua.session_client import HotpairClient, Undecodable, device_error
 from drivers.opcua.session_reading import to_reading
 from drivers.opcua.settings import INSECURE_REMEDY, OpcUaDevice, Security
@@ -312,7 +312,7 @@ class Session:
         if (node, attribute) not in self._undecodable:
             self._undecodable.add((node, attribute))
             self.wire.failed(error)
-        return Reading(None, Builtin.NULL, 0, Status.BAD_DECODING_ERROR, None)
+        return UNDECODABLE
 
     async def _read_once(
         self,

@@ -24,7 +24,7 @@ from drivers.opcua.values import clean_status, revised_ns
 from gateway.clock import Clock
 from gateway.driver import DriverContext
 from gateway.errors import InvalidReply, LinkError, Refused, ReplyTimeout
-from gateway.model import NS_PER_MS, NS_PER_S, status_name
+from gateway.model import NS_PER_MS, NS_PER_S, is_bad, status_name
 
 KEEP_ALIVE_NS: Final = NS_PER_S
 """A quiet server speaks this often; until then its silence proves nothing."""
@@ -70,6 +70,8 @@ class Subscription:
         self._acks: list[ua.SubscriptionAcknowledgement] = []
         self._patience_s = 0.0
         self._nodes: dict[int, Any] = {}
+        self._items: dict[int, int] = {}
+        """The server's number of the item of each handle."""
 
     async def create(self) -> None:
         """Create the subscription. Raises DeviceError."""
@@ -99,7 +101,11 @@ class Subscription:
         return self._patience_s
 
     async def monitor(self, handles: Sequence[tuple[int, Any]]) -> list[Accepted]:
-        """Monitor nodes under our handles; what became of each, in order. Raises DeviceError."""
+        """Monitor nodes under our handles, those that were monitored anew; what became of each.
+
+        Raises DeviceError.
+        """
+        await self.unmonitor([handle for handle, _ in handles])
         accepted: list[Accepted] = []
         for run in chunks(len(handles), self._session.limits.monitor):
             accepted += await self._monitor_once(handles[run])
@@ -129,11 +135,25 @@ class Subscription:
             raise device_error(error, "the monitored items") from error
         if len(results) != len(handles):
             raise InvalidReply(f"{len(results)} results for {len(handles)} monitored items")
-        self._nodes.update(handles)
+        for (handle, node), result in zip(handles, results, strict=True):
+            self._nodes[handle] = node
+            if not is_bad(result.StatusCode.value):
+                self._items[handle] = result.MonitoredItemId
         return [
             Accepted(r.StatusCode.value, revised_ns(r.RevisedSamplingInterval, device.sampling_ns))
             for r in results
         ]
+
+    async def unmonitor(self, handles: Sequence[int]) -> None:
+        """Delete the items of nodes; the server may have lost some itself. Raises DeviceError."""
+        items = [self._items.pop(handle) for handle in handles if handle in self._items]
+        for run in chunks(len(items), self._session.limits.monitor):
+            params = ua.DeleteMonitoredItemsParameters()
+            params.SubscriptionId, params.MonitoredItemIds = self._id, items[run]
+            try:
+                await self._session.services.delete_monitored_items(params)
+            except Exception as error:  # parse errors of the library have no common base
+                raise device_error(error, "the end of monitored items") from error
 
     async def next(self) -> Notice:
         """The next publish response. Raises DeviceError when the subscription is no more."""

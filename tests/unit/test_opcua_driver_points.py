@@ -343,6 +343,16 @@ def test_what_can_not_be_decoded_is_told_as_that() -> None:
     assert house.alarms == ["point a: what the server says of i=1 can't be decoded"]
 
 
+def test_a_node_that_is_unknown_to_read_and_to_monitor_is_told_once() -> None:
+    house = House()
+    points = points_of(house, a={"node": "i=1"})
+    points.report(0, Reading(None, Builtin.NULL, 0, Status.BAD_NODE_ID_UNKNOWN, None))
+    points.report_unmonitored(0, Status.BAD_NODE_ID_UNKNOWN)
+    assert house.alarms == ["point a: the server says BadNodeIdUnknown to i=1"]
+    points.report_unmonitored(0, Status.BAD_NOT_SUPPORTED)
+    assert len(house.alarms) == 2
+
+
 def test_a_refused_type_is_told_with_the_servers_name_for_it() -> None:
     house = House()
     points = points_of(house, a={"node": "i=1"})
