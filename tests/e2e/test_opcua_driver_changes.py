@@ -16,7 +16,17 @@ from asyncua.server.internal_session import InternalSession
 from gateway.driver import Delivery, Frame
 from gateway.errors import DeviceError, Refused
 from gateway.model import NS_PER_S, Status, is_bad
-from tests.e2e.opcua_peer import KINDS, URI, Heard, House, Plc, giving, open_line, running
+from tests.e2e.opcua_peer import (
+    KINDS,
+    URI,
+    Heard,
+    House,
+    Plc,
+    ShiftedClock,
+    giving,
+    open_line,
+    running,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -420,3 +430,42 @@ async def test_a_node_that_is_not_monitored_is_told_once(plc: Plc, house: House)
         BentSession.refused.clear()
         house.clock.ahead_ns += 61 * NS_PER_S
         await heard.value(1, -70_000)
+
+
+class SetClock(ShiftedClock):
+    """A clock that a test may set."""
+
+    ahead_of_truth_ns = 0
+
+    def utc_ns(self) -> int:
+        return super().utc_ns() + self.ahead_of_truth_ns
+
+
+async def test_after_our_clock_was_set_back_polled_values_stand_where_it_now_says(
+    plc: Plc, tmp_path: Path
+) -> None:
+    clock = SetClock()
+    clock.ahead_of_truth_ns = 3_600 * NS_PER_S
+    line = open_line(House(tmp_path, clock=clock), poll(plc), FLOW)
+    await line.scan("plc", "normal")
+    clock.ahead_of_truth_ns = 0
+    for value in (10.0, 11.0):
+        await plc.set("Double", value, KINDS.Double)
+        scan = await line.scan("plc", "normal")
+        (seen,) = scan.observations
+        assert seen.value == value
+        assert seen.time_ns <= scan.received_ns
+    await line.close()
+
+
+async def test_after_our_clock_was_set_back_told_values_stand_where_it_now_says(
+    plc: Plc, tmp_path: Path
+) -> None:
+    clock = SetClock()
+    clock.ahead_of_truth_ns = 3_600 * NS_PER_S
+    async with Heard(open_line(House(tmp_path, clock=clock), subscribe(plc), FLOW)) as heard:
+        await heard.value(0, 2.25)
+        clock.ahead_of_truth_ns = 0
+        for value in (10.0, 11.0):
+            await plc.set("Double", value, KINDS.Double)
+            assert (await heard.value(0, value)).time_ns <= clock.utc_ns()
