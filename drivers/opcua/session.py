@@ -283,7 +283,8 @@ class Session:
         found: dict[int, Reading] = {}
         apart = self._undecodable
         alone = [at for at, node in enumerate(nodes) if apart and (node, attribute) in apart]
-        waiting = [[at] for at in alone] + [sorted({*range(len(nodes))} - {*alone})]
+        together = [at for at in range(len(nodes)) if at not in alone]
+        waiting = [[at] for at in alone] + [together]
         while waiting:
             last = waiting.pop()
             run, rest = last[: self.limits.read], last[self.limits.read :]
