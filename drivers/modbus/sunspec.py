@@ -84,6 +84,16 @@ def check(fact: Mapping[str, Any]) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple(expected)
 
 
+def beyond(fact: Mapping[str, Any]) -> int | None:
+    """Where a chain that broke off would go on; None where it is whole, or can't go on."""
+    places = [place for where in fact["models"].values() for place in where]
+    if fact["complete"] or len(places) >= MODELS_MAX:
+        return None
+    address, length = max(places, default=(fact["base"], 0))
+    onward: int = address + 2 + length
+    return onward if onward <= _LAST_ADDRESS else None
+
+
 class Placed(NamedTuple):
     """Points with absolute addresses, None where the device lacks them; `missing` says why."""
 

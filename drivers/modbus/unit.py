@@ -7,10 +7,11 @@ import struct
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
-from drivers.modbus import frames, sunspec
+from drivers.modbus import frames
 from drivers.modbus.backoff import Breaker
 from drivers.modbus.download import Download
 from drivers.modbus.layout import Block, Layout
+from drivers.modbus.models import Models
 from drivers.modbus.pdu import RawRequest
 from drivers.modbus.plan import Request, bisect, passed_over
 from drivers.modbus.refusals import Refusal, Refusals
@@ -22,8 +23,6 @@ from profiles.schema import Area
 
 ISOLATE_MAX: Final = 40
 """Requests spent in one scan on finding a bad address; the rest is found at the next doubt."""
-MODELS_CHECK_NS: Final = 10 * NS_PER_S
-"""An inverter behind a gateway can be exchanged while our connection stays: look so often."""
 ALARM_REFUSED: Final = 400
 ALARM_SUNSPEC: Final = 500
 
@@ -67,13 +66,11 @@ class Unit:
         self._exchange = exchange
         self._shared = shared
         self._serial = serial
-        self._generation = -1
-        self._models_due_ns = 0
         self._download = Download(self._fact("given") or ())
         now_ns = context.clock.monotonic_ns()
         self.refusals = Refusals(self._fact("refused") or (), now_ns)
-        self._sunspec: dict[str, Any] | None = self._fact("sunspec")
-        self.layout = Layout.of(spec, self.holds, self._sunspec, serial)
+        self._models = Models(self.holds.sunspec, self._words_or_refusal, self._fact("sunspec"))
+        self.layout = Layout.of(spec, self.holds, self._models.fact, serial)
         limits: dict[str, int] = self._fact("limits") or {}
         for key, count in limits.items():
             self.layout.learn_limit(key == "max_read_bits", count)
@@ -86,7 +83,7 @@ class Unit:
 
     def prepare(self) -> None:
         """Make the plans of all classes; those of points that must be found first are not known."""
-        if not self.layout.has_models or self._sunspec is not None:
+        if not self.layout.has_models or self._models.fact is not None:
             for scan_class in self.spec.scan_classes:
                 self.layout.plan_of(scan_class, self.refusals)
 
@@ -95,11 +92,7 @@ class Unit:
         observations: list[Observation] = []
         self.complete = True
         if self.layout.has_models:
-            now_ns = self._context.clock.monotonic_ns()
-            if generation != self._generation or now_ns >= self._models_due_ns:
-                await self._locate_models()
-                self._models_due_ns = now_ns + MODELS_CHECK_NS
-        self._generation = generation
+            await self._locate_models(generation)
         due = self.refusals.due(self._context.clock.monotonic_ns()) if self.refusals else None
         if due is not None:
             await self._doubt(due, observations)
@@ -327,44 +320,30 @@ class Unit:
 
     # ------------------------------------------------------------------------------------- SunSpec
 
-    async def _locate_models(self) -> None:
+    async def _locate_models(self, generation: int) -> None:
         """Find the SunSpec models, or check cheaply that they are where they were."""
-        if self._sunspec is not None and await self._models_stand(self._sunspec):
+        before = self._models.fact
+        if not await self._models.look(generation, self._context.clock.monotonic_ns()):
             return
-        walk = sunspec.discover(self.holds.sunspec)
-        asked = next(walk)
-        fact: dict[str, Any] | None = None
-        while True:  # bounded by the walk: at most 100 models
-            try:
-                asked = walk.send(await self._words_or_refusal(*asked))
-            except StopIteration as found:
-                fact = found.value
-                break
+        fact = self._models.fact
         if fact is None:
             self._context.alarm(self.spec.name, ALARM_SUNSPEC, "no SunSpec mark was found")
             self.diagnostics.notes["sunspec"] = f"no mark at {self.holds.sunspec.bases}"
         else:
             self.diagnostics.notes.pop("sunspec", None)
-            if fact != self._sunspec:
+            if fact != before:
                 self._context.learned(self.spec.name, "sunspec", fact)
+        for name in self.layout.missing:
+            self.diagnostics.notes.pop(f"sunspec {name}", None)
         limits = self.layout.holds
-        self._sunspec = fact
         self.layout = Layout.of(self.spec, limits, fact, self._serial)
         for name, reason in self.layout.missing.items():
             self.diagnostics.notes[f"sunspec {name}"] = reason
 
     async def _suspect_models(self) -> None:
         """A refused block of a model may mean that the models moved. Raises InvalidReply then."""
-        fact = self._sunspec
-        if self.layout.has_models and fact is not None and not await self._models_stand(fact):
+        if self.layout.has_models and not await self._models.stand():
             raise InvalidReply("the device's SunSpec models are not where they were")
-
-    async def _models_stand(self, fact: dict[str, Any]) -> bool:
-        for address, expected in sunspec.check(fact):
-            words = await self._words_or_refusal(address, len(expected))
-            if words is None or tuple(words) != tuple(expected):
-                return False
-        return True
 
     async def _words_or_refusal(self, address: int, count: int) -> list[int] | None:
         try:
@@ -380,7 +359,7 @@ class Unit:
         """Count a failure and note that the next scan must observe every point."""
         self.diagnostics.failed(self._context.clock.utc_ns(), error.message)
         self.diagnostics.connected = False
-        self._generation = -1  # it may come back as another device
+        self._models.suspect()
         self.forget()
 
     def gap_ns(self) -> int:

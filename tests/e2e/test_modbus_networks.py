@@ -177,6 +177,28 @@ async def test_sunspec_models_are_found_kept_as_a_fact_and_found_again_when_they
         assert house.facts["inverter", "sunspec"]["base"] == 40000
 
 
+async def test_sunspec_models_that_an_inverter_refuses_while_it_starts_are_found_later() -> None:
+    house, peer = House(), sunspec_peer(40000)
+    starting, whole = True, peer.rule
+    assert whole is not None
+
+    def starts(unit: int, pdu: bytes) -> object:
+        late = int.from_bytes(pdu[1:3], "big") >= 40070
+        return Exc(4) if starting and late else whole(unit, pdu)
+
+    peer.rule = starts
+    spec = device("inverter", {"w": {"model": 103, "address": 14}})
+    async with serve_tcp(peer) as port, opened(house, tcp(port), spec) as line:
+        assert await values(line, "inverter") == {0: None}
+        assert not house.facts["inverter", "sunspec"]["complete"]
+        assert "sunspec w" in line.diagnostics("inverter").notes
+    starting = False
+    async with serve_tcp(peer) as port, opened(house, tcp(port), spec) as line:
+        assert await values(line, "inverter") == {0: 1012}
+        assert house.facts["inverter", "sunspec"]["complete"]
+        assert "sunspec w" not in line.diagnostics("inverter").notes
+
+
 async def test_sunspec_models_that_move_while_the_connection_stays_are_found_by_a_refusal() -> None:
     points = {"power": {"address": 2, "model": 103}}
     house, peer = House(), sunspec_peer(0)

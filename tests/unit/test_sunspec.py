@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.modbus.sunspec import MARK, MODELS_MAX, Fact, check, discover, place
+from drivers.modbus.sunspec import MARK, MODELS_MAX, Fact, beyond, check, discover, place
 from profiles.schema import Defaults, ModbusPoint, PointMap, SunSpec, resolve
 
 Registers = Mapping[int, int]
@@ -78,12 +78,20 @@ def test_a_chain_that_breaks_off_says_so() -> None:
     for end in ((), (7,)):
         fact, _ = walk(chain(40000, (1, 65), end=end))
         assert fact == {"base": 40000, "complete": False, "models": {"1": [[40002, 65]]}}
+        assert beyond(fact) == 40069
+    fact, _ = walk({40000: MARK[0], 40001: MARK[1]})
+    assert fact is not None
+    assert beyond(fact) == 40002
+    fact, _ = walk(chain(40000, (1, 65)))
+    assert fact is not None
+    assert beyond(fact) is None
 
 
 def test_a_chain_that_leads_beyond_the_last_address_ends_there() -> None:
     registers = dict(enumerate([*MARK, 1, 0xFFFF], 40000))
     fact, _ = walk(registers)
     assert fact == {"base": 40000, "complete": False, "models": {"1": [[40002, 0xFFFF]]}}
+    assert beyond(fact) is None
     edge = {0xFFFD: MARK[0], 0xFFFE: MARK[1], 0xFFFF: 1}
     fact, _ = walk(edge, SunSpec(bases=(0xFFFD,)))
     assert fact == {"base": 0xFFFD, "complete": False, "models": {}}
@@ -94,6 +102,7 @@ def test_an_endless_chain_is_given_up() -> None:
     assert fact is not None
     assert not fact["complete"]
     assert len(fact["models"]["9"]) == MODELS_MAX
+    assert beyond(fact) is None
     assert reads == 1 + 2 * MODELS_MAX
 
 
