@@ -191,6 +191,29 @@ def read_known(spec: DeviceSpec, device: Device, wanted: LogWanted) -> list[LogP
         return read_log(spec, device, wanted, device.facts[-1])
 
 
+def read_patiently(
+    spec: DeviceSpec,
+    device: Device,
+    wanted: LogWanted,
+    fact: Mapping[str, Any] | None = None,
+    tries: int = 60,
+) -> list[LogPage]:
+    """The same, asked again as windback does: after 2 s, doubled to a minute; by one node."""
+    logs, wait_ns = Logs(spec), 2 * SECOND
+    assert not logs.problem
+    for tried in range(tries):
+        known = device.facts[-1] if device.facts else fact
+        try:
+            return drive(logs.read(logs.job(wanted, known, device.now_ns)), device)
+        except LogUnavailable as error:
+            if tried == tries - 1:
+                raise
+            soon = error.retry_after_ns
+            device.now_ns += wait_ns if soon is None else soon
+            wait_ns = min(2 * wait_ns, 60 * SECOND)
+    raise AssertionError("it is tried at least once")
+
+
 def rows(pages: Sequence[LogPage]) -> list[tuple[int, int, Any]]:
     """(point, time in ns, value) of every observation."""
     return [(o.point, o.time_ns, o.value) for page in pages for o in page.observations]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from log_device import Device, a_device, joined, lacking, read_known, read_log
+from log_device import Device, a_device, joined, lacking, read_known, read_log, read_patiently
 from log_world import T0, Logged, S
 
 from drivers.modbus import frames
@@ -247,7 +247,7 @@ def test_a_log_that_is_cleared_or_set_up_anew_while_it_is_read(kind: str, what: 
     device, spec = made(kind)
     device.rules.append(on_request(22, lambda d: d.logged.logs.disturb(what, {}, d.now_ns)))
     wanted = wanted_of(spec, 110, 490)
-    pages = read_known(spec, device, wanted)
+    pages = read_patiently(spec, device, wanted)
     assert joined(pages, wanted)
     assert {why for *_, why in lacking(pages)} <= {
         OVERWRITTEN,
@@ -299,7 +299,7 @@ def test_another_record_than_was_asked_for(kind: str, at: int) -> None:
     device, spec = made(kind)
     device.rules.append(on_request(at, lambda d: d.logged.logs.disturb("wrong_index", {}, 0)))
     wanted = wanted_of(spec, 200, 300)
-    pages = read_known(spec, device, wanted)
+    pages = read_patiently(spec, device, wanted)
     assert len(judge(device, pages, wanted)) in (99, 100)
     assert not lacking(pages)
 

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_device import NOW_NS, SECOND, Device, a_device, joined, lacking, read_log, rows
+from log_device import (
+    NOW_NS,
+    SECOND,
+    Device,
+    a_device,
+    drive,
+    joined,
+    lacking,
+    read_log,
+    read_patiently,
+    rows,
+)
 
 from drivers.modbus.log.addressed import EMPTY
+from drivers.modbus.log.methods import Logs
 from drivers.modbus.log.ops import Call, Op, Write
 from drivers.modbus.log.paging import CLEARED, NOT_RECORDED, OVERWRITTEN
 from gateway.driver import DeviceSpec, LogWanted
@@ -147,7 +159,7 @@ def test_the_count_of_a_request_is_the_number_of_the_record() -> None:
     payloads = [op.payload for op in flow.seen if isinstance(op, Call)]
     assert struct.pack(">HH", ARCHIVE, 300) in payloads, "far beyond the 125 of ordinary reads"
     assert not any(isinstance(op, Write) for op in flow.seen)
-    assert flow.facts == [{"meaning": [], "depth_records": 400}]
+    assert flow.facts == [{"meaning": [], "depth_records": 400, "had": True}]
 
 
 def test_a_pointer_may_be_a_whole_number() -> None:
@@ -191,9 +203,71 @@ def test_the_record_that_is_just_written_does_not_hide_the_older_ones() -> None:
 
 def test_a_pointer_to_nothing_is_an_empty_archive() -> None:
     flow = Flow().build(400)
-    for flow.pointer in (0.0, 17.0, float("nan")):
+    for flow.pointer in (0.0, float("nan")):
         pages = read_log(spec(), flow, last(10))
         assert [why for *_, why in lacking(pages)] == [EMPTY]
+    flow.pointer = 17.0
+    with pytest.raises(LogUnavailable, match="seems to be empty, though it had records") as caught:
+        read_log(spec(), flow, last(10))
+    assert caught.value.retry_after_ns is None
+    began_ns = flow.now_ns
+    pages = read_patiently(spec(), flow, last(10))
+    assert [why for *_, why in lacking(pages)] == [EMPTY]
+    assert 600 * SECOND <= flow.now_ns - began_ns < 720 * SECOND
+
+
+def in_download(device: Device, op: Op) -> int | None:
+    return 2 if isinstance(op, Call) and op.payload[:2] == struct.pack(">H", ARCHIVE) else None
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("begins", ["before", "meanwhile", "with a pointer of 0"])
+def test_an_archive_that_is_refused_during_a_download_is_not_lost(named: bool, begins: str) -> None:
+    flow, wanted = flow_with(300), last(40)
+    flow.facts.append({"meaning": [], "depth_records": 400, "had": True})
+    said: dict[str, Any] = {} if named else {"pointer": None}
+    if begins == "meanwhile":
+        flow.rules.append(on_record(30, lambda: flow.rules.append(in_download)))
+    else:
+        flow.rules.append(in_download)
+    if begins == "with a pointer of 0":
+        flow.pointer = 0.0
+    for _ in range(5):
+        with pytest.raises(LogUnavailable, match="seems to be empty, though it had records"):
+            read_patiently(spec(**said), flow, wanted, tries=4)
+    flow.rules.clear()
+    flow.pointer = None
+    pages = read_log(spec(**said), flow, wanted, flow.facts[-1])
+    assert len(rows(pages)) == 40
+    assert not lacking(pages)
+
+
+def test_an_archive_that_stays_empty_was_cleared() -> None:
+    flow, wanted = flow_with(300), last(40)
+    flow.rules.append(on_record(30, lambda: flow.build(400)))
+    began_ns = flow.now_ns
+    pages = read_patiently(spec(), flow, wanted)
+    assert 600 * SECOND <= flow.now_ns - began_ns < 720 * SECOND
+    assert lacking(pages) == [(wanted.from_ns, wanted.to_ns, CLEARED)]
+    assert "had" not in flow.facts[-1], "nor is it doubted any more"
+    assert lacking(read_log(spec(), flow, wanted, flow.facts[-1]))[0][2] == EMPTY
+
+
+def test_an_archive_that_is_deserted_while_it_is_doubted_is_not_lost_for_that() -> None:
+    """A device that is out of reach for long was not seen to be empty meanwhile."""
+    flow, wanted = flow_with(300), last(40)
+    fact = {"meaning": [], "depth_records": 400, "had": True}
+    logs = Logs(spec())
+    flow.rules.append(in_download)
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            drive(logs.read(logs.job(wanted, fact, flow.now_ns)), flow)
+        flow.now_ns += 3600 * SECOND
+    flow.now_ns -= 7200 * SECOND
+    with pytest.raises(LogUnavailable):
+        drive(logs.read(logs.job(wanted, fact, flow.now_ns)), flow)
+    flow.rules.clear()
+    assert drive(logs.read(logs.job(wanted, fact, flow.now_ns)), flow)
 
 
 def test_a_pointer_beyond_the_archive_is_told() -> None:

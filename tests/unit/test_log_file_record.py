@@ -8,11 +8,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_device import NOW_NS, SECOND, Device, a_device, joined, lacking, read_log, rows
+from log_device import (
+    NOW_NS,
+    SECOND,
+    Device,
+    a_device,
+    joined,
+    lacking,
+    read_log,
+    read_patiently,
+    rows,
+)
 
 from drivers.modbus.log.addressed import EMPTY
-from drivers.modbus.log.ops import Call, Read
-from drivers.modbus.log.paging import OVERWRITTEN
+from drivers.modbus.log.ops import Call, Op, Read
+from drivers.modbus.log.paging import CLEARED, OVERWRITTEN
 from gateway.driver import DeviceSpec, LogWanted
 from gateway.errors import LogUnavailable
 
@@ -188,6 +198,95 @@ def test_two_newest_records_that_cannot_be_read_make_a_file_empty(named: bool) -
     pages = read_log(spec(**said), device, wanted)
     assert joined(pages, wanted)
     assert (rows(pages), lacking(pages)) == ([], [(*wanted[1:3], EMPTY)])
+
+
+def refusing(first: int, last: int = 10**6, until_ns: int = 2 * NOW_NS) -> Any:
+    """Refuse requests for records, the first of them being number 1: a PLC in download."""
+    count = 0
+
+    def rule(device: Device, op: Op) -> int | None:
+        nonlocal count
+        count += isinstance(op, Call)
+        refuses = first <= count <= last and device.now_ns < until_ns
+        return 2 if refuses and isinstance(op, Call) else None
+
+    return rule
+
+
+def file_with(made: int, places: int = 30) -> Files:
+    device = Files().build(places)
+    for at in range(made):
+        device.make(NOW_NS - (made - at) * SECOND)
+    return device
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_that_is_refused_during_a_download_is_not_lost(named: bool) -> None:
+    said = {"newest": {"address": 500}} if named else {}
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    whole = file_with(28)
+    read_log(spec(**said, unit_is_record=False), whole, wanted)
+    fact, requests = whole.facts[-1], sum(isinstance(op, Call) for op in whole.seen)
+    for begins in range(1, requests + 1):
+        device = file_with(28)
+        device.facts.append(fact)
+        device.rules.append(refusing(begins, until_ns=NOW_NS + 300 * SECOND))
+        pages = read_patiently(spec(**said), device, wanted)
+        assert [value for *_, value in rows(pages)] == [float(n) for n in range(8, 28)], begins
+        assert not lacking(pages)
+
+
+def test_a_download_that_passes_between_two_looks_loses_nothing() -> None:
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    whole = Files().build(30, by_record=True)
+    for at in range(28):
+        whole.make(NOW_NS - (28 - at) * SECOND)
+    by_record = spec(unit_is_record=True, newest={"address": 500})
+    read_log(by_record, whole, wanted)
+    fact, requests = whole.facts[-1], sum(isinstance(op, Call) for op in whole.seen)
+    for begins in range(1, requests + 1):
+        device = Files().build(30, by_record=True)
+        for at in range(28):
+            device.make(NOW_NS - (28 - at) * SECOND)
+        device.facts.append(fact)
+        device.rules.append(refusing(begins, begins + 2))
+        pages = read_patiently(by_record, device, wanted)
+        assert [value for *_, value in rows(pages)] == [float(n) for n in range(8, 28)], begins
+        assert not lacking(pages)
+
+
+def test_a_file_that_stays_empty_was_cleared() -> None:
+    device = file_with(28)
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    read_log(spec(), device, wanted)
+    device.places = [None] * 30
+    began_ns = device.now_ns
+    with pytest.raises(LogUnavailable, match="seems to be empty, though it had records") as caught:
+        read_patiently(spec(), device, wanted, tries=9)
+    assert caught.value.retry_after_ns is None
+    pages = read_patiently(spec(), device, wanted)
+    assert lacking(pages) == [(wanted.from_ns, wanted.to_ns, CLEARED)]
+    assert device.now_ns - began_ns > 600 * SECOND
+
+
+def test_a_register_that_names_a_record_is_believed_more_than_a_refusal() -> None:
+    device = file_with(28)
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    device.rules.append(refusing(1))
+    with pytest.raises(LogUnavailable, match="seems to be empty, though it had records"):
+        read_log(spec(newest={"address": 500}), device, wanted)
+    assert [why for *_, why in lacking(read_log(spec(), device, wanted))] == [EMPTY]
+
+
+@pytest.mark.parametrize("said", [30, 40, 65535])
+def test_a_newest_record_beyond_the_file_is_told(said: int) -> None:
+    device = file_with(28)
+    device.put(500, said)
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    with pytest.raises(LogUnavailable, match=f"record {said}, the file is said to have 30") as told:
+        read_log(spec(newest={"address": 500}), device, wanted)
+    assert told.value.retry_after_ns is None
+    assert "`newest:`" in told.value.remedy
 
 
 def test_a_log_of_its_own_lies_files_further() -> None:

@@ -10,11 +10,11 @@ to the moment when that was found is lacking, for good (the fact says since when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from drivers.modbus.log.clock_steps import clock_sets
-from drivers.modbus.log.job import Job
+from drivers.modbus.log.job import MISFIT, Job
 from drivers.modbus.log.ops import Asking, Learn, Reading
 from drivers.modbus.log.paging import (
     CLEARED,
@@ -36,9 +36,9 @@ BATCH_MIN: Final = 16
 LANDMARK_STEP: Final = 100
 AGAIN_MAX: Final = 4
 """How often records of one batch are fetched again that do not go on: stamps may be coarse."""
-MEANWHILE_NS: Final = 10 * NS_PER_S
-"""How much a device may have recorded between two requests of a look at its log."""
 EMPTY: Final = "the log is empty"
+REFUSED: Final = "refused"
+"""What a fetch gives for a record that the device never had, or refuses while it is in download."""
 _RESTLESS_NS: Final = 10 * NS_PER_S
 
 
@@ -48,6 +48,8 @@ class Survey(NamedTuple):
     `modulo`: where the numbers start again. `identity` changes when the log was made anew,
     `meaning` when its columns may be others. `depth`: how many records it can hold. `landmark`: a
     record to begin with when they were found by asking. `told`: what else the log's fact keeps.
+    `unproven`: only its records tell whether it is empty, and a device in download refuses them.
+    `told_some`: something tells that it has records, though it seems to be empty.
     """
 
     oldest: int
@@ -61,6 +63,8 @@ class Survey(NamedTuple):
     depth: int | None = None
     landmark: int | None = None
     told: Mapping[str, Any] = {}
+    unproven: bool = False
+    told_some: bool = False
 
 
 class Source(Protocol):
@@ -80,7 +84,7 @@ class Source(Protocol):
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
         """Records from `number` on, at least one, at most `count`; each or why it isn't there.
 
-        Raises LogUnavailable, DeviceError.
+        REFUSED for what a device never had or refuses for now. Raises LogUnavailable, DeviceError.
         """
 
 
@@ -106,7 +110,15 @@ class _Window(NamedTuple):
 
 def read(job: Job, source: Source) -> Reading:
     """Read what is wanted of an addressed log."""
+    yield from _read(job, source)
+    job.doubt.over()
+
+
+def _read(job: Job, source: Source) -> Reading:
     seen = yield from source.survey()
+    had = bool(job.fact.get("had"))
+    if seen.empty and seen.unproven and (had or seen.told_some):
+        _doubt(job, seen.at_ns, "the log seems to be empty, though it had records")
     pager = job.pager(seen.clock)
     told, coarse_ns = job.fact.get("clock", ()), job.resolution_ns or 0
     known = known_clock(told, seen.at_ns, seen.clock, coarse_ns, job.clock_run)
@@ -115,10 +127,10 @@ def read(job: Job, source: Source) -> Reading:
     if pager.from_ns >= job.wanted.to_ns:
         return
     if seen.empty:
-        yield from pager.lost(seen.at_ns, EMPTY)
+        yield from pager.lost(seen.at_ns, CLEARED if had else EMPTY)
         return
     window = _Window.of(seen)
-    number = yield from _begin(job, source, pager, seen, window, known)
+    number, passed = yield from _begin(job, source, pager, seen, window, known)
     restarts = 0
     while number <= window.newest and not pager.done:  # bounded by the wanted stretch
         count = max(number - window.oldest, BATCH_MIN * source.per_fetch)
@@ -131,6 +143,8 @@ def read(job: Job, source: Source) -> Reading:
             yield from pager.lost(after.at_ns, RECONFIGURED)
             return
         if after.empty:
+            if after.unproven:
+                _doubt(job, after.at_ns, "the log seems to be empty, though it had records")
             yield from pager.lost(after.at_ns, CLEARED)
             return
         if moved is None or after.identity != seen.identity:
@@ -144,6 +158,10 @@ def read(job: Job, source: Source) -> Reading:
             number = window.oldest
         else:
             window = moved
+            refused = [number + at for at, each in enumerate(found) if each == REFUSED]
+            yield from _ask_again(source, passed)
+            yield from _ask_again(source, refused)
+            passed = []
             number = _take(pager, found, number, 0 if source.proven else window.oldest)
             if number < window.oldest:
                 pager.lack(OVERWRITTEN)
@@ -154,12 +172,28 @@ def read(job: Job, source: Source) -> Reading:
     yield from pager.finish()
 
 
+def _doubt(job: Job, at_ns: int, text: str) -> None:
+    """Raises LogUnavailable, until it has been so for longer than a download lasts."""
+    if job.doubt.lasts(at_ns):
+        raise LogUnavailable(f"{text}: is the device in download?", MISFIT)
+
+
+def _ask_again(source: Source, refused: Collection[int]) -> Asking[None]:
+    """Raises LogUnavailable when what was refused is given by now: a download passed."""
+    if refused:
+        (found, *_) = yield from source.fetch(max(refused), 1)
+        if found != REFUSED:
+            raise LogUnavailable("the device refused records for a while", MISFIT)
+
+
 def _recall(
     job: Job, seen: Survey, clock: Sequence[Known], before: Survey | None = None
 ) -> Asking[int]:
     """Learn what the log is like; since when its columns are known to be what they are."""
     fact: dict[str, Any] = {"meaning": list(seen.meaning), "depth_records": seen.depth}
     fact |= seen.told
+    if seen.unproven and not seen.empty:
+        fact["had"] = True
     known = job.fact.get("meaning") if before is None else list(before.meaning)
     since_ns = int(job.fact.get("since_ns", 0))
     if known is not None and known != fact["meaning"]:
@@ -185,8 +219,11 @@ def _begin(
     seen: Survey,
     window: _Window,
     clock: Sequence[Known],
-) -> Asking[int]:
-    """The record to begin with: the last before what is wanted, for what is lacking after it."""
+) -> Asking[tuple[int, list[int]]]:
+    """The record to begin with, the last before what is wanted, for what is lacking after it.
+
+    And those that were refused, and so passed over.
+    """
     known: dict[int, Entry | str] = {}
 
     def one(number: int) -> Asking[Entry | str]:
@@ -202,7 +239,7 @@ def _begin(
         found = yield from one(number)
         if isinstance(found, Entry):
             return pager.stamps.latest_ns(found, number)
-        return GONE if found == OVERWRITTEN else None
+        return GONE if found in (OVERWRITTEN, REFUSED) else None
 
     if job.resolution_ns is not None:
         oldest, newest = window
@@ -227,7 +264,7 @@ def _begin(
         if not isinstance(found, Entry) or not pager.stamps.is_unsure(found):
             break
         number, back = max(window.oldest, number - back), back * 2
-    return number
+    return number, [at for at, each in known.items() if each == REFUSED]
 
 
 def _hint(job: Job, pager: Pager, seen: Survey, window: _Window) -> int | None:
@@ -285,7 +322,7 @@ def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) 
     run: list[Entry] = []
     numbers: list[int] = []
     for each in found:
-        why = OVERWRITTEN if number < oldest else each
+        why = OVERWRITTEN if number < oldest or each == REFUSED else each
         if isinstance(why, Entry):
             run.append(why)
             numbers.append(number)
@@ -296,90 +333,3 @@ def _take(pager: Pager, found: Sequence[Entry | str], number: int, oldest: int) 
         number += 1
     pager.take(run, numbers)
     return number
-
-
-TimeOf = Callable[[int], Asking["Moments | None"]]
-"""Reads when the record in a place was made: what its stamp may mean; None if there is none."""
-
-
-class Moments(NamedTuple):
-    """What a stamp may mean: two moments in the hour that comes twice, else the same one."""
-
-    early_ns: int
-    late_ns: int
-
-    @property
-    def unsure(self) -> bool:
-        return self.early_ns != self.late_ns
-
-
-def newest_place(
-    first: int, places: int, time_of: TimeOf, spacing_ns: int | None = None
-) -> Asking[int | None]:
-    """The place of the newest record, where places from `first` on are overwritten in turn.
-
-    By halving: from the first place on the times rise, up to the newest. None: it is empty.
-    `spacing_ns` tells what rises where stamps may mean two moments.
-    """
-    end = first + places
-    begin = yield from time_of(first)
-    if begin is None and places > 1:
-        # It may be half written yet, the first of a new round: then the second is the oldest.
-        first += 1
-        begin = yield from time_of(first)
-    if begin is None:
-        return None
-    low, high = first, end
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = yield from time_of(middle)
-        if found is not None and _risen(begin, found, middle - first, places, spacing_ns):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _risen(begin: Moments, found: Moments, ahead: int, places: int, spacing_ns: int | None) -> bool:
-    """Whether a record so many places ahead was made after the first, not a round before it."""
-    if spacing_ns is None or not (begin.unsure and found.unsure):
-        return found.late_ns >= begin.early_ns
-    spans = [a - b for a in found for b in begin]
-    after, before = ahead * spacing_ns, (ahead - places) * spacing_ns
-    return min(abs(span - after) for span in spans) <= min(abs(span - before) for span in spans)
-
-
-def oldest_place(
-    first: int,
-    places: int,
-    newest: int,
-    time_of: TimeOf,
-    newest_made: Moments | None = None,
-) -> Asking[int]:
-    """The next place after the newest that has a record; the first one where none of them has.
-
-    With `newest_made`, when the newest was made, what the device recorded since then is not taken
-    for its oldest: it lies there, too. A log as deep as the hour that comes twice has its oldest
-    there in that hour: what may be that is.
-    """
-
-    def is_old(found: Moments | None) -> bool:
-        if found is None or newest_made is None or (found.unsure and newest_made.unsure):
-            return found is not None
-        return not 0 < found.late_ns - newest_made.late_ns <= MEANWHILE_NS
-
-    after, last = newest + 1, first + places - 1
-    if after > last:
-        return first
-    if is_old((yield from time_of(after))):
-        return after
-    if not is_old((yield from time_of(last))):
-        return first
-    absent, there = after, last
-    while there - absent > 1:
-        middle = (absent + there) // 2
-        if is_old((yield from time_of(middle))):
-            there = middle
-        else:
-            absent = middle
-    return there

@@ -12,12 +12,13 @@ from typing import Final
 
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
-from drivers.modbus.log.addressed import Moments, Survey, newest_place, oldest_place
+from drivers.modbus.log.addressed import REFUSED, Survey
 from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
-from drivers.modbus.log.paging import OVERWRITTEN, TORN
+from drivers.modbus.log.paging import TORN
 from drivers.modbus.log.places import get_all, insist
 from drivers.modbus.log.records import Entry
+from drivers.modbus.log.searching import Moments, newest_place, oldest_place
 from drivers.modbus.log.times import moments
 from gateway.errors import LogUnavailable
 from gateway.model import NS_PER_S
@@ -55,6 +56,10 @@ class _Log:
                 "Correct `columns:`",
             )
         self._at_ns = job.now_ns
+        self._answered = self._found = False
+        """Whether a place was answered since the look began, and whether one had a record."""
+        self._names = False
+        """Whether a register names a place that has a record."""
 
     @property
     def per_fetch(self) -> int:
@@ -62,13 +67,24 @@ class _Log:
 
     def survey(self) -> Asking[Survey]:
         """Find the newest place, and from it the oldest."""
+        self._answered = self._found = self._names = False
         found = yield from self._newest()
         clock = yield from self._job.read_clock()
-        if found is None:
-            return Survey(0, 0, True, self._at_ns, self._places, clock, depth=self._places)
-        newest, made = found
-        oldest = yield from oldest_place(0, self._places, newest, self._time, made)
-        return Survey(oldest, newest, False, self._at_ns, self._places, clock, depth=self._places)
+        oldest = newest = 0
+        if found is not None:
+            newest, made = found
+            oldest = yield from oldest_place(0, self._places, newest, self._time, made)
+        return Survey(
+            oldest,
+            newest,
+            found is None,
+            self._at_ns,
+            self._places,
+            clock,
+            depth=self._places,
+            unproven=True,
+            told_some=self._found or (self._names and not self._answered),
+        )
 
     def _newest(self) -> Asking[tuple[int, Moments] | None]:
         """The place of the newest whole record, when that was made; None: the file is empty."""
@@ -78,10 +94,10 @@ class _Log:
             )
             if isinstance(said, Refusal):
                 raise refused("the place of the newest record", said, "Check `newest:`")
-            place: int | None = said[1]["newest"] - self._section.first_record
+            place: int | None = self._named(said[1]["newest"])
         else:
             place = yield from newest_place(0, self._places, self._time, self._job.resolution_ns)
-        if place is None or not 0 <= place < self._places:
+        if place is None:
             return None
         # The newest may be half written yet: then the one before it is.
         for newest in (place, (place - 1) % self._places):
@@ -90,11 +106,26 @@ class _Log:
                 return newest, made
         return None
 
+    def _named(self, newest: int) -> int | None:
+        """The place that the register names; None: none yet. Raises LogUnavailable for no place."""
+        place = newest - self._section.first_record
+        if place >= self._places:
+            raise LogUnavailable(
+                f"the newest record is said to be record {newest}, the file is said to have "
+                f"{self._places} from {self._section.first_record} on",
+                MISFIT,
+                "Correct `records:`, `first_record:` or `newest:`",
+            )
+        # The first place may be what a register says that was never written.
+        self._names = place > 0
+        return place if place >= 0 else None
+
     def _time(self, place: int) -> Asking[Moments | None]:
         """When the record in a place was made; None if there is none."""
         (found, *_) = yield from self.fetch(place, 1)
         if not isinstance(found, Entry) or found.wall_ns is None:
             return None
+        self._found = True
         return Moments(*moments(found.wall_ns, self._job.zone))
 
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
@@ -109,11 +140,11 @@ class _Log:
         answer = yield from insist(Call(READ_FILE, payload), self._job.limits.busy)
         if isinstance(answer, Refusal):
             if answer.code in self._section.not_there:
-                return [OVERWRITTEN]
+                return [REFUSED]
             raise LogUnavailable(
                 f"record {at} of file {self._file} was refused: exception {answer.code}", _SOON_NS
             )
-        self._at_ns = answer.received_ns
+        self._at_ns, self._answered = answer.received_ns, True
         words = _words(answer.data, count * size)
         entries = (
             self._form.decode(words[start : start + size]) for start in range(0, len(words), size)

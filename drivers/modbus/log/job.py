@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final
 
 from drivers.modbus.log.clock import read_clock
+from drivers.modbus.log.doubt import Doubt
 from drivers.modbus.log.ops import Asking, Refusal
 from drivers.modbus.log.paging import Pager
 from drivers.modbus.log.places import Place, place_of
@@ -37,6 +38,7 @@ class Job:
     `section` is the device's `windback:` with site and profile united, `log` the one of its `logs:`
     (None where the method has one log without a name). `fact` is what `Learn` told last, {} before.
     `now_ns` is this node's time when the read began; `clock_run` is another once that was set.
+    `doubt` is the same for every read of this log.
     """
 
     section: Windback
@@ -50,6 +52,7 @@ class Job:
     now_ns: int
     page_records: int = PAGE_RECORDS_MAX
     clock_run: str = ""
+    doubt: Doubt = field(default_factory=Doubt)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -15,6 +15,7 @@ from drivers.modbus.log import (
     time_select,
     window_session,
 )
+from drivers.modbus.log.doubt import Doubt
 from drivers.modbus.log.job import Job
 from drivers.modbus.log.ops import Reading
 from drivers.modbus.log.records import Points
@@ -56,6 +57,7 @@ class Logs:
         self._holds = effective(device)
         self.section: Windback | None = None
         self.problem = ""
+        self._doubts: dict[str, Doubt] = {}
         try:
             found = section_of(device.profile, device.settings.windback)
             self._points = points_of(device)
@@ -94,6 +96,7 @@ class Logs:
             fact or {},
             now_ns,
             clock_run=clock_run,
+            doubt=self._doubts.setdefault(wanted.log, Doubt()),
         )
 
     def read(self, job: Job) -> Reading:

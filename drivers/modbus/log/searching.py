@@ -8,12 +8,15 @@ from typing import Final, NamedTuple
 
 from drivers.modbus.log.ops import Asking
 from drivers.modbus.log.times import Step, moments
+from gateway.model import NS_PER_S
 
 GONE: Final = -(2**63)
 """What a probe gives for a record that the log doesn't hold any more."""
 STEP_PROBES_MAX: Final = 64
 STEP_TRIES: Final = 8
 """Records beside one without a stamp that are tried in its place."""
+MEANWHILE_NS: Final = 10 * NS_PER_S
+"""How much a device may have recorded between two requests of a look at its log."""
 
 
 class Jumps(NamedTuple):
@@ -155,3 +158,90 @@ def _apart(earlier: int, later: int, made_ns: int, zone: tzinfo | None) -> int:
     (early, late), (early_after, late_after) = moments(earlier, zone), moments(later, zone)
     spans = (late_after - early, late_after - late, early_after - early)
     return min(spans, key=lambda span_ns: abs(span_ns - made_ns))
+
+
+TimeOf = Callable[[int], Asking["Moments | None"]]
+"""Reads when the record in a place was made: what its stamp may mean; None if there is none."""
+
+
+class Moments(NamedTuple):
+    """What a stamp may mean: two moments in the hour that comes twice, else the same one."""
+
+    early_ns: int
+    late_ns: int
+
+    @property
+    def unsure(self) -> bool:
+        return self.early_ns != self.late_ns
+
+
+def newest_place(
+    first: int, places: int, time_of: TimeOf, spacing_ns: int | None = None
+) -> Asking[int | None]:
+    """The place of the newest record, where places from `first` on are overwritten in turn.
+
+    By halving: from the first place on the times rise, up to the newest. None: it is empty.
+    `spacing_ns` tells what rises where stamps may mean two moments.
+    """
+    end = first + places
+    begin = yield from time_of(first)
+    if begin is None and places > 1:
+        # It may be half written yet, the first of a new round: then the second is the oldest.
+        first += 1
+        begin = yield from time_of(first)
+    if begin is None:
+        return None
+    low, high = first, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = yield from time_of(middle)
+        if found is not None and _risen(begin, found, middle - first, places, spacing_ns):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _risen(begin: Moments, found: Moments, ahead: int, places: int, spacing_ns: int | None) -> bool:
+    """Whether a record so many places ahead was made after the first, not a round before it."""
+    if spacing_ns is None or not (begin.unsure and found.unsure):
+        return found.late_ns >= begin.early_ns
+    spans = [a - b for a in found for b in begin]
+    after, before = ahead * spacing_ns, (ahead - places) * spacing_ns
+    return min(abs(span - after) for span in spans) <= min(abs(span - before) for span in spans)
+
+
+def oldest_place(
+    first: int,
+    places: int,
+    newest: int,
+    time_of: TimeOf,
+    newest_made: Moments | None = None,
+) -> Asking[int]:
+    """The next place after the newest that has a record; the first one where none of them has.
+
+    With `newest_made`, when the newest was made, what the device recorded since then is not taken
+    for its oldest: it lies there, too. A log as deep as the hour that comes twice has its oldest
+    there in that hour: what may be that is.
+    """
+
+    def is_old(found: Moments | None) -> bool:
+        if found is None or newest_made is None or (found.unsure and newest_made.unsure):
+            return found is not None
+        return not 0 < found.late_ns - newest_made.late_ns <= MEANWHILE_NS
+
+    after, last = newest + 1, first + places - 1
+    if after > last:
+        return first
+    if is_old((yield from time_of(after))):
+        return after
+    if not is_old((yield from time_of(last))):
+        return first
+    absent, there = after, last
+    while there - absent > 1:
+        middle = (absent + there) // 2
+        if is_old((yield from time_of(middle))):
+            there = middle
+        else:
+            absent = middle
+    return there
