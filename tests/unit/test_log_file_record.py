@@ -213,8 +213,8 @@ def refusing(first: int, last: int = 10**6, until_ns: int = 2 * NOW_NS) -> Any:
     return rule
 
 
-def file_with(made: int, places: int = 30) -> Files:
-    device = Files().build(places)
+def file_with(made: int, places: int = 30, by_record: bool = False) -> Files:
+    device = Files().build(places, by_record=by_record)
     for at in range(made):
         device.make(NOW_NS - (made - at) * SECOND)
     return device
@@ -238,21 +238,39 @@ def test_a_file_that_is_refused_during_a_download_is_not_lost(named: bool) -> No
 
 def test_a_download_that_passes_between_two_looks_loses_nothing() -> None:
     wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
-    whole = Files().build(30, by_record=True)
-    for at in range(28):
-        whole.make(NOW_NS - (28 - at) * SECOND)
+    whole = file_with(28, by_record=True)
     by_record = spec(unit_is_record=True, newest={"address": 500})
     read_log(by_record, whole, wanted)
     fact, requests = whole.facts[-1], sum(isinstance(op, Call) for op in whole.seen)
     for begins in range(1, requests + 1):
-        device = Files().build(30, by_record=True)
-        for at in range(28):
-            device.make(NOW_NS - (28 - at) * SECOND)
+        device = file_with(28, by_record=True)
         device.facts.append(fact)
         device.rules.append(refusing(begins, begins + 2))
         pages = read_patiently(by_record, device, wanted)
         assert [value for *_, value in rows(pages)] == [float(n) for n in range(8, 28)], begins
         assert not lacking(pages)
+
+
+def test_a_file_that_refuses_now_and_then_is_not_asked_for_ever() -> None:
+    device, before = file_with(28, by_record=True), -1
+
+    def whim(_: Device, op: Op) -> int | None:
+        nonlocal before
+        if not isinstance(op, Call):
+            return None
+        after, before = before, struct.unpack(">BBHHH", op.payload)[3]
+        return 2 if (after, before) == (14, 15) else None
+
+    device.rules.append(whim)
+    by_record = spec(unit_is_record=True)
+    wanted = LogWanted("file", NOW_NS - 20 * SECOND, NOW_NS)
+    with pytest.raises(LogUnavailable, match="records were refused for a while"):
+        read_patiently(by_record, device, wanted, tries=9)
+    began_ns = device.now_ns
+    pages = read_patiently(by_record, device, wanted)
+    assert [lack[2] for lack in lacking(pages)] == [OVERWRITTEN]
+    assert len(rows(pages)) == 19
+    assert 600 * SECOND <= device.now_ns - began_ns < 720 * SECOND
 
 
 def test_a_file_that_stays_empty_was_cleared() -> None:

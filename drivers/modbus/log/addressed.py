@@ -159,8 +159,8 @@ def _read(job: Job, source: Source) -> Reading:
         else:
             window = moved
             refused = [number + at for at, each in enumerate(found) if each == REFUSED]
-            yield from _ask_again(source, passed)
-            yield from _ask_again(source, refused)
+            if (yield from _gives(source, passed)) or (yield from _gives(source, refused)):
+                _doubt(job, after.at_ns, "records were refused for a while")
             passed = []
             number = _take(pager, found, number, 0 if source.proven else window.oldest)
             if number < window.oldest:
@@ -178,12 +178,12 @@ def _doubt(job: Job, at_ns: int, text: str) -> None:
         raise LogUnavailable(f"{text}: is the device in download?", MISFIT)
 
 
-def _ask_again(source: Source, refused: Collection[int]) -> Asking[None]:
-    """Raises LogUnavailable when what was refused is given by now: a download passed."""
-    if refused:
-        (found, *_) = yield from source.fetch(max(refused), 1)
-        if found != REFUSED:
-            raise LogUnavailable("the device refused records for a while", MISFIT)
+def _gives(source: Source, refused: Collection[int]) -> Asking[bool]:
+    """Whether the last of what was refused is given by now: a download passed."""
+    if not refused:
+        return False
+    (found, *_) = yield from source.fetch(max(refused), 1)
+    return bool(found != REFUSED)
 
 
 def _recall(
