@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import aiosqlite
 
+from gateway.errors import UNDECODABLE
 from gateway.journal.schema import Statement
 
 T = TypeVar("T")
@@ -26,6 +27,10 @@ _WRITER_TIMEOUT_S: Final = 0.1  # nobody else writes: only a checkpoint ever wai
 _SUFFIXES: Final = ("", "-wal", "-shm")
 _WAL_PAGES: Final = 1000
 _THREAD_END_S: Final = 5.0
+_NO_TEXT: Final = "Could not decode to UTF-8"
+"""What Python says of a TEXT cell, without a code of SQLite, whose check finds no fault there."""
+UNREADABLE: Final = (sqlite3.Error, LookupError, TypeError, ValueError, *UNDECODABLE)
+"""What reading a file raises: SQLite's errors, and what its rows raise when they can't be ours."""
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -58,11 +63,21 @@ class Database(aiosqlite.Connection):
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error means that the file itself is broken (not full, not locked)."""
-    if isinstance(error, Damaged):
-        return True
+    """Whether an error, one of UNREADABLE or another, means that the file itself is broken.
+
+    A file that is full, locked or can't be opened for now is sound for all that is known.
+    """
+    if isinstance(error, Damaged) or not isinstance(error, sqlite3.Error):
+        return isinstance(error, UNREADABLE)
     code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return str(error).startswith(_NO_TEXT)
     return isinstance(code, int) and code & 0xFF in _DAMAGED
+
+
+def why_of(error: BaseException) -> str:
+    """What is wrong, for people: SQLite says it itself, a KeyError only says the key."""
+    return str(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
 
 
 def is_full(error: BaseException) -> bool:

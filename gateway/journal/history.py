@@ -17,6 +17,7 @@ from gateway.journal.columns import Columns, rows, unpack
 from gateway.journal.coverage import Interval, Intervals, Ruled, is_in
 from gateway.journal.cursor import after as cursor_after
 from gateway.journal.cursor import beyond
+from gateway.journal.database import UNREADABLE
 from gateway.journal.reconstruct import reading_order
 from gateway.journal.schema import named as named_term
 from gateway.model import HistoryPage, HistoryRow, Origin, Term
@@ -114,8 +115,8 @@ class Files(Protocol):
     def segment(self, view: FileView, segment_id: int) -> Segment:
         """A segment, as `read_segment` reads it; it may be remembered: it never changes."""
 
-    def broken(self, view: FileView, why: str) -> None:
-        """A file can't be read."""
+    def broken(self, view: FileView, error: Exception) -> None:
+        """A file can't be read. Raises JournalError when that is no fault of the file."""
 
 
 class _Block(NamedTuple):
@@ -281,8 +282,8 @@ def loaded(files: Files, file: FileView, segment_id: int) -> Segment | None:
     """A segment; None when it is damaged, which is reported."""
     try:
         return files.segment(file, segment_id)
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        files.broken(file, str(error))
+    except UNREADABLE as error:
+        files.broken(file, error)
         return None
 
 
@@ -344,8 +345,8 @@ def _where(
             {"point": row[0], "segments": file.segments, "time": time_ns, "to": to_ns}
             | view.seen.named,
         ).fetchall()
-    except sqlite3.Error as error:
-        files.broken(file, str(error))
+    except UNREADABLE as error:
+        files.broken(file, error)
         return []
     return [
         _Block(first_ns, last_ns, file, segment_id, None, Origin.POLL, None)

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.errors import UNDECODABLE
 from gateway.journal.coverage import Except, Lost, OwnRun, Run, cause_of
-from gateway.journal.database import has_table
+from gateway.journal.database import UNREADABLE, has_table
 from gateway.journal.fills import Written
 from gateway.journal.history import Files, FileView
 from gateway.journal.kept import rank
@@ -68,8 +67,8 @@ def coverage(
                     (from_ns, to_ns),
                 ).fetchall()
             ]
-        except (sqlite3.Error, ValueError) as error:
-            files.broken(view, str(error))
+        except UNREADABLE as error:
+            files.broken(view, error)
     return Declared(sorted(classes), runs, holes, losses)
 
 
@@ -125,8 +124,8 @@ def fills(
                     continue
                 if isinstance(body := decode(wire), Fill):
                     found.append(Written(position, body))
-        except (sqlite3.Error, *UNDECODABLE) as error:
-            files.broken(view, str(error))
+        except UNREADABLE as error:
+            files.broken(view, error)
     return sorted(found, key=lambda written: rank(written.position))
 
 
@@ -135,13 +134,16 @@ def _held(files: Files, views: Sequence[FileView], position: Position, span: int
     count = 0
     for view in views:
         try:
-            low = record_id(_term_id(files, view, position.term), position.seq)
-        except ValueError:
-            continue  # it has nothing of that term
-        counted = files.open(view).execute(
-            "SELECT count(*) FROM record WHERE record_id BETWEEN ? AND ?", (low - span, low - 1)
-        )
-        count += counted.fetchone()[0]
+            term_id = _term_id(files, view, position.term)
+            if term_id is None:
+                continue
+            low = record_id(term_id, position.seq)
+            counted = files.open(view).execute(
+                "SELECT count(*) FROM record WHERE record_id BETWEEN ? AND ?", (low - span, low - 1)
+            )
+            count += counted.fetchone()[0]
+        except UNREADABLE as error:  # of this file: the one with the Fill is another
+            files.broken(view, error)
     return count
 
 
@@ -149,23 +151,29 @@ def events(
     files: Files, views: Sequence[FileView], from_ns: int, to_ns: int, limit: int
 ) -> list[Event]:
     """The events of [from, to), oldest first; those of the peer lie where they arrived."""
-    found: list[tuple[int, bytes]] = []
+    found: list[tuple[int, bytes, FileView]] = []
     for view in views:
         try:
-            found += (
-                files.open(view)
-                .execute(
-                    "SELECT n.at_ns, r.wire FROM note n JOIN record r ON r.record_id = n.record_id"
-                    " WHERE n.kind = 'e' AND n.at_ns >= ? AND n.at_ns < ?"
-                    " ORDER BY n.at_ns, n.record_id LIMIT ?",
-                    (from_ns, to_ns, limit),
-                )
-                .fetchall()
+            rows = files.open(view).execute(
+                "SELECT n.at_ns, r.wire FROM note n JOIN record r ON r.record_id = n.record_id"
+                " WHERE n.kind = 'e' AND n.at_ns >= ? AND n.at_ns < ?"
+                " ORDER BY n.at_ns, n.record_id LIMIT ?",
+                (from_ns, to_ns, limit),
             )
-        except sqlite3.Error as error:
-            files.broken(view, str(error))
+            found += [(at_ns, wire, view) for at_ns, wire in rows]
+        except UNREADABLE as error:
+            files.broken(view, error)
     found.sort(key=lambda row: row[0])
-    return [body for _, wire in found[:limit] if isinstance(body := decode(wire), Event)]
+    told: list[Event] = []
+    for _, wire, view in found[:limit]:
+        try:
+            body = decode(wire)
+        except UNREADABLE as error:
+            files.broken(view, error)
+            continue
+        if isinstance(body, Event):
+            told.append(body)
+    return told
 
 
 DELIVERIES_MAX: Final = 512
@@ -195,8 +203,8 @@ def deliveries(files: Files, views: Sequence[FileView], feed: str) -> list[Deliv
                     found.append(body)
                     if body.whole:
                         return found
-        except (sqlite3.Error, *UNDECODABLE) as error:
-            files.broken(view, str(error))
+        except UNREADABLE as error:
+            files.broken(view, error)
     return found
 
 
@@ -216,8 +224,8 @@ def batch_at(files: Files, views: Sequence[FileView], position: Position) -> Bat
             if row is not None:
                 body = decode(row[0])
                 return body if isinstance(body, Batch) else None
-        except (sqlite3.Error, *UNDECODABLE) as error:
-            files.broken(view, str(error))
+        except UNREADABLE as error:
+            files.broken(view, error)
     return None
 
 
@@ -237,6 +245,8 @@ def records(
     for view, first, last in pieces:
         try:
             term_id = _term_id(files, view, term)
+            if term_id is None:
+                raise ValueError(f"it has no term {term}")
             rows = files.open(view).execute(
                 "SELECT record_id, wire, digest FROM record WHERE record_id BETWEEN ? AND ?"
                 " ORDER BY record_id",
@@ -247,8 +257,8 @@ def records(
                 if found and (len(found) >= limit or size > size_max):
                     return found
                 found.append((split_record_id(row_id)[1], wire, digest))
-        except (sqlite3.Error, ValueError) as error:
-            files.broken(view, str(error))
+        except UNREADABLE as error:
+            files.broken(view, error)
             return found  # what follows would not follow on it
     return found
 
@@ -301,7 +311,8 @@ def backup(
             copy.close()
 
 
-def _term_id(files: Files, view: FileView, term: Term) -> int:
+def _term_id(files: Files, view: FileView, term: Term) -> int | None:
+    """By which number a file calls a term; None if it has nothing of it."""
     row = (
         files.open(view)
         .execute(
@@ -310,6 +321,4 @@ def _term_id(files: Files, view: FileView, term: Term) -> int:
         )
         .fetchone()
     )
-    if row is None:
-        raise ValueError(f"it has no term {term}")
-    return int(row[0])
+    return None if row is None else int(row[0])

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from gateway.journal.database import Database, connect_reader, open_reader
+from gateway.errors import JournalError
+from gateway.journal.database import Database, connect_reader, is_damage, open_reader, why_of
 from gateway.journal.history import FileView, Segment, read_segment
 from gateway.model import Term
 
@@ -112,10 +113,19 @@ class Reader:
     def _let_go(self, key: tuple[Path, int]) -> None:
         self._remembered -= len(self._segments.pop(key).columns.times)
 
-    def broken(self, view: FileView, why: str) -> None:
-        """Report a file that can't be read; one that was dropped meanwhile is no news."""
-        if view.path.exists():
-            self._on_broken(view.path.name, why)
+    def broken(self, view: FileView, error: Exception) -> None:
+        """Report a file that is damaged; one that was dropped meanwhile is no news.
+
+        Raises JournalError when it is sound for all that is known, and can't be read now.
+        """
+        if not view.path.exists():
+            return
+        if not is_damage(error):
+            raise JournalError(
+                f"{view.path.name} can't be read now: {error}",
+                "Try again; if it stays so, look at the limit of open files and at the disk",
+            ) from error
+        self._on_broken(view.path.name, why_of(error))
 
     def _drop_forgotten(self) -> None:
         while self._forgotten:

@@ -1,0 +1,199 @@
+"""What is damaged is set aside, whatever shows it; what is sound stays, whatever else fails."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from test_journal import DAY, T0, World, all_rows, batch, covered, revision, until
+
+from gateway.errors import JournalError
+from gateway.journal.journal import Journal
+from gateway.journal.partitions import NS_PER_DAY, PartitionKey
+from gateway.journal.records import Event, Fill
+from gateway.model import NS_PER_S, Origin
+
+FIRST = PartitionKey(DAY).file_name
+LARGE_MB = 65
+"""SQLite checks no file as a whole from 64 MB on."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """No thread is left behind, which would keep the process from ending."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and not t.daemon]
+    assert [t.name for t in left if not t.name.startswith("asyncio_")] == []
+
+
+def edit(path: Path, *statements: str) -> None:
+    """Change a closed or sealed file; its own check finds no fault with it then."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def enlarge(path: Path) -> None:
+    """Make a file too large to be checked as a whole."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE more(x)")
+        for _ in range(LARGE_MB):
+            connection.execute("INSERT INTO more VALUES(zeroblob(1 << 20))")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def spoil_page(path: Path, number: int) -> None:
+    with path.open("r+b") as file:
+        file.seek((number - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+def root_of(connection: sqlite3.Connection, name: str) -> int:
+    sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    return int(connection.execute(sql, (name,)).fetchone()[0])
+
+
+def spoil_root(path: Path, name: str) -> None:
+    """Overwrite the first page of a table or an index."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        page = root_of(connection, name)
+    spoil_page(path, page)
+
+
+def set_aside(world: World) -> list[str]:
+    """The files that were taken for damaged, by the names that they had."""
+    return sorted(
+        path.name.split(".damaged-")[0] for path in world.folder.rglob("*.damaged-*[0-9]")
+    )
+
+
+async def a_day(world: World) -> None:
+    """One day with a bit of everything, closed."""
+    async with world.journal() as journal:
+        await journal.append(revision())
+        for second in range(5):
+            journal.append(batch(second, float(second)))
+        await journal.append(covered(0, 60))
+    world.clock.now_ns = T0 + 300 * NS_PER_S
+
+
+async def next_day(world: World, journal: Journal) -> Path:
+    """Begin the next day and let the first one be sealed; where that lies."""
+    path = journal._shelf.current.path
+    world.clock.now_ns = T0 + NS_PER_DAY
+    await journal.append(batch(86_400, 2.0))
+    await journal.append(covered(86_400, 86_460))
+    await until(lambda: journal._shelf.partitions[0].database is None)
+    return path
+
+
+# ---------------------------------------------------------------------- what readers meet
+
+
+@contextmanager
+def no_descriptor() -> Iterator[None]:
+    """The process may open no file more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE,
+        (max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 8, hard),
+    )
+    taken: list[int] = []
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for handle in taken:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("what", ["gaps", "rows", "events"])
+async def test_a_reader_that_finds_no_descriptor_takes_no_sound_day_for_damaged(
+    world: World, what: str
+) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await journal.append(batch(0, 1.0))
+        await next_day(world, journal)
+
+        async def asked() -> None:
+            if what == "gaps":
+                await journal.gaps("plc1", T0, T0 + NS_PER_DAY)
+            elif what == "rows":
+                await journal.read("plc1/level", 0, 2**62, 100)
+            else:
+                await journal.events(0, 2**62)
+
+        with no_descriptor(), pytest.raises(JournalError, match="can't be read now"):
+            await asked()
+        await journal.append(Event("x", 1, "the writer has had its turn", world.clock.now_ns))
+        assert set_aside(world) == []
+        rows = await all_rows(journal, "plc1/level")
+        assert [row.value for row in rows if row.value is not None] == [1.0, 2.0]
+        await asked()
+
+
+@pytest.mark.parametrize("what", ["gaps", "fills"])
+async def test_a_term_that_is_none_sets_the_file_aside_and_answers_all_the_same(
+    world: World, what: str
+) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await journal.append(batch(0, 1.0))
+        span = (T0 + 60 * NS_PER_S, T0 + 70 * NS_PER_S)
+        await journal.append(Fill("plc1", "normal", "log", *span, "lost", ("level",), T0))
+        path = await next_day(world, journal)
+        edit(path, "UPDATE term SET nonce = 'x' || substr(nonce, 2)")
+        if what == "gaps":
+            assert await journal.gaps("plc1", T0, T0 + NS_PER_DAY)
+        else:
+            assert await journal.fills("plc1", T0, T0 + NS_PER_DAY) == []
+        assert set_aside(world) == [FIRST]
+
+
+async def test_an_event_that_cannot_be_decoded_sets_its_own_file_aside(world: World) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await journal.append(Event("x", 1, "lost", T0))
+        path = await next_day(world, journal)
+        await journal.append(Event("x", 1, "held", T0 + NS_PER_DAY))
+        edit(path, "UPDATE record SET wire = x'c1' WHERE kind = 'e'")
+        assert [event.text for event in await journal.events(0, 2**62)] == ["held"]
+        assert set_aside(world) == [FIRST]
+
+
+async def test_of_two_files_of_a_fill_the_one_that_is_damaged_is_set_aside(world: World) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        await journal.append(batch(0, 1.0, origin=Origin.WINDBACK))
+        path = journal._shelf.current.path
+        world.clock.now_ns = T0 + NS_PER_DAY
+        span = (T0, T0 + 5 * NS_PER_S)
+        fill = Fill("plc1", "normal", "log", *span, "filled", ("level",), T0, span=1)
+        await journal.append(fill)
+        await until(lambda: journal._shelf.partitions[0].database is None)
+        assert await journal.fills("plc1", T0, T0 + NS_PER_DAY) == [fill]
+        journal._reader.forget(path)
+        spoil_root(path, "record")
+        assert await journal.fills("plc1", T0, T0 + NS_PER_DAY) == []
+        assert set_aside(world) == [FIRST]
