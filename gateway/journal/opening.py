@@ -88,19 +88,18 @@ async def _open(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         now_ns = clock.utc_ns()
-        state, aside = await StateFile.open(directory, str(now_ns))
-        await shelf.open(now_ns, await state.dropped())
+        rows = await shelf.open(now_ns)
+        state, remembered, aside = await StateFile.open(directory, str(now_ns), rows)
+        shelf.let_go(remembered.dropped)
         if aside is not None:
             on_event(900, f"the state file is damaged; it was set aside as {aside.name}")
             shelf.losses.append(Loss(0, now_ns, "store", f"{aside.name}: the state file"))
-        await state.keep_rows(await shelf.kept_rows())
-        remembered = await state.load()
         for position, body, digest in remembered.kept:
             if body is None:
                 on_event(900, f"the kept record {position} is damaged and was left out")
             else:
                 kept.apply(position, body, digest)
-        await shelf.replay()
+        await shelf.replay(now_ns)
         readers += [await Reader.begin(state.path, broken) for _ in range(2)]
     except BaseException as error:  # a thread left behind would hang the exit for ever
         for reader in readers:

@@ -14,7 +14,7 @@ import msgspec
 from gateway.errors import UNDECODABLE
 from gateway.journal.columns import Columns, pack
 from gateway.journal.contested import Claim
-from gateway.journal.database import Database, Emptied, connect_reader, execute, has_table
+from gateway.journal.database import Database, connect_reader, execute, has_table
 from gateway.journal.holdings import Holdings, Stretch, without
 from gateway.journal.outline import HOUR_NS, Outline
 from gateway.journal.partitions import PartitionKey
@@ -178,18 +178,6 @@ def united(one: Holdings, other: Holdings) -> Holdings:
 
 def _written(holdings: Holdings, terms: dict[Term, int]) -> bytes:
     return msgspec.msgpack.encode({terms[t]: h.stretches for t, h in holdings.terms.items()})
-
-
-def load_sealed(path: Path) -> Loaded | None:
-    """What a sealed file says of itself; None if it isn't sealed. Raises sqlite3.Error."""
-    connection = connect_reader(path)
-    try:
-        if not has_table(connection, "meta"):  # all tables are made at once
-            raise Emptied(f"{path.name} is empty: its disk lost what it held")
-        sealed = connection.execute("SELECT value FROM meta WHERE key = 'sealed'").fetchone()
-        return load(connection) if sealed else None
-    finally:
-        connection.close()
 
 
 def load(connection: sqlite3.Connection) -> Loaded:

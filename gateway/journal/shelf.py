@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.errors import UNDECODABLE
 from gateway.journal.database import (
+    UNREADABLE,
     Emptied,
     checkpoint,
     execute,
@@ -27,18 +27,12 @@ from gateway.journal.database import (
     set_aside,
     size_of,
     synchronise,
+    why_of,
 )
 from gateway.journal.dealing import Dealer
 from gateway.journal.holdings import Holdings
 from gateway.journal.kept import KeptState
-from gateway.journal.partition_file import (
-    Flush,
-    Partition,
-    load,
-    load_sealed,
-    read_kept,
-    reread,
-)
+from gateway.journal.partition_file import Flush, Partition, reread
 from gateway.journal.partitions import (
     HistorySettings,
     PartitionKey,
@@ -48,10 +42,10 @@ from gateway.journal.partitions import (
     to_drop,
 )
 from gateway.journal.records import Loss, Record
+from gateway.journal.reopening import open_partition
 from gateway.journal.schema import (
     INSERT_META,
     INSERT_SCAN,
-    PARTITION_ADDED,
     PARTITION_TABLES,
     PartitionState,
     Statement,
@@ -90,18 +84,17 @@ class Shelf(Views):
         self.losses: list[Loss] = []
         self._removals: set[asyncio.Task[None]] = set()
 
-    async def open(self, now_ns: int, dropped: Mapping[Term, int]) -> None:
+    async def open(self, now_ns: int) -> list[tuple[Any, ...]]:
         """Open what is there, set damaged files aside. Raises sqlite3.Error when nothing can be.
 
-        `dropped` tells up to which seq of each term the retention has let go.
+        Gives the kept records of the newest files, for the copy in the state file.
         """
-        for term, seq in dropped.items():
-            self.holdings.drop(term, seq)
+        kept: list[tuple[Any, ...]] = []
         keys = sorted(
             key for path in self._directory.iterdir() if (key := parse_file_name(path.name))
         )
         for key in keys:
-            await self._open_existing(key, now_ns)
+            kept += await self._open_existing(key, now_ns, key in keys[-_KEPT_FROM_PARTITIONS:])
         if not self.partitions:
             taken = max(keys, default=PartitionKey(0))
             first = PartitionKey(day_of(now_ns))
@@ -111,27 +104,22 @@ class Shelf(Views):
         elif self.current.database is None:
             key = self.current.key
             await self._begin(PartitionKey(key.day, key.part + 1), now_ns, reigns=False)
+        return kept
 
-    async def _open_existing(self, key: PartitionKey, now_ns: int) -> None:
+    async def _open_existing(
+        self, key: PartitionKey, now_ns: int, with_kept: bool
+    ) -> list[tuple[Any, ...]]:
         path = self._directory / key.file_name
-        database = None
         try:
-            loaded = await asyncio.to_thread(load_sealed, path)
-            if loaded is None:
-                database = await open_writer(path, PARTITION_TABLES, "NORMAL")
-                added: list[Statement] = [(sql, [()]) for sql in PARTITION_ADDED]
-                await database.run(partial(execute, statements=added))
-                loaded = await database.run(load)
-        except (sqlite3.DatabaseError, *UNDECODABLE) as error:
-            if database is not None:
-                await database.close()
-            if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
+            database, loaded, kept = await open_partition(path, with_kept)
+        except UNREADABLE as error:
+            if not is_damage(error):
                 raise
             from_ns = key.from_ns
             if isinstance(error, Emptied):  # it never held more than since it was made
                 from_ns = max(from_ns, path.stat().st_mtime_ns)
-            self._lose(path, from_ns, min(key.to_ns, now_ns), str(error), now_ns)
-            return
+            self._lose(path, from_ns, min(key.to_ns, now_ns), why_of(error), now_ns)
+            return []
         begun_ns = key.from_ns if loaded.begun_ns is None else loaded.begun_ns
         self.latest_ns = max(self.latest_ns, loaded.latest_ns)
         self.through_ns = max(self.through_ns, loaded.through_ns)
@@ -153,6 +141,12 @@ class Shelf(Views):
         )
         self._hold_again(self.partitions[-1], loaded.held.terms)
         self.claims.take_all(loaded.claims)
+        return kept
+
+    def let_go(self, dropped: Mapping[Term, int]) -> None:
+        """Up to a seq of each term the retention has let go, whatever a file still has of it."""
+        for term, seq in dropped.items():
+            self.holdings.drop(term, seq)
 
     def _hold_again(self, partition: Partition, terms: Iterable[Term]) -> None:
         for term in terms:
@@ -165,23 +159,26 @@ class Shelf(Views):
         self.losses.append(Loss(from_ns, max(from_ns, to_ns), "store", f"{aside.name}: {why}"))
         self._on_event(900, f"{path.name} is damaged ({why}); it was set aside as {aside.name}")
 
-    async def kept_rows(self) -> list[tuple[Any, ...]]:
-        """The kept records of the newest partitions, for the copy in the state file."""
-        rows: list[tuple[Any, ...]] = []
-        for partition in self.partitions[-_KEPT_FROM_PARTITIONS:]:
-            if partition.database is not None:
-                rows += await partition.database.run(read_kept)
-        return rows
+    async def replay(self, start_ns: int | None = None) -> None:
+        """Rebuild the tails from the records that are in no segment; old partitions get sealed.
 
-    async def replay(self) -> None:
-        """Rebuild the tails from the records that are in no segment; old partitions get sealed."""
+        At the start, which is at `start_ns`, a file that is met damaged is set aside. Raises
+        sqlite3.Error.
+        """
         self.dealer.find_adrift(self.partitions)
         self.dealer.numbers_changed()
-        for partition in self.partitions:
-            if partition.database is not None:
+        for partition in list(self.partitions):
+            if partition.database is None:
+                continue
+            try:
                 await self.dealer.replay(partition)
-                if partition is not self.current:
-                    self._freeze(partition)
+            except sqlite3.Error as error:
+                if start_ns is None or not is_damage(error):
+                    raise
+                await self.replace_damaged(partition, why_of(error), start_ns, reigns=False)
+                continue
+            if partition is not self.current:
+                self._freeze(partition)
 
     async def reread(self) -> None:
         """Ask the file in use what it holds: a commit that failed may be there all the same."""

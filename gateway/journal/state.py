@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import UNDECODABLE
-from gateway.journal.database import Database, checkpoint, execute, is_damage, open_writer
+from gateway.journal.database import (
+    UNREADABLE,
+    Database,
+    checkpoint,
+    execute,
+    is_damage,
+    open_writer,
+)
 from gateway.journal.database import set_aside as set_file_aside
 from gateway.journal.records import DIGEST_SIZE, Adopted, Body, Record, decode
 from gateway.journal.schema import (
@@ -57,26 +64,34 @@ class StateFile:
         self.path = path
 
     @classmethod
-    async def open(cls, directory: Path, mark: str) -> tuple[StateFile, Path | None]:
-        """The state file, and where a damaged one was set aside. Raises sqlite3.Error."""
+    async def open(
+        cls, directory: Path, mark: str, rows: list[tuple[Any, ...]]
+    ) -> tuple[StateFile, Remembered, Path | None]:
+        """The state file with the kept records of partitions copied in, and what it knows then.
+
+        And where a damaged one was set aside. A large file is not checked as a whole, so whatever
+        the start reads of it may be what shows the damage. Raises sqlite3.Error.
+        """
         path = directory / FILE_NAME
         try:
-            return await cls._begin(path), None
-        except sqlite3.DatabaseError as error:
+            return *await cls._begin(path, rows), None
+        except UNREADABLE as error:
             if not is_damage(error):
                 raise
         aside = set_file_aside(path, mark)
-        return await cls._begin(path), aside
+        return *await cls._begin(path, rows), aside
 
     @classmethod
-    async def _begin(cls, path: Path) -> StateFile:
+    async def _begin(cls, path: Path, rows: list[tuple[Any, ...]]) -> tuple[StateFile, Remembered]:
         database = await open_writer(path, STATE_TABLES, "FULL")
         try:
             await database.run(lambda c: execute(c, [(sql, [()]) for sql in STATE_ADDED]))
+            state = cls(database, path)
+            await state._keep_rows(rows)
+            return state, await state._load()
         except BaseException:  # a connection left behind would hang the exit for ever
             await database.close()
             raise
-        return cls(database, path)
 
     async def open_term(
         self, node: str, rng: random.Random, now_ns: int, number: int, seen: Iterable[int]
@@ -132,7 +147,7 @@ class StateFile:
 
         return await self._database.run(work)
 
-    async def keep_rows(self, rows: list[tuple[Any, ...]]) -> None:
+    async def _keep_rows(self, rows: list[tuple[Any, ...]]) -> None:
         """Copy rows that were read from a partition, and let go of the oldest audit entries."""
 
         def work(connection: sqlite3.Connection) -> None:
@@ -147,11 +162,7 @@ class StateFile:
 
         await self._database.run(work)
 
-    async def dropped(self) -> dict[Term, int]:
-        """Up to which seq of each term the retention has let go."""
-        return await self._database.run(_dropped)
-
-    async def load(self) -> Remembered:
+    async def _load(self) -> Remembered:
         """The facts, maintenance, rulings and revisions kept, in order; and the rest."""
 
         def work(connection: sqlite3.Connection) -> Remembered:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from test_journal import DAY, T0, World, all_rows, batch, covered, revision, until
 
@@ -17,7 +18,8 @@ from gateway.errors import JournalError
 from gateway.journal.journal import Journal
 from gateway.journal.partitions import NS_PER_DAY, PartitionKey
 from gateway.journal.records import Event, Fill
-from gateway.model import NS_PER_S, Origin
+from gateway.journal.schema import split_record_id
+from gateway.model import NS_PER_S, Cause, Origin
 
 FIRST = PartitionKey(DAY).file_name
 LARGE_MB = 65
@@ -197,3 +199,103 @@ async def test_of_two_files_of_a_fill_the_one_that_is_damaged_is_set_aside(world
         spoil_root(path, "record")
         assert await journal.fills("plc1", T0, T0 + NS_PER_DAY) == []
         assert set_aside(world) == [FIRST]
+
+
+# ---------------------------------------------------------------------- what a start meets
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE scan SET scan_class = CAST(x'e1' AS TEXT) WHERE scan_class <> ''",
+        "UPDATE run SET term_id = term_id | 64",
+        "UPDATE term SET nonce = 'x' || substr(nonce, 2)",
+        "UPDATE meta SET value = x'c1' WHERE key = 'begun_ns'",
+    ],
+)
+async def test_a_file_with_a_wrong_byte_that_sqlite_finds_no_fault_with_is_set_aside(
+    world: World, threads: None, change: str
+) -> None:
+    await a_day(world)
+    path = world.folder / "journal" / FIRST
+    edit(path, "INSERT OR IGNORE INTO scan VALUES('plc1', 'normal')", change)
+    async with world.journal() as journal:
+        assert set_aside(world) == [FIRST]
+        assert any("is damaged" in text for severity, text in world.events if severity == 900)
+        await journal.append(batch(300, 1.0))
+        assert [gap.cause for gap in await journal.gaps("plc1", T0, T0 + 300 * NS_PER_S)] == [
+            Cause.STORE
+        ]
+        assert journal.revision == revision(), "the copy in the state file outlives it"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE term SET node = CAST(x'e1' AS TEXT)",
+        "UPDATE term SET nonce = 'x' || substr(nonce, 2)",
+        "UPDATE kept SET nonce = 'x' || substr(nonce, 2)",
+    ],
+)
+async def test_a_state_file_with_a_wrong_byte_is_set_aside_and_rebuilt(
+    world: World, threads: None, change: str
+) -> None:
+    await a_day(world)
+    edit(world.folder / "state.sqlite", change)
+    async with world.journal() as journal:
+        assert set_aside(world) == ["state.sqlite"]
+        assert journal.revision == revision()
+        assert journal.term.number == 2
+
+
+async def test_a_large_file_whose_kept_records_cannot_be_read_is_set_aside(
+    world: World, threads: None
+) -> None:
+    await a_day(world)
+    path = world.folder / "journal" / FIRST
+    enlarge(path)
+    spoil_root(path, "note")
+    async with world.journal() as journal:
+        assert set_aside(world) == [FIRST]
+        gaps = await journal.gaps("plc1", T0, T0 + 300 * NS_PER_S)
+        assert [gap.cause for gap in gaps] in ([], [Cause.STORE])
+        assert journal.revision == revision()
+
+
+async def test_a_large_file_whose_records_cannot_be_dealt_out_is_set_aside(
+    world: World, threads: None
+) -> None:
+    async with world.journal() as journal:
+        await journal.append(revision())
+        for second, value in enumerate((1.0, "y" * 100_000, 1.0)):
+            await journal.append(batch(second, value))
+    path = world.folder / "journal" / FIRST
+    with closing(sqlite3.connect(path)) as connection:  # as after a flush while records came
+        held: dict[int, list[tuple[int, int]]] = {}
+        for (row_id,) in connection.execute("SELECT record_id FROM record ORDER BY record_id"):
+            term_id, seq = split_record_id(row_id)
+            held[term_id] = [(1, seq)]
+        connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES('held', ?)", (msgspec.msgpack.encode(held),)
+        )
+        connection.commit()
+    enlarge(path)
+    spoil_page(path, path.read_bytes().index(b"y" * 4_000) // 4096 + 2)
+    async with world.journal() as journal:
+        assert set_aside(world) == [FIRST]
+        assert journal._shelf.current.path.name == PartitionKey(DAY, 1).file_name
+        await journal.append(batch(300, 1.0))
+
+
+@pytest.mark.parametrize("name", ["kept_by_kind", "dropped"])
+async def test_a_large_state_file_that_cannot_be_read_is_set_aside(
+    world: World, threads: None, name: str
+) -> None:
+    await a_day(world)
+    path = world.folder / "state.sqlite"
+    enlarge(path)
+    spoil_root(path, name)
+    async with world.journal() as journal:
+        assert set_aside(world) == ["state.sqlite"]
+        assert journal.revision == revision()
+        assert journal.term.number == 2
