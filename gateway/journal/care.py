@@ -29,6 +29,7 @@ from gateway.model import NS_PER_S, Cause, Term
 
 TICK_S: Final = 1.0
 _RETENTION_NS: Final = 30 * NS_PER_S
+_COMPLAIN_NS: Final = 3_600 * NS_PER_S
 _DAMAGES_MAX: Final = 3
 
 
@@ -66,6 +67,7 @@ class StoreCare:
         self._retry_s = 0.0
         self._resume_s = 0.0
         self._retention_ns = clock.utc_ns()
+        self._complained_ns: int | None = None
         self._resumed_ns = -(2**63)
         self._failed_reigning = False
         self._partition_began = False
@@ -144,7 +146,7 @@ class StoreCare:
         except (sqlite3.Error, OSError):
             try:
                 self._ballast.release()
-                await self._retain(self._clock.utc_ns())
+                await self._try_retention()
             except (sqlite3.Error, OSError):
                 return  # it was loud when it began; it stays so by `store_failed_since_ns`
             return
@@ -175,6 +177,7 @@ class StoreCare:
         if self.store_failed_since_ns is not None:
             await self._try_resume()
             return
+        flushing: Partition | None = None
         try:
             for file_name, why in self.damage:
                 for partition in list(self._shelf.partitions):
@@ -182,18 +185,31 @@ class StoreCare:
                         await self._replace(partition, why, now_ns)
             self.damage.dealt_with()
             self._shelf.freeze_if_due(now_ns)
+            flushing = self._shelf.flushing
             await self._shelf.flush_step()
+            flushing = None  # what fails from here on is no fault of that file
             if abs(now_ns - self._retention_ns) >= _RETENTION_NS:
                 self._retention_ns = now_ns
-                await self._retain(now_ns)
+                await self._try_retention()
                 size = size_of(self._shelf.current.path)
                 await self._roll(now_ns, size)
                 self._tell_of_partition()
         except (sqlite3.Error, OSError) as error:
-            await self._failed(error, now_ns, self._shelf.flushing)
+            await self._failed(error, now_ns, flushing)
 
-    async def _retain(self, now_ns: int) -> None:
+    async def _try_retention(self) -> None:
+        """Retain; what fails is told once an hour, harms nothing stored, and has its next turn."""
+        try:
+            await self._retain()
+        except (sqlite3.Error, OSError) as error:
+            now_ns = self._clock.monotonic_ns()
+            if self._complained_ns is None or now_ns - self._complained_ns >= _COMPLAIN_NS:
+                self._complained_ns = now_ns
+                self._on_event(800, f"retention can't drop history, and tries again: {error}")
+
+    async def _retain(self) -> None:
         """Drop what age and size no longer allow; the floors are durable before a file goes."""
+        now_ns = self._clock.utc_ns()
         expired = self._shelf.expired(now_ns)
         if not expired:
             return

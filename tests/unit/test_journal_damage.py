@@ -6,7 +6,7 @@ import os
 import resource
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,11 +15,12 @@ import pytest
 from test_journal import DAY, T0, World, all_rows, batch, covered, revision, until
 
 from gateway.errors import JournalError
-from gateway.journal.journal import Journal
+from gateway.journal.database import checkpoint
+from gateway.journal.journal import HistorySettings, Journal
 from gateway.journal.partitions import NS_PER_DAY, PartitionKey
-from gateway.journal.records import Event, Fill
+from gateway.journal.records import Batch, Event, Fill, Revision
 from gateway.journal.schema import split_record_id
-from gateway.model import NS_PER_S, Cause, Origin
+from gateway.model import NS_PER_S, Cause, Origin, Status
 
 FIRST = PartitionKey(DAY).file_name
 LARGE_MB = 65
@@ -299,3 +300,81 @@ async def test_a_large_state_file_that_cannot_be_read_is_set_aside(
         assert set_aside(world) == ["state.sqlite"]
         assert journal.revision == revision()
         assert journal.term.number == 2
+
+
+# ---------------------------------------------------------------------- what retention meets
+
+
+async def days(world: World, journal: Journal) -> None:
+    """Four days of which two are kept; what follows is due at once."""
+    points = tuple((f"plc1/p{number}", "float64") for number in range(600))
+    await journal.append(Revision(1, b"", T0, "test", {}, points))
+    for day in range(4):
+        world.clock.now_ns = T0 + day * NS_PER_DAY
+        await journal.append(batch(day * 86_400, float(day)))
+        await until(lambda: all(p.database is None for p in journal._shelf.partitions[:-1]))
+
+
+async def retained(world: World, journal: Journal) -> None:
+    """Retention has had a turn."""
+    journal._writer._retention_ns = 0
+    await until(lambda: journal._writer._retention_ns != 0)
+    await journal.append(Event("x", 1, "its commit comes after that turn", world.clock.now_ns))
+
+
+def held(journal: Journal) -> list[str]:
+    """The files that there are: one that is dropped is deleted a moment later."""
+    return [partition.path.name for partition in journal._shelf.partitions]
+
+
+async def in_state(journal: Journal, work: Callable[[sqlite3.Connection], object]) -> None:
+    await journal._state._database.run(work)
+
+
+def complaints(world: World) -> list[str]:
+    return [text for severity, text in world.events if severity == 800]
+
+
+async def test_a_damaged_state_file_costs_no_day_that_is_being_flushed(world: World) -> None:
+    world.settings = HistorySettings(retention_ns=2 * NS_PER_DAY, ballast_bytes=65_536)
+    async with world.journal() as journal:
+        journal.apply(HistorySettings(ballast_bytes=65_536))
+        await days(world, journal)
+        now_ns = world.clock.now_ns
+        samples = tuple((number, now_ns, 1.0, Status.GOOD) for number in range(600))
+        await journal.append(Batch("plc1", "normal", 1, 0, now_ns, now_ns, samples))
+
+        def ruin(connection: sqlite3.Connection) -> None:
+            checkpoint(connection)
+            spoil_page(world.folder / "state.sqlite", root_of(connection, "dropped"))
+            connection.execute("PRAGMA cache_size=0")
+            connection.execute("PRAGMA shrink_memory")
+
+        await in_state(journal, ruin)
+        journal.apply(world.settings)
+        before = held(journal)
+        journal._shelf._freeze(journal._shelf.current)  # more than one turn's flush
+        for _ in range(3):
+            await retained(world, journal)
+            assert journal.store_failed_since_ns is None
+        assert set_aside(world) == []
+        assert held(journal) == before
+        assert len(complaints(world)) == 1
+        world.clock.now_ns += 3_600 * NS_PER_S
+        await retained(world, journal)
+        assert len(complaints(world)) == 2
+
+
+async def test_retention_that_failed_is_tried_again_while_history_goes_on(world: World) -> None:
+    async with world.journal() as journal:
+        await days(world, journal)
+        with closing(sqlite3.connect(world.folder / "state.sqlite")) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody else can write it
+            journal.apply(HistorySettings(retention_ns=2 * NS_PER_DAY, ballast_bytes=65_536))
+            for _ in range(3):
+                await retained(world, journal)
+                assert journal.store_failed_since_ns is None
+            assert len(held(journal)) == 4
+            assert len(complaints(world)) == 1
+        await retained(world, journal)
+        assert len(held(journal)) == 3
