@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.clock import Clock
@@ -19,7 +19,7 @@ from gateway.journal.damage import DamageReports
 from gateway.journal.database import Ballast, is_damage, is_full, probe, size_of
 from gateway.journal.holdings import EMPTY_HOLDING
 from gateway.journal.partition_file import Partition
-from gateway.journal.partitions import HistorySettings
+from gateway.journal.partitions import ClockTrust, HistorySettings
 from gateway.journal.records import EMPTY_DIGEST, Coverage, Loss
 from gateway.journal.shelf import Shelf
 from gateway.journal.sinks import Sinks
@@ -67,6 +67,8 @@ class StoreCare:
         self._retry_s = 0.0
         self._resume_s = 0.0
         self._retention_ns = clock.utc_ns()
+        self._clock_trust = ClockTrust.at_start(clock.utc_ns(), clock.monotonic_ns())
+        self._told_of_jump = False
         self._complained_ns: int | None = None
         self._resumed_ns = -(2**63)
         self._failed_reigning = False
@@ -209,8 +211,14 @@ class StoreCare:
 
     async def _retain(self) -> None:
         """Drop what age and size no longer allow; the floors are durable before a file goes."""
-        now_ns = self._clock.utc_ns()
-        expired = self._shelf.expired(now_ns)
+        now_ns, monotonic_ns = self._clock.utc_ns(), self._clock.monotonic_ns()
+        self._clock_trust = self._clock_trust.looked(now_ns, monotonic_ns)
+        trusted = self._clock_trust.holds(monotonic_ns)
+        expired = self._shelf.expired(now_ns, trusted)
+        if trusted:
+            self._told_of_jump = False
+        elif self._clock_trust.jumped and not self._told_of_jump:
+            self._tell_of_jump([p for p in self._shelf.expired(now_ns, True) if p not in expired])
         if not expired:
             return
         left = [p for p in self._shelf.partitions if p not in expired]
@@ -227,6 +235,15 @@ class StoreCare:
         await self._shelf.drop(expired)
         names = ", ".join(partition.path.stem for partition in expired)
         self._on_event(100, f"history of {names} was dropped by the retention")
+
+    def _tell_of_jump(self, put_off: Sequence[Partition]) -> None:
+        if put_off:
+            self._told_of_jump = True
+            self._on_event(
+                500,
+                f"the clock has jumped, and calls history up to {put_off[-1].path.stem} too old:"
+                " for six hours none is dropped by age; look whether the time is right",
+            )
 
     def _declare_losses(self) -> None:
         losses, self._shelf.losses = self._shelf.losses, []

@@ -19,6 +19,9 @@ NS_PER_DAY: Final = 86_400 * NS_PER_S
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.(\d{1,4}))?\.sqlite\Z")
 _PARTS_PER_SIZE: Final = 8
+_JUMP_NS: Final = 300 * NS_PER_S
+_DOUBT_NS: Final = 6 * 3_600 * NS_PER_S
+_DOUBT_AT_START_NS: Final = 3_600 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +89,53 @@ def next_key(current: PartitionKey, size_bytes: int, now_ns: int, limit: int) ->
     return current
 
 
+class ClockTrust(NamedTuple):
+    """Whether UTC may say how old a file is: one that was just set far ahead drops all history.
+
+    `offset_ns` is UTC less the monotonic time (ns) when the clocks were looked at last; from
+    `again_ns` (monotonic) on UTC is trusted. It is not after a jump, which people are to put right
+    meanwhile, and at first not after a start: nobody knows what the clock did before.
+    """
+
+    offset_ns: int
+    again_ns: int
+    jumped: bool = False
+
+    @classmethod
+    def at_start(cls, utc_ns: int, monotonic_ns: int) -> ClockTrust:
+        """What a start begins with."""
+        return cls(utc_ns - monotonic_ns, monotonic_ns + _DOUBT_AT_START_NS)
+
+    def looked(self, utc_ns: int, monotonic_ns: int) -> ClockTrust:
+        """The same after another look at the two clocks."""
+        offset_ns = utc_ns - monotonic_ns
+        if abs(offset_ns - self.offset_ns) > _JUMP_NS:
+            return ClockTrust(offset_ns, monotonic_ns + _DOUBT_NS, jumped=True)
+        return self._replace(offset_ns=offset_ns)
+
+    def holds(self, monotonic_ns: int) -> bool:
+        """Whether UTC is trusted."""
+        return monotonic_ns >= self.again_ns
+
+
 def to_drop(
     sizes: Sequence[tuple[PartitionKey, int]],
     now_ns: int,
     latest_ns: int,
     settings: HistorySettings,
+    trusted: bool,
 ) -> list[PartitionKey]:
     """The partitions to drop, oldest first, from (key, bytes) in order; never the newest one.
 
-    Nothing while the clock is behind the journal: a clock that was set back (or a battery that
-    died) must not be taken for the age of the data, nor may one that was set far ahead and back.
+    By age nothing while the clock isn't `trusted` or is behind the journal: a clock that was set
+    back (or a battery that died) must not be taken for the age of the data, nor may one that was
+    set far ahead and back. By size whatever the clock says: the disk must not fill.
     """
-    if now_ns < latest_ns:
-        return []
+    by_age = trusted and now_ns >= latest_ns
     total = sum(size for _, size in sizes)
     dropped: list[PartitionKey] = []
     for key, size in sizes[:-1]:
-        too_old = key.to_ns <= now_ns - settings.retention_ns
+        too_old = by_age and key.to_ns <= now_ns - settings.retention_ns
         if not too_old and total <= settings.max_size_bytes:
             break
         dropped.append(key)

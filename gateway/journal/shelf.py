@@ -352,10 +352,13 @@ class Shelf(Views):
             self._hold_again(other, partition.held.terms)
         self.dealer.find_adrift(self.partitions)
 
-    def expired(self, now_ns: int) -> list[Partition]:
-        """The partitions that age or size no longer allow, if nothing of them is in memory."""
+    def expired(self, now_ns: int, trusted: bool) -> list[Partition]:
+        """The partitions that age or size no longer allow, if nothing of them is in memory.
+
+        By age only if the clock is `trusted`.
+        """
         sizes = [(partition.key, size_of(partition.path)) for partition in self.partitions]
-        keys = to_drop(sizes, now_ns, self.latest_ns, self.settings)
+        keys = to_drop(sizes, now_ns, self.latest_ns, self.settings, trusted)
         return [p for p in self.partitions if p.key in keys and p.frozen is None]
 
     async def drop(self, partitions: Sequence[Partition]) -> None:

@@ -27,8 +27,8 @@ class ShiftedClock(SystemClock):
 
     shift_ns = 0
 
-    def utc_ns(self) -> int:
-        return super().utc_ns() + self.shift_ns
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.shift_ns
 
 
 class LocalChannel:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_journal import DAY, T0, World, all_rows, batch, covered, revision, until
+from test_journal import DAY, T0, HandClock, World, all_rows, batch, covered, revision, until
 
 from gateway.errors import JournalError
 from gateway.journal.database import checkpoint
@@ -378,3 +378,52 @@ async def test_retention_that_failed_is_tried_again_while_history_goes_on(world:
             assert len(complaints(world)) == 1
         await retained(world, journal)
         assert len(held(journal)) == 3
+
+
+class SetClock(HandClock):
+    """A clock that stands still unless time passes, and can be set wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong_ns = 0
+
+    def utc_ns(self) -> int:
+        return self.now_ns + self.wrong_ns
+
+
+async def test_a_clock_that_is_set_far_ahead_costs_no_history(world: World) -> None:
+    world.clock = clock = SetClock()
+    world.settings = HistorySettings(retention_ns=5 * NS_PER_DAY, ballast_bytes=65_536)
+
+    def told() -> int:
+        return sum("the clock has jumped" in text for severity, text in world.events)
+
+    async with world.journal() as journal:
+        await days(world, journal)
+        before = held(journal)
+        for wrong_ns in (3_650 * NS_PER_DAY, 0):  # for a moment
+            clock.wrong_ns = wrong_ns
+            journal._writer._retention_ns = 0
+            await until(lambda: journal._writer._retention_ns != 0)  # it has looked at the clock
+        await retained(world, journal)
+        assert held(journal)[: len(before)] == before
+        assert told() == 1
+        clock.now_ns += 6 * 3_600 * NS_PER_S - NS_PER_S
+        await retained(world, journal)
+        assert held(journal)[: len(before)] == before
+        assert told() == 1
+
+
+async def test_in_the_first_hour_after_a_start_nothing_is_dropped_by_age(world: World) -> None:
+    async with world.journal() as journal:
+        await days(world, journal)
+    world.settings = HistorySettings(retention_ns=2 * NS_PER_DAY, ballast_bytes=65_536)
+    async with world.journal() as journal:
+        before = held(journal)
+        world.clock.now_ns += 3_599 * NS_PER_S
+        await retained(world, journal)
+        assert held(journal) == before
+        world.clock.now_ns += NS_PER_S
+        await retained(world, journal)
+        assert held(journal) == before[1:]
+        assert not any("jumped" in text for _, text in world.events)

@@ -17,6 +17,7 @@ from gateway.journal.database import execute
 from gateway.journal.kept import KeptState
 from gateway.journal.partitions import (
     NS_PER_DAY,
+    ClockTrust,
     HistorySettings,
     PartitionKey,
     day_of,
@@ -48,7 +49,7 @@ from gateway.journal.schema import (
     transaction,
 )
 from gateway.journal.tail import TailSet
-from gateway.model import Origin, Position, Term
+from gateway.model import NS_PER_S, Origin, Position, Term
 
 TERM = Term(1, "a", 2**64 - 1)
 OTHER = Term(2, "b", 0)
@@ -306,13 +307,36 @@ def test_retention_goes_by_age_then_size_and_never_takes_the_newest() -> None:
     sizes = [(key, 10) for key in keys]
     now = 5 * NS_PER_DAY
     age = HistorySettings(retention_ns=3 * NS_PER_DAY, max_size_bytes=100)
-    assert to_drop(sizes, now, now, age) == keys[:2]
+    assert to_drop(sizes, now, now, age, True) == keys[:2]
+    assert to_drop(sizes, now, now, age, False) == [], "the clock has just jumped"
+    assert to_drop(sizes, now - 1, now, age, True) == [], "it is behind the journal"
     size = HistorySettings(retention_ns=100 * NS_PER_DAY, max_size_bytes=25)
-    assert to_drop(sizes, now, now, size) == keys[:3]
+    assert to_drop(sizes, now, now, size, True) == keys[:3]
+    assert to_drop(sizes, now - 1, now, size, False) == keys[:3], "the disk must not fill"
     nothing = HistorySettings(retention_ns=0, max_size_bytes=0)
-    assert to_drop(sizes, now, now, nothing) == keys[:4]
-    assert to_drop(sizes, now - 1, now, nothing) == []
+    assert to_drop(sizes, now, now, nothing, True) == keys[:4]
     assert size.part_size_bytes == 1024 * 1024
+
+
+def test_a_clock_that_was_just_set_does_not_say_how_old_history_is() -> None:
+    minute, hour, utc = 60 * NS_PER_S, 3_600 * NS_PER_S, 20_000 * NS_PER_DAY
+    trust = ClockTrust.at_start(utc, 0)
+    assert not trust.holds(hour - 1), "what the clock did before the start is not known"
+    assert trust.holds(hour)
+    assert trust.looked(utc + 7 * NS_PER_DAY, 7 * NS_PER_DAY).holds(7 * NS_PER_DAY)
+    for slow in range(1, 400):  # no jump: a clock that was 5 min off, steered for days
+        trust = trust.looked(utc + slow * (hour + NS_PER_S), slow * hour)
+    assert trust.holds(400 * hour)
+    utc, now = utc + 400 * (hour + NS_PER_S), 400 * hour
+    assert trust.looked(utc + 4 * minute, now).holds(now)
+    for jump in (-6 * minute, 6 * minute, 3650 * NS_PER_DAY):
+        after = trust.looked(utc + jump, now)
+        assert after.jumped
+        assert not after.holds(now + 6 * hour - 1)
+        assert after.looked(utc + jump + 6 * hour, now + 6 * hour).holds(now + 6 * hour)
+        back = after.looked(utc + hour, now + hour)
+        assert not back.holds(now + 7 * hour - 1), "it jumped again, back to what is right"
+    assert not trust.jumped
 
 
 def test_kept_state_is_the_same_whatever_the_order_of_arrival() -> None:
