@@ -14,6 +14,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "gateway" / "docs").glob("*.md"
 WITH_COMMANDS = [path for path in DOCUMENTS if "```console" in path.read_text()]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.stem)
 def test_each_command_prints_what_stands_there(document: Path, tmp_path: Path) -> None:
     need(can_be_played(), "unshare --net")
