@@ -22,7 +22,7 @@ from hil import verdicts
 from hil.asking import Asked
 from hil.gateway import ProgramError
 from hil.judges import EXCUSED, Judged, Verdict, judge
-from hil.judges_client import Seen, lacking, not_sync, parse_seen
+from hil.judges_client import Seen, lacking, not_sync, parse_seen, unkept
 from hil.judges_journal import odd
 from hil.judges_pair import unlike
 from hil.judges_windback import (
@@ -155,6 +155,8 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
              for t in run.told if (m := _MODE.search(t.text)) is not None]  # fmt: skip
     away = not_sync(modes, settings, asked.born_ns, time.time_ns())
     found.sync = settings.get("replication") == "sync"
+    logged = [(t.time_ns, t.node, t.text) for t in run.told if t.node]
+    paused = unkept(logged, time.time_ns())
     discards = settings.get("duty") == "discard"
     discarded = [Span(a, b, None) for a, b in run.splits] if discards else []
     parts: dict[str, list[Verdict]] = {name: [] for name in NODES if name in found.gaps}
@@ -170,7 +172,7 @@ async def _histories(asked: Asked, run: Recording, found: Gathered) -> None:
         one = next(iter(rows))
         mine = [gap for gap in found.gaps[one] if gap.device == point.device]
         own = seen.get(point.id, [])
-        found.lacking += lacking(own, rows[one], mine, away, discarded)
+        found.lacking += lacking(own, rows[one], mine, away, discarded, paused)
         found.histories += 1
     found.verdicts = {n: verdicts.total(own) for n, own in parts.items() if n not in found.lacks}
 

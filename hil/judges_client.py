@@ -6,7 +6,9 @@ both nodes are united when this is asked, so that what a dead Main published las
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from gateway.model import Cause, Gap, HistoryRow, Value, format_time
@@ -16,6 +18,8 @@ from hil.truth import Span
 STAMP_NS: Final = 1_000
 """As exactly as the client's library gives times, rounded up or down."""
 _GOOD_MASK: Final = 0xC0000000
+_LISTENS: Final = re.compile(r"OPC UA listens on (opc\.tcp://\S+)")
+_PAUSES, _GOES_ON = "history pauses under a declared gap", "the store works again"
 
 
 class Seen(NamedTuple):
@@ -62,12 +66,14 @@ def lacking(
     gaps: Sequence[Gap] = (),
     not_sync: Sequence[Span] = (),
     discarded: Sequence[Span] = (),
+    unkept: Mapping[str, Sequence[Span]] = MappingProxyType({}),
 ) -> list[Lacking]:
     """The values of one point that its history lacks.
 
     `gaps` are those of its device: inside one of cause `store` a Main alone hands out what it can't
-    keep (rules.md 7). `not_sync` is when replication was asynchronous; `discarded` the splits whose
-    loser's samples are withdrawn (`duty: discard`).
+    keep (rules.md 7). In a Main-Main the other node covers that time; so `unkept` tells when the
+    store of the node behind an endpoint took nothing. `not_sync` is when replication was
+    asynchronous; `discarded` the splits whose loser's samples are withdrawn (`duty: discard`).
     """
     stored: dict[int, list[HistoryRow]] = {}
     for row in rows:
@@ -80,11 +86,32 @@ def lacking(
         at = [row for near in (stamp - 1, stamp, stamp + 1) for row in stored.get(near, ())]
         if any(same(row.value, one.value) for row in at):
             continue
-        if not any(span.from_ns <= one.source_ns < span.to_ns for span in excused):
+        spans = (*excused, *unkept.get(one.endpoint, ()))
+        if not any(span.from_ns <= one.source_ns < span.to_ns for span in spans):
             near = ", ".join(repr(row.value) for row in at) or "no sample of that time"
             sync = not any(s.from_ns <= one.received_ns < s.to_ns for s in not_sync)
             found.append(Lacking(one, near, sync))
     return found
+
+
+def unkept(told: Iterable[tuple[int, str, str]], to_ns: int) -> dict[str, list[Span]]:
+    """When the store of the node behind an endpoint took nothing, by the nodes' logs.
+
+    `told` are (time, node, text) in order.
+    """
+    endpoints: dict[str, set[str]] = {}
+    spans: dict[str, list[Span]] = {}
+    since: dict[str, int] = {}
+    for at_ns, node, text in told:
+        if (found := _LISTENS.search(text)) is not None:
+            endpoints.setdefault(node, set()).add(found[1])
+        elif _PAUSES in text:
+            since.setdefault(node, at_ns)
+        elif _GOES_ON in text and node in since:
+            spans.setdefault(node, []).append(Span(since.pop(node), at_ns, None))
+    for node, since_ns in since.items():
+        spans.setdefault(node, []).append(Span(since_ns, to_ns, None))
+    return {url: own for node, own in spans.items() for url in endpoints.get(node, ())}
 
 
 def not_sync(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term, Value
-from hil.judges_client import lacking, not_sync, parse_seen
+from hil.judges_client import lacking, not_sync, parse_seen, unkept
 from hil.truth import Span
 
 A = "opc.tcp://a"
@@ -45,6 +45,27 @@ def test_what_a_full_disk_or_a_discarded_reign_took_away_was_never_promised() ->
     assert lacking(seen, [], [Gap("plc1", "fast", *span, Cause.STORE)]) == []
     assert len(lacking(seen, [], [Gap("plc1", "fast", *span, Cause.DEVICE)])) == 1
     assert lacking(seen, [], discarded=[Span(*span, None)]) == []
+
+
+def test_a_main_whose_store_takes_nothing_hands_out_what_the_other_covers() -> None:
+    told = [
+        (1, "a", "gateway.server.opcua: OPC UA listens on opc.tcp://a"),
+        (2, "b", "gateway.server.opcua: OPC UA listens on opc.tcp://b"),
+        (3, "a", "journal: the store works again: history goes on"),
+        (4_000_000, "a", "journal: the disk is full: history pauses under a declared gap, live"),
+        (4_500_000, "a", "journal: the disk is full: history pauses under a declared gap, live"),
+        (6_000_000, "a", "hotpair: journal: the store works again: history goes on"),
+        (8_000_000, "b", "journal: the store failed: history pauses under a declared gap, live"),
+        (8_000_000, "c", "journal: the store failed: history pauses under a declared gap, live"),
+    ]
+    paused = unkept(told, 9_000_000)
+    assert paused == {
+        "opc.tcp://a": [Span(4_000_000, 6_000_000, None)],
+        "opc.tcp://b": [Span(8_000_000, 9_000_000, None)],
+    }
+    for at_ns, missing in ((5_000_000, 0), (3_000_000, 1), (6_000_000, 1), (8_500_000, 1)):
+        seen = parse_seen([line(at_ns, 1.5)])["plc1/x"]
+        assert len(lacking(seen, [], unkept=paused)) == missing
 
 
 def test_replication_is_asynchronous_unless_the_site_says_sync_and_no_node_fell_back() -> None:
