@@ -330,13 +330,18 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
 
 
 def clock_sets(acts: Sequence[Act], gaps: Sequence[Gap]) -> list[ClockSet]:
-    """When the timeline set a device's clock while no node was there, by the device's gaps."""
+    """When the timeline set a device's clock while no node was there, by the device's gaps.
+
+    Or before the next one had looked at it, after its first scan.
+    """
     down = [gap for gap in gaps if gap.cause is Cause.NODE_DOWN]
     return [
         ClockSet(act.begun_ns, abs(round(float(act.options.get("step", 0)) * NS_PER_S)))
         for act in acts
         if act.word == CLOCK
-        and any(gap.device == act.hit and gap.from_ns <= act.begun_ns < gap.to_ns for gap in down)
+        and any(
+            g.device == act.hit and g.from_ns <= act.begun_ns < g.to_ns + NS_PER_S for g in down
+        )
     ]
 
 

@@ -36,11 +36,13 @@ from gateway.driver import (
 )
 from gateway.ending import end
 from gateway.errors import DeviceError, LinkError, LogUnavailable, Refused
-from gateway.model import Cause, Status, Value
+from gateway.model import NS_PER_S, Cause, Status, Value
 from profiles.schema import Area, parse_address
 
 RESETS_MAX = 1
 """Connections that one unit may cost in a row before it is taken for the cause."""
+LOOK_AGAIN_NS = 60 * NS_PER_S
+"""A clock that doesn't answer must not cost every connection."""
 
 
 class OpenLine:
@@ -59,6 +61,8 @@ class OpenLine:
             unit = Unit(device, context, self._bus.exchange, serial=serial, shared=shared)
             self._units[device.name] = unit
         self._logs = {device.name: Logs(device) for device in spec.devices}
+        self._looked: dict[str, tuple[int, int]] = {}
+        self._reads: set[str] = set()
         self._heartbeats: list[asyncio.Task[None]] = []
 
     @property
@@ -87,7 +91,25 @@ class OpenLine:
             return Scan(requested_ns, self._clock.utc_ns(), (), fault)
         unit.breaker.succeeded()
         unit.fault = None
-        return Scan(requested_ns, self._clock.utc_ns(), found, complete=unit.complete)
+        received_ns = self._clock.utc_ns()
+        await self._look_at_clock(device)
+        return Scan(requested_ns, received_ns, found, complete=unit.complete)
+
+    async def _look_at_clock(self, device: str) -> None:
+        """Read the clock of a device with a log once a connection, before somebody sets it."""
+        generation, now_ns = self._bus.session.generation, self._clock.monotonic_ns()
+        seen, again_ns = self._looked.get(device, (-1, now_ns))
+        if seen == generation or now_ns < again_ns or device in self._reads:
+            return
+        self._looked[device] = generation, now_ns
+        context, unit = self._context, self._units[device]
+        looks = self._logs[device].looks(context.facts, self._clock.utc_ns(), context.clock_run())
+        try:
+            for name, reading in looks:
+                async for _ in read_pages(reading, unit, context, _at_once, name):
+                    pass
+        except DeviceError:  # the read of the log says what is wrong
+            self._looked[device] = generation, now_ns + LOOK_AGAIN_NS
 
     async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
         """Modbus has no subscriptions: configuration never asks for one."""
@@ -140,11 +162,13 @@ class OpenLine:
         fact, now_ns = self._context.facts.get((device, name)), self._clock.utc_ns()
         job = logs.job(wanted, fact, now_ns, self._context.clock_run())
         pages = read_pages(logs.read(job), unit, self._context, turn, name)
+        self._reads.add(device)
         try:
             async with contextlib.aclosing(pages):
                 async for page in pages:
                     yield page
         finally:
+            self._reads.discard(device)
             await self._rest()
 
     async def acknowledge(self, device: str, page: LogPage) -> None:
@@ -154,11 +178,8 @@ class OpenLine:
         if reading is None:
             return
 
-        async def at_once(expected_ns: int) -> None:
-            """Nothing is gained by waiting: the records are safe."""
-
         try:
-            async for _ in read_pages(reading, unit, self._context, at_once, FACT):
+            async for _ in read_pages(reading, unit, self._context, _at_once, FACT):
                 pass
         finally:
             await self._rest()
@@ -272,3 +293,7 @@ class OpenLine:
             if unit.settings.heartbeat is not None:
                 pulse = beat(unit, unit.settings.heartbeat, self._context.rng)
                 self._heartbeats.append(asyncio.create_task(pulse, name=f"{unit.spec.name} beat"))
+
+
+async def _at_once(expected_ns: int) -> None:
+    """A turn that is always due: little is asked, or the records are safe."""

@@ -319,6 +319,31 @@ async def test_a_log_is_read_between_scans_and_told_as_it_is() -> None:
         await line.acknowledge("plc", pages[0])
 
 
+async def test_the_clock_of_a_log_is_read_once_a_connection_and_what_fails_is_left_alone() -> None:
+    peer, house = Peer(), House()
+    a_ring(peer, house, 70)
+
+    async def asked(line: OpenLine) -> int:
+        """How often the ring's header was read for one scan."""
+        before = len(peer.requests)
+        scan = await line.scan("plc", "normal")
+        assert scan.fault is None and scan.observations is not None
+        new = [struct.unpack(">H", pdu[1:3])[0] for _, pdu in peer.requests[before:]]
+        return new.count(BASE)
+
+    async with a_line(peer, house, windback=RING) as line:
+        assert await asked(line) > 0
+        known = house.facts["plc", FACT + "ring"]["clock"]
+        assert await asked(line) == 0
+        line._bus.session.close()
+        assert await asked(line) > 0
+        assert house.facts["plc", FACT + "ring"]["clock"] == known, "it tells nothing new"
+        peer.words[1, BASE] = 0
+        for expected in (1, 0, 0):
+            line._bus.session.close()
+            assert await asked(line) == expected, "for a minute"
+
+
 async def test_a_device_that_may_not_be_asked_yet_is_not() -> None:
     peer, house = Peer(), House()
     wanted = a_ring(peer, house, 70)

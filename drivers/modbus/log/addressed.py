@@ -108,6 +108,22 @@ class _Window(NamedTuple):
         return None if ahead < 0 or oldest < self.oldest else _Window(oldest, newest)
 
 
+def look(job: Job) -> Reading:
+    """Read the clock alone."""
+    yield from learn_clock(job, (yield from job.read_clock()))
+
+
+def learn_clock(job: Job, clock: ClockReading | None) -> Asking[None]:
+    """Learn a reading of the clock: what it is set by after this was set in the device.
+
+    Of a change between two runs of nodes' clocks nobody knows whose it was (clock_steps).
+    """
+    told = [list(each) for each in job.fact.get("clock", ())]
+    known = known_clock(told, job.now_ns, clock, job.resolution_ns or 0, job.clock_run)
+    if (now := [list(each) for each in known]) != told:
+        yield Learn({**job.fact, "clock": now})
+
+
 def read(job: Job, source: Source) -> Reading:
     """Read what is wanted of an addressed log."""
     yield from _read(job, source)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from drivers.modbus.log import (
+    addressed,
     enron,
     enron_events,
     file_record,
@@ -38,6 +39,11 @@ METHODS: Final[Mapping[str, Callable[[Job], Reading]]] = {
     "window_session": window_session.read,
 }
 """`method:` to what reads it."""
+LOOKS: Final[Mapping[str, Callable[[Job], Reading]]] = {
+    **dict.fromkeys(frozenset(METHODS) - {"time_select"}, addressed.look),
+    "ring": ring.look,
+}
+"""`method:` to what only reads the clock, where records are placed by what is known of that."""
 ACKNOWLEDGE: Final[Mapping[str, Callable[[Job, Any], Reading]]] = {
     "enron": enron_events.acknowledge,
 }
@@ -98,6 +104,24 @@ class Logs:
             clock_run=clock_run,
             doubt=self._doubts.setdefault(wanted.log, Doubt()),
         )
+
+    def looks(
+        self, facts: Mapping[tuple[str, str], Any], now_ns: int, clock_run: str
+    ) -> list[tuple[str, Reading]]:
+        """What learns the clock before anything is set there, by the facts that it adds to."""
+        section, profile = self.section, self._profile
+        if section is None or section.method not in LOOKS:
+            return []
+        if section.method != "ring" and (profile is None or profile.clock is None):
+            return []
+        found = []
+        for log, _ in self._named(section):
+            if log == enron_events.NAME:
+                continue
+            fact = facts.get((self._device.name, FACT + log))
+            job = self.job(LogWanted(log, now_ns, now_ns), fact, now_ns, clock_run)
+            found.append((FACT + log, LOOKS[section.method](job)))
+        return found
 
     def read(self, job: Job) -> Reading:
         """The method at work."""
