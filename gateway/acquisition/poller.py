@@ -156,8 +156,13 @@ class Poller:
         try:
             self._take(self, job, scan)
         except Exception as error:  # whatever a device said must not end the others' polling
-            now_ns = self._house.clock.utc_ns()
-            self._take(self, job, Scan(now_ns, now_ns, fault=broken(job.device, error)))
+            self._take(self, job, self._broken(job, error))
+
+    def _broken(self, job: Job, error: Exception) -> Scan:
+        """The fault that a bug is; what its scan had told already nobody has kept."""
+        self.line.forget(job.device)
+        now_ns = self._house.clock.utc_ns()
+        return Scan(now_ns, now_ns, fault=broken(job.device, error))
 
     def _next(self) -> Job | None:
         if self._through_ns is not None:
@@ -174,5 +179,4 @@ class Poller:
         try:
             return await self.line.scan(job.device, job.scan_class)
         except Exception as error:  # a bug in a driver must not end the other devices' polling
-            now_ns = self._house.clock.utc_ns()
-            return Scan(now_ns, now_ns, fault=broken(job.device, error))
+            return self._broken(job, error)

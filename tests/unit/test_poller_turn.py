@@ -28,12 +28,16 @@ class BusyLine:
         self.scans: list[tuple[int, int]] = []
         self.faults: list[Fault | None] = []
         self.bug_at = 0
+        self.forgotten: list[str] = []
 
     async def scan(self, name: str, scan_class: str) -> Scan:
         began_ns = Clock().utc_ns()
         await pass_s(self.scan_ms / 1000)
         self.scans.append((began_ns, Clock().utc_ns()))
         return Scan(began_ns, Clock().utc_ns())
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
 
 async def nothing(body: Any = None) -> object:
@@ -130,6 +134,7 @@ def test_what_can_not_be_kept_of_a_scan_is_its_devices_fault_and_polling_goes_on
         told = [fault for fault in line.faults if fault is not None]
         assert line.faults.index(told[0]) == 3 and len(told) == 1
         assert "internal error" in told[0].detail
+        assert line.forgotten == ["plc1"], "what the scan had told is observed anew"
         assert len(line.scans) > 8
 
     simulate(run())
