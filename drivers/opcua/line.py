@@ -120,6 +120,7 @@ class OpcUaLine:
 
     async def bind_again(self, session: Session) -> list[int]:
         """The places of nodes whose namespace the server has only now. Raises DeviceError."""
+        self._bound_ns = self._context.clock.monotonic_ns()
         lacking = [where for where, node in enumerate(self.nodes) if node is None]
         if lacking:
             await session.look_for_namespaces()
