@@ -148,7 +148,7 @@ class StoreCare:
         except (sqlite3.Error, OSError):
             try:
                 self._ballast.release()
-                await self._try_retention()
+                await self._retain()
             except (sqlite3.Error, OSError):
                 return  # it was loud when it began; it stays so by `store_failed_since_ns`
             return

@@ -62,6 +62,7 @@ class Runner:
         self._reads: dict[str, asyncio.Lock] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._bugs: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------ a reign
 
@@ -230,7 +231,9 @@ class Runner:
             except Exception as error:  # a bug, or a revision took a device away meanwhile
                 log.error("windback of line %s failed", line, exc_info=error)
                 text = f"windback of line {line}: internal error: {type(error).__name__}: {error}"
-                self._ports.alarm("", 500, f"{text}; it goes on in {LOOK_AGAIN_S:g} s")
+                if self._bugs.get(line) != text:
+                    self._bugs[line] = text
+                    self._ports.alarm("", 500, f"{text}; it goes on in {LOOK_AGAIN_S:g} s")
             await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _step(self, line: str, wake: asyncio.Event) -> None:

@@ -787,6 +787,32 @@ def test_a_drivers_bug_in_a_log_of_events_costs_that_log() -> None:
     simulate(run())
 
 
+def test_a_bug_that_stays_is_told_once() -> None:
+    asked = 0
+
+    class Broken(World):
+        async def gaps_of(self, name: str, from_ns: int, to_ns: int) -> list[Gap]:
+            nonlocal asked
+            asked += 1
+            self.dirty()
+            raise IndexError("a bug of ours")
+
+        def dirty(self) -> None:
+            runner.committed([complete("plc1")], own)
+
+    world = Broken({"plc1": [(at(-100), at(-95))]})
+    runner = world.runner()
+
+    async def run() -> None:
+        runner.begin()
+        await pass_s(200)
+        assert asked > 3
+        assert len([text for text in world.told if "internal error" in text]) == 1
+        await none_ended(runner)
+
+    simulate(run())
+
+
 def test_a_page_that_the_journal_can_not_take_fills_nothing() -> None:
     refusals = 2
 
