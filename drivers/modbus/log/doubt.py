@@ -6,6 +6,7 @@ it has been seen like that for longer than a download lasts.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from drivers.modbus.download import PATIENCE_NS
@@ -13,6 +14,23 @@ from gateway.model import NS_PER_S
 
 STEP_MAX_NS: Final = 120 * NS_PER_S
 """Counted between two looks at most: while nobody looked it may have been otherwise."""
+
+
+@dataclass(slots=True)
+class Signs:
+    """What one look at a log shows beside its records, where only those tell whether it is empty.
+
+    `answered`: a place was; `found`: one had a record; `named`: a register names one that has.
+    """
+
+    answered: bool = False
+    found: bool = False
+    named: bool = False
+
+    @property
+    def of_records(self) -> bool:
+        """Whether something tells that there are records, though none may be found."""
+        return self.found or (self.named and not self.answered)
 
 
 class Doubt:

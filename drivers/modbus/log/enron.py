@@ -15,6 +15,7 @@ from typing import Final
 from drivers.modbus.frames import READ_HOLDING
 from drivers.modbus.log import addressed, enron_events
 from drivers.modbus.log.addressed import REFUSED, Survey
+from drivers.modbus.log.doubt import Signs
 from drivers.modbus.log.job import MISFIT, SOON_NS, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import TORN
@@ -62,14 +63,11 @@ class _Log:
                 "Correct `columns:`",
             )
         self._at_ns = job.now_ns
-        self._answered = self._found = False
-        """Whether a place was answered since the look began, and whether one had a record."""
-        self._names = False
-        """Whether a register names a place that has a record."""
+        self._signs = Signs()
 
     def survey(self) -> Asking[Survey]:
         """Find the newest place, and from it the oldest: the one after it, once all are full."""
-        self._answered = self._found = self._names = False
+        self._signs = Signs()
         newest, oldest = yield from self._ends()
         clock = yield from self._job.read_clock()
         empty = newest is None
@@ -82,7 +80,7 @@ class _Log:
             clock,
             depth=self._places,
             unproven=True,
-            told_some=self._found or (self._names and not self._answered),
+            told_some=self._signs.of_records,
         )
 
     def _ends(self) -> Asking[tuple[int | None, int]]:
@@ -121,7 +119,7 @@ class _Log:
         if said == 0:
             return None
         # What is next in an empty archive is the first place.
-        self._names = said > 1 or self._section.pointer_is == "newest"
+        self._signs.named = said > 1 or self._section.pointer_is == "newest"
         if self._section.pointer_is == "next":
             said = said - 1 or self._places
         if not 1 <= said <= self._places:
@@ -148,7 +146,7 @@ class _Log:
         (found, *_) = yield from self.fetch(place, 1)
         if not isinstance(found, Entry) or found.wall_ns is None:
             return None
-        self._found = True
+        self._signs.found = True
         return Moments(*moments(found.wall_ns, self._job.zone))
 
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
@@ -168,6 +166,6 @@ class _Log:
             if answer.code in NOT_THERE:
                 return [REFUSED]
             raise refused(f"record {place} of archive {self._archive}", answer)
-        self._at_ns, self._answered = answer.received_ns, True
+        self._at_ns, self._signs.answered = answer.received_ns, True
         entry = self._form.decode(struct.unpack(f">{size}H", answer.data[1:]))
         return [entry if entry.wall_ns is not None else TORN]

@@ -13,6 +13,7 @@ from typing import Final
 from drivers.modbus.frames import READ_FILE
 from drivers.modbus.log import addressed
 from drivers.modbus.log.addressed import REFUSED, Survey
+from drivers.modbus.log.doubt import Signs
 from drivers.modbus.log.job import MISFIT, Job, refused
 from drivers.modbus.log.ops import Asking, Call, Reading, Refusal
 from drivers.modbus.log.paging import TORN
@@ -56,10 +57,7 @@ class _Log:
                 "Correct `columns:`",
             )
         self._at_ns = job.now_ns
-        self._answered = self._found = False
-        """Whether a place was answered since the look began, and whether one had a record."""
-        self._names = False
-        """Whether a register names a place that has a record."""
+        self._signs = Signs()
 
     @property
     def per_fetch(self) -> int:
@@ -67,7 +65,7 @@ class _Log:
 
     def survey(self) -> Asking[Survey]:
         """Find the newest place, and from it the oldest."""
-        self._answered = self._found = self._names = False
+        self._signs = Signs()
         found = yield from self._newest()
         clock = yield from self._job.read_clock()
         oldest = newest = 0
@@ -83,7 +81,7 @@ class _Log:
             clock,
             depth=self._places,
             unproven=True,
-            told_some=self._found or (self._names and not self._answered),
+            told_some=self._signs.of_records,
         )
 
     def _newest(self) -> Asking[tuple[int, Moments] | None]:
@@ -117,7 +115,7 @@ class _Log:
                 "Correct `records:`, `first_record:` or `newest:`",
             )
         # The first place may be what a register says that was never written.
-        self._names = place > 0
+        self._signs.named = place > 0
         return place if place >= 0 else None
 
     def _time(self, place: int) -> Asking[Moments | None]:
@@ -125,7 +123,7 @@ class _Log:
         (found, *_) = yield from self.fetch(place, 1)
         if not isinstance(found, Entry) or found.wall_ns is None:
             return None
-        self._found = True
+        self._signs.found = True
         return Moments(*moments(found.wall_ns, self._job.zone))
 
     def fetch(self, number: int, count: int) -> Asking[Sequence[Entry | str]]:
@@ -144,7 +142,7 @@ class _Log:
             raise LogUnavailable(
                 f"record {at} of file {self._file} was refused: exception {answer.code}", _SOON_NS
             )
-        self._at_ns, self._answered = answer.received_ns, True
+        self._at_ns, self._signs.answered = answer.received_ns, True
         words = _words(answer.data, count * size)
         entries = (
             self._form.decode(words[start : start + size]) for start in range(0, len(words), size)
