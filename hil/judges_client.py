@@ -97,7 +97,8 @@ def lacking(
 def unkept(told: Iterable[tuple[int, str, str]], to_ns: int) -> dict[str, list[Span]]:
     """When the store of the node behind an endpoint took nothing, by the nodes' logs.
 
-    `told` are (time, node, text) in order.
+    `told` are (time, node, text) in order. Of a node that ends meanwhile nobody is told that its
+    store works again: nothing more that it hands out is judged.
     """
     endpoints: dict[str, set[str]] = {}
     spans: dict[str, list[Span]] = {}

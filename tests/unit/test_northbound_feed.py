@@ -126,6 +126,15 @@ async def written(journal: Journal, first: int, end: int) -> None:
     await journal.append(covered(first, end))
 
 
+async def aged(journal: Journal, world: World, shelf: Shelf) -> None:
+    """Four hundred seconds of samples, all of them before now."""
+    await journal.append(revision())
+    for start in range(0, 400, 100):
+        await written(journal, start, start + 100)
+    shelf.since = Position(journal.term, 10_000)
+    world.clock.now_ns = T0 + 400 * NS_PER_S
+
+
 async def test_each_sample_once_over_failures_and_a_second_feed(world: World) -> None:
     shelf = Shelf()
     async with world.journal() as journal:
@@ -187,11 +196,7 @@ async def test_a_feed_that_waits_to_try_again_as_the_reign_ends_is_a_standby_at_
 async def test_what_is_older_than_the_backlog_is_skipped_and_told(world: World) -> None:
     shelf = Shelf()
     async with world.journal() as journal:
-        await journal.append(revision())
-        for start in range(0, 400, 100):
-            await written(journal, start, start + 100)
-        shelf.since = Position(journal.term, 10_000)
-        world.clock.now_ns = T0 + 400 * NS_PER_S
+        await aged(journal, world, shelf)
         async with fed(journal, world, shelf, 50 * NS_PER_S) as it:
             await until(lambda: len(shelf.got) == 50)
             assert shelf.seconds == list(range(350, 400))
@@ -209,11 +214,7 @@ async def test_a_damaged_record_does_not_stop_the_search_for_the_backlog(world: 
     probed: list[int] = []
     shelf = Shelf()
     async with world.journal() as journal:
-        await journal.append(revision())
-        for start in range(0, 400, 100):
-            await written(journal, start, start + 100)
-        shelf.since = Position(journal.term, 10_000)
-        world.clock.now_ns = T0 + 400 * NS_PER_S
+        await aged(journal, world, shelf)
 
         async def records(term: Term, start: int, count: int, size: int) -> Any:
             rows = await journal.records(term, start, count, size)
