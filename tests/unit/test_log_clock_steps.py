@@ -107,6 +107,15 @@ def test_what_was_before_a_reading_hides_nothing_after_it() -> None:
     assert (sorted(found.steps), found.unplaced) == (steps, [])
 
 
+@given(st.integers(0, 4), st.integers(0, 4))
+def test_what_was_right_before_a_reading_hides_nothing_after_it(first: int, second: int) -> None:
+    """Scenario clock_steps: a connection reads the clock at once, a second after it was set."""
+    ahead = [0] * 40 + [180] * 30 + [120] * 30
+    found = sets(ahead, [at(90, 0), at(59 - first, 180), at(29 - second, 120)])
+    steps = [Step(40, -180 * SECOND), Step(70, 60 * SECOND)]
+    assert (sorted(found.steps), found.unplaced) == (steps, [])
+
+
 def test_a_pause_that_was_there_when_the_clock_was_as_it_is_is_none() -> None:
     ahead = [-40] * 20 + [0] * 80
     found = sets(ahead, [at(50, -40), at(0, 0)])  # the jump was before either reading

@@ -44,13 +44,14 @@ def clock_sets(
     be those that differ.
     """
     log = _Log(spacing_ns, zone, wall_of)
-    # At most so many records were made since each reading: what the clock was set by before it
-    # hides nothing after it.
-    since = [max(low, high - (now_ns - each.at_ns) // spacing_ns - _MARGIN) for each in known]
+    # About which record was the newest at each reading: what the clock was set by before it hides
+    # nothing after it, nor does what it was set by right before it.
+    newest = [high - (now_ns - each.at_ns) // spacing_ns for each in known]
+    since = [min(max(low, at - _MARGIN), high) for at in newest]
+    until = [min(max(low, at + _MARGIN), high) for at in newest]
     back: list[Step] = []
-    for begin, end in pairwise([low, *since, high]):
-        if begin < end:
-            back += yield from steps_between(begin, end, spacing_ns, zone, wall_of)
+    for begin, end in pairwise(sorted({low, *since, *until, high})):
+        back += yield from steps_between(begin, end, spacing_ns, zone, wall_of)
     sets, left = Sets(back.copy(), []), back.copy()
     pairs = list(zip(pairwise(since), pairwise(known), strict=True))
     for (begin, end), (one, other) in reversed(pairs):
