@@ -13,6 +13,9 @@ from hil.recording import Act, Look, Reign, Stretch
 from hil.truth import Span
 
 FREEZE: Final = "freeze"
+KILL: Final = "kill"
+LATE: Final = "late"
+"""Of a poll's outcome: answers that later ones overtake."""
 STEP_CLOCK: Final = "step_clock"
 """The times of reigns are no proof then."""
 SLEWED_S: Final = 1.0
@@ -21,6 +24,8 @@ WOKEN_NS: Final = 2 * NS_PER_S
 """How long after a node woke its one late request may arrive: a request's time-out, and a retry."""
 KNOCKS_NS: Final = 3 * NS_PER_S
 """How long a Standby goes on knocking at devices when one of them was lost no more."""
+DYING_NS: Final = NS_PER_S // 10
+"""How long a node that is being killed may still send."""
 LOSSES: Final = frozenset({Cause.DEVICE.value, Cause.LINK.value})
 """Causes of gaps that say of a device that it did not answer the Main."""
 
@@ -171,8 +176,23 @@ def astray(acts: Sequence[Act], looks: Sequence[Look]) -> str:
     return ""
 
 
-def doubled(polls: Iterable[Poll], nodes: Mapping[str, str]) -> list[tuple[Poll, Poll]]:
-    """Requests that one node sent to a device before the other's request was answered."""
+def doubled(
+    polls: Iterable[Poll], nodes: Mapping[str, str], acts: Sequence[Act] = ()
+) -> list[tuple[Poll, Poll]]:
+    """Requests that one node sent to a device before the other's request was answered.
+
+    A request ends with the process that sent it. One that is answered too late, after others, held
+    nothing up: its node gave it up.
+    """
+    killed = [act for act in acts if act.word == KILL and not act.failed]
+
+    def over(one: Poll, at_ns: int) -> bool:
+        """Whether who sent a request was killed since, before `at_ns`."""
+        return any(
+            act.hit == asker(one, nodes) and one.received_ns - DYING_NS < act.begun_ns < at_ns
+            for act in killed
+        )
+
     found: list[tuple[Poll, Poll]] = []
     open_: dict[str, Poll] = {}
     for poll in sorted(polls, key=lambda poll: poll.received_ns):
@@ -181,9 +201,10 @@ def doubled(polls: Iterable[Poll], nodes: Mapping[str, str]) -> list[tuple[Poll,
             before is not None
             and before.answered_ns > poll.received_ns
             and asker(before, nodes) != asker(poll, nodes)
+            and not over(before, poll.received_ns)
         ):
             found.append((before, poll))
-        if before is None or poll.answered_ns >= before.answered_ns:
+        if poll.outcome != LATE and (before is None or poll.answered_ns >= before.answered_ns):
             open_[poll.device] = poll
     return found
 

@@ -191,7 +191,7 @@ def one_poller(run: Recording, found: Gathered) -> Finding:
     against = [(f"no reign explains: {turn}", turn.from_ns) for turn in turns]
     excused = [*splits, *(Span(turn.from_ns, turn.to_ns + 1, None) for turn in woken)]
     apart = (p for p in polls if not _inside(p.received_ns, excused))
-    pairs = doubled(apart, found.askers)
+    pairs = doubled(apart, found.askers, run.acts)
     against += [(_both(one, other, found.askers), other.received_ns) for one, other in pairs]
     said = (
         f"{len(found.polls)} polls, {len(turns)} turns that no reign explains, {len(pairs)} "

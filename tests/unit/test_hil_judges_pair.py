@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.model import NS_PER_S, Cause, Gap, HistoryRow, Origin, Position, Term
+import msgspec
+
+from gateway.model import NS_PER_S as S
+from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term
 from hil.judges_pair import asker, doubled, longest_gap_ns, strays, turns, unlike
 from hil.outstation.polls import Poll
+from hil.recording import Act
 from hil.truth import Span
 
 NODES = {"10.0.0.1": "a", "10.0.0.2": "b", "run/bus1-b": "b"}
@@ -65,6 +69,24 @@ def test_requests_that_cross_are_found() -> None:
     assert doubled([slow, quick, poll(5, "b")], NODES) == [(slow, poll(5, "b"))]
 
 
+def test_a_request_is_over_when_its_sender_dies_or_gave_it_up() -> None:
+    """Campaign 20261210, round 3: `late` at a device while its Main is killed."""
+    asked, other = poll(3 * S, "a", lasts=9 * S), poll(8 * S, "b")
+    killed = Act("kill", "main", "a", 4 * S, 20 * S)
+    assert doubled([asked, other], NODES, [killed]) == []
+    for act in [
+        Act("kill", "main", "b", 4 * S, 20 * S),
+        Act("freeze", "main", "a", 4 * S, 20 * S),
+        Act("kill", "main", "a", 9 * S, 20 * S),
+        Act("kill", "main", "a", 2 * S, 20 * S),
+        Act("kill", "main", "a", 4 * S, 20 * S, failed="it was not up"),
+    ]:
+        assert doubled([asked, other], NODES, [act]) == [(asked, other)], act
+    late = msgspec.structs.replace(asked, outcome="late")
+    assert doubled([late, other], NODES) == []
+    assert doubled([asked, late, other], NODES) == [(asked, other)], "which is open all the same"
+
+
 def row(time_ns: int, value: float) -> HistoryRow:
     return HistoryRow(time_ns, value, 0, time_ns, Origin.POLL, Position(Term(1, "a", 2), time_ns))
 
@@ -80,10 +102,10 @@ def test_histories_are_equal_or_the_first_difference_of_a_point_is_told() -> Non
 
 def test_gaps_of_one_class_add_up_inside_the_stretch() -> None:
     def gap(device: str, from_s: int, to_s: int, cause: Cause = Cause.NODE_DOWN) -> Gap:
-        return Gap(device, "fast", from_s * NS_PER_S, to_s * NS_PER_S, cause)
+        return Gap(device, "fast", from_s * S, to_s * S, cause)
 
     gaps = [gap("plc", 0, 2), gap("plc", 5, 6), gap("meter", 3, 4), gap("plc", 8, 20)]
     late = gap("plc", 3, 5, Cause.OVERRUN)
-    assert longest_gap_ns([*gaps, late], NS_PER_S, 9 * NS_PER_S) == 3 * NS_PER_S
-    assert longest_gap_ns([gap("plc", 0, 1)], NS_PER_S, 2 * NS_PER_S) == 0
+    assert longest_gap_ns([*gaps, late], S, 9 * S) == 3 * S
+    assert longest_gap_ns([gap("plc", 0, 1)], S, 2 * S) == 0
     assert longest_gap_ns([], 0, 1) == 0
