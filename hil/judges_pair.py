@@ -26,6 +26,8 @@ KNOCKS_NS: Final = 3 * NS_PER_S
 """How long a Standby goes on knocking at devices when one of them was lost no more."""
 DYING_NS: Final = NS_PER_S // 10
 """How long a node that is being killed may still send."""
+ALONE_NS: Final = 10 * NS_PER_S
+"""Who asks again after longer has that port for another connection: one polls more often."""
 LOSSES: Final = frozenset({Cause.DEVICE.value, Cause.LINK.value})
 """Causes of gaps that say of a device that it did not answer the Main."""
 
@@ -147,12 +149,18 @@ def knocks(
     Rules.md 5, Field loss: one request a device, on a connection that carries nothing else, and
     never on a serial line, which has no connections.
     """
-    alone = Counter(poll.peer for poll in polls)
+    times: dict[str, list[int]] = {}
+    for poll in polls:
+        times.setdefault(poll.peer, []).append(poll.received_ns)
+
+    def alone(poll: Poll) -> bool:
+        near = (abs(at_ns - poll.received_ns) <= ALONE_NS for at_ns in times[poll.peer])
+        return sum(near) == 1
+
     return {
         poll
         for poll in polls
-        if alone[poll.peer] == 1
-        and poll.peer not in nodes
+        if poll.peer not in nodes
         and any(s.from_ns <= poll.received_ns < s.to_ns + KNOCKS_NS for s in lost)
         and not any(
             reign.node == asker(poll, nodes)
@@ -160,6 +168,7 @@ def knocks(
             and (not reign.to_ns or poll.received_ns < reign.to_ns)
             for reign in reigns
         )
+        and alone(poll)
     }
 
 

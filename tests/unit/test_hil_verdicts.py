@@ -252,6 +252,8 @@ def test_a_standby_may_knock_once_at_a_field_that_the_main_lost(
     ]
     knock = msgspec.structs.replace(poll(2.5, "b"), peer=peer)
     found.polls = [poll(1, "a"), *[knock] * asked, poll(4, "a"), poll(6, "b")]
+    # Campaign 20261211, round 6: the port of a connection of long before.
+    found.polls.append(msgspec.structs.replace(poll(13, "b"), peer=peer))
     one = next(f for f in findings(run, found, []) if f.judge == ONE_POLLER)
     assert one.outcome == outcome, one
     assert ("1 of a Standby, at a field" in one.said) is (outcome == "passed")
