@@ -48,7 +48,7 @@ e2e: install
 	$(BIN)/pytest -n 3 --dist loadfile tests/e2e --durations=25
 
 # Properties by chance; rarer faults of the pair with real processes, and those of `e2e` without
-# namespaces: 40 minutes.
+# namespaces, and all shipped scenarios: an hour.
 campaign: install
 	for turn in 1 2 3; do HOTPAIR_CI= $(BIN)/pytest -n 2 tests/property || exit 1; done
 	$(BIN)/pytest -m slow tests/e2e
