@@ -117,7 +117,8 @@ async def leave_a_gap(site: LoggedSite, seconds: int) -> None:
 
 def spoke_for(status: dict[str, Any]) -> bool:
     """Whether a node has journalled a claim of what it polled: a gap begins where one ends."""
-    return bool(status["claimed_through"] > status["since"])
+    claimed = status["claimed_through"]  # None until the first claim
+    return claimed is not None and bool(claimed > status["since"])
 
 
 class Watched(NamedTuple):
