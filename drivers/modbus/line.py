@@ -61,6 +61,7 @@ class OpenLine:
             unit = Unit(device, context, self._bus.exchange, serial=serial, shared=shared)
             self._units[device.name] = unit
         self._logs = {device.name: Logs(device) for device in spec.devices}
+        self._looking: set[asyncio.Task[None]] = set()
         self._looked: dict[str, tuple[int, int]] = {}
         self._reads: set[str] = set()
         self._heartbeats: list[asyncio.Task[None]] = []
@@ -91,17 +92,25 @@ class OpenLine:
             return Scan(requested_ns, self._clock.utc_ns(), (), fault)
         unit.breaker.succeeded()
         unit.fault = None
-        received_ns = self._clock.utc_ns()
-        await self._look_at_clock(device)
-        return Scan(requested_ns, received_ns, found, complete=unit.complete)
+        self._look_soon(device)
+        return Scan(requested_ns, self._clock.utc_ns(), found, complete=unit.complete)
 
-    async def _look_at_clock(self, device: str) -> None:
-        """Read the clock of a device with a log once a connection, before somebody sets it."""
+    def _look_soon(self, device: str) -> None:
+        """Have the clock of a device with a log read once a connection, before somebody sets it.
+
+        Beside the scans: none that is read waits to be told.
+        """
         generation, now_ns = self._bus.session.generation, self._clock.monotonic_ns()
         seen, again_ns = self._looked.get(device, (-1, now_ns))
         if seen == generation or now_ns < again_ns or device in self._reads:
             return
         self._looked[device] = generation, now_ns
+        task = asyncio.create_task(self._look_at_clock(device), name=f"{device} clock")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _look_at_clock(self, device: str) -> None:
+        generation, now_ns = self._bus.session.generation, self._clock.monotonic_ns()
         context, unit = self._context, self._units[device]
         looks = self._logs[device].looks(context.facts, self._clock.utc_ns(), context.clock_run())
         try:
@@ -110,6 +119,8 @@ class OpenLine:
                     pass
         except DeviceError:  # the read of the log says what is wrong
             self._looked[device] = generation, now_ns + LOOK_AGAIN_NS
+        finally:
+            await self._rest()
 
     async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
         """Modbus has no subscriptions: configuration never asks for one."""
@@ -227,7 +238,10 @@ class OpenLine:
     async def close(self) -> None:
         """Send nothing more, close what is open. Idempotent."""
         self._bus.closed = True
-        await end(self._heartbeats)
+        if self._looking and self._spec.port is not None:
+            async with self._bus.lock:  # on a serial line the reply comes before anybody's question
+                pass
+        await end([*self._heartbeats, *self._looking])
         self._heartbeats.clear()
         self._bus.session.close()
         for unit in self._units.values():

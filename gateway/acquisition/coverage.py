@@ -158,6 +158,10 @@ class CoverageTracker:
         """All (device, scan class), in the order of the site."""
         return tuple(self._states)
 
+    def told_ns(self, key: Key) -> int:
+        """Up to when records told of the key, as complete or as a hole."""
+        return self._states[key].claimed_ns
+
     def in_hole(self, key: Key) -> bool:
         """Whether the key waits for a good scan."""
         return self._states[key].hole_from_ns is not None

@@ -144,17 +144,21 @@ class Outcomes:
         key = (device.name, job.scan_class)
         if done.skipped_from_ns is not None:
             self._overrun(key, done.skipped_from_ns, scan.received_ns)
-        begins = False
+        begins, received_ns = False, scan.received_ns
         if not scan.complete:
-            self.coverage.failed(key, Cause.DEVICE, scan.received_ns)
-        elif scan.received_ns < self.not_before_ns:
+            self.coverage.failed(key, Cause.DEVICE, received_ns)
+        elif received_ns < self.not_before_ns:
             schedule.hasten(job, self.not_before_ns)
         else:
-            begins = self.coverage.scanned(key, scan.received_ns, done.holds_ns)
+            if self.coverage.in_hole(key):
+                # A hole that is declared beyond the reply stays one: what begins then was heard of
+                # no earlier, or it would count as learned before it.
+                received_ns = max(received_ns, self.coverage.told_ns(key))
+            begins = self.coverage.scanned(key, received_ns, done.holds_ns)
             begins = begins or done.skipped_from_ns is not None
         self._heard(state, scan.received_ns)
         rows = self._filter.accept(scan.observations, scan.received_ns, scan.requested_ns)
-        self.keep(device, job.scan_class, begins, rows, scan.requested_ns, scan.received_ns)
+        self.keep(device, job.scan_class, begins, rows, scan.requested_ns, received_ns)
 
     def delivered(self, device: DeviceSpec, delivery: Delivery) -> None:
         """A subscription brought values, a sign of life, or a fault."""

@@ -327,6 +327,9 @@ async def test_the_clock_of_a_log_is_read_once_a_connection_and_what_fails_is_le
         """How often the ring's header was read for one scan."""
         before = len(peer.requests)
         assert (await line.scan("plc", "normal")).fault is None
+        told = [struct.unpack(">H", pdu[1:3])[0] for _, pdu in peer.requests[before:]]
+        assert BASE not in told, "no value waits for it"
+        await asyncio.gather(*line._looking)
         new = [struct.unpack(">H", pdu[1:3])[0] for _, pdu in peer.requests[before:]]
         return new.count(BASE)
 

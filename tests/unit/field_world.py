@@ -195,6 +195,7 @@ class Plant:
     change_ns: int = 700 * NS_PER_MS
     dead: set[str] = field(default_factory=set)
     hung_s: dict[str, float] = field(default_factory=dict)
+    told_late_s: dict[str, float] = field(default_factory=dict)
     log: list[Request] = field(default_factory=list)
     open: dict[str, str] = field(default_factory=dict)
     busy_until_ns: dict[str, int] = field(default_factory=dict)
@@ -294,7 +295,9 @@ class SimLine:
                 for p, value in zip(points, values, strict=True)
             ]
         self._last[key] = values
-        return Scan(asked_ns, clock.utc_ns(), seen)
+        scan = Scan(asked_ns, clock.utc_ns(), seen)
+        await asyncio.sleep(self.plant.told_late_s.pop(device, 0))  # paces: who tells it is busy
+        return scan
 
     async def listen(self, device: str, deliver: Callable[[Delivery], None]) -> None:
         spec = next(d for d in self.spec.devices if d.name == device)

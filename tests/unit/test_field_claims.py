@@ -60,3 +60,18 @@ async def test_a_subscription_between_two_signs_of_life_holds_nobody_back() -> N
     end_ns = node.field.collector.coverage.complete_ns
     assert gaps([node], "srv", "subscription", T0_NS + 2 * NS_PER_S, end_ns) == []
     await node.field.close()
+
+
+@simulated
+async def test_a_first_scan_that_is_told_late_counts_from_where_its_hole_was_told_to_last() -> None:
+    """Campaign 20261212, round 19: a value that did not change was in no interval of its stream."""
+    plant = Plant(change_ns=3600 * NS_PER_S, told_late_s={"plc1": 0.6})
+    alone = site(device("plc1", "tcp1", {"normal": NS_PER_S}, [("a", "normal")]))
+    node = node_of(alone, plant)
+    node.field.open(Begin())
+    await pass_s(4)
+    end_ns = node.field.collector.coverage.complete_ns
+    await node.field.close()
+    ((_, to_ns),) = gaps([node], "plc1", "normal", T0_NS, end_ns)
+    assert to_ns - T0_NS >= 500 * NS_PER_MS, "it was told before the scan"
+    assert missing([node], alone, T0_NS, end_ns, NS_PER_S // 4) == []
