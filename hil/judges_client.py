@@ -72,7 +72,8 @@ def lacking(
 
     `gaps` are those of its device: inside one of cause `store` a Main alone hands out what it can't
     keep (rules.md 7). In a Main-Main the other node covers that time; so `unkept` tells when the
-    store of the node behind an endpoint took nothing. `not_sync` is when replication was
+    store of the node behind an endpoint took nothing: a value that came to the client after that
+    began may be what the store was given as it failed. `not_sync` is when replication was
     asynchronous; `discarded` the splits whose loser's samples are withdrawn (`duty: discard`).
     """
     stored: dict[int, list[HistoryRow]] = {}
@@ -86,8 +87,11 @@ def lacking(
         at = [row for near in (stamp - 1, stamp, stamp + 1) for row in stored.get(near, ())]
         if any(same(row.value, one.value) for row in at):
             continue
-        spans = (*excused, *unkept.get(one.endpoint, ()))
-        if not any(span.from_ns <= one.source_ns < span.to_ns for span in spans):
+        paused = any(
+            span.from_ns <= one.received_ns and one.source_ns < span.to_ns
+            for span in unkept.get(one.endpoint, ())
+        )
+        if not paused and not any(s.from_ns <= one.source_ns < s.to_ns for s in excused):
             near = ", ".join(repr(row.value) for row in at) or "no sample of that time"
             sync = not any(s.from_ns <= one.received_ns < s.to_ns for s in not_sync)
             found.append(Lacking(one, near, sync))

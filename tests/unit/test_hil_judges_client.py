@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model import Cause, Gap, HistoryRow, Origin, Position, Term, Value
-from hil.judges_client import lacking, not_sync, parse_seen, unkept
+from hil.judges_client import Seen, lacking, not_sync, parse_seen, unkept
 from hil.truth import Span
 
 A = "opc.tcp://a"
@@ -66,6 +66,10 @@ def test_a_main_whose_store_takes_nothing_hands_out_what_the_other_covers() -> N
     for at_ns, missing in ((5_000_000, 0), (3_000_000, 1), (6_000_000, 1), (8_500_000, 1)):
         seen = parse_seen([line(at_ns, 1.5)])["plc1/x"]
         assert len(lacking(seen, [], unkept=paused)) == missing
+    # Campaign 20261211, round 20: what the store was given as it failed.
+    given = Seen(4_150_000, "opc.tcp://a", "plc1/x", 3_999_000, 1.5, 0)
+    assert lacking([given], [], unkept=paused) == []
+    assert len(lacking([given._replace(received_ns=3_999_900)], [], unkept=paused)) == 1
 
 
 def test_replication_is_asynchronous_unless_the_site_says_sync_and_no_node_fell_back() -> None:
