@@ -75,7 +75,8 @@ SLOW = (
          "swap standby; start standby", split=True),
     Case("all cables of the Main pulled",
          "unplug main link0; unplug main link1; unplug main field; role standby main; wait 3; "
-         "plug main link0; plug main link1; plug main field", "other", 6.0, split=True, lab=True),
+         "plug main link0; plug main link1; wait 1; plug main field", "other", 7.0,
+         split=True, lab=True),
     Case("the field's cable of the Standby pulled",
          "unplug standby field; wait 4; plug standby field", lab=True),
 )  # fmt: skip
