@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from log_device import NOW_NS, SECOND
 
 from drivers.modbus.log.clock_steps import Sets, clock_sets
-from drivers.modbus.log.times import KNOWN_MAX, Known, Step, Unplaced, known_clock
+from drivers.modbus.log.times import KNOWN_MAX, SEEN_NS, Known, Step, Unplaced, known_clock
 from gateway.driver import ClockReading
 
 RECORDS = 100
@@ -59,7 +59,10 @@ def test_what_is_known_of_a_clock_grows_only_where_it_changed() -> None:
     other = ClockReading(90 + 2 * SECOND, 3)
     assert known_clock([[5, 90]], 7, other, SECOND) == [Known(5, 90), Known(7, 90 + 2 * SECOND)]
     once_more = known_clock([[5, 90, "a", "a"]], 7, same, SECOND, "b")
-    assert once_more == [Known(5, 90, "a", "b")], "by the clock of b it is what a had found"
+    assert once_more == [Known(5, 90, "a", "b", 7)], "by the clock of b it is what a had found"
+    later = 7 + SEEN_NS
+    assert known_clock(once_more, later - 1, same, SECOND, "b") == once_more
+    assert known_clock(once_more, later, same, SECOND, "b") == [Known(5, 90, "a", "b", later)]
     assert known_clock(once_more, 8, None, SECOND, "c") == once_more
     many = [[n, 9 * n * SECOND] for n in range(KNOWN_MAX)]
     newest = [*(Known(*each) for each in many[1:]), Known(9, 0)]
@@ -120,6 +123,15 @@ def test_a_pause_that_was_there_when_the_clock_was_as_it_is_is_none() -> None:
     ahead = [-40] * 20 + [0] * 80
     found = sets(ahead, [at(50, -40), at(0, 0)])  # the jump was before either reading
     assert found == Sets([], [Unplaced(NOW_NS, 40 * SECOND)])
+
+
+def test_a_pause_before_the_clock_was_found_unchanged_is_not_what_it_was_set_by() -> None:
+    """Campaign 20261212, round 21: a log that was stopped as long as its clock was set by."""
+    ahead = [-10] * 30 + [-5] * 40 + [0] * 30  # a pause, and a clock that was set
+    first = at(120, -5)
+    assert sets(ahead, [first, at(0, 0)]) == Sets([], [Unplaced(NOW_NS, 5 * SECOND)])
+    seen = first._replace(last_ns=NOW_NS - 50 * SECOND)
+    assert sets(ahead, [seen, at(0, 0)]) == Sets([Step(70, -5 * SECOND)], [])
 
 
 def test_a_change_that_drift_explains_is_none() -> None:

@@ -516,7 +516,7 @@ def test_what_two_clocks_of_nodes_differ_by_is_not_taken_for_a_clock_set_forward
     wanted = LogWanted("ring", NOW_NS - 60 * SECOND, plc.now_ns)
     right = rows(read_log(spec(), plc, wanted, clock_run="a"))
     fact = plc.facts[-1]
-    _, ahead_ns, *runs = fact["clock"][0]
+    _, ahead_ns, *runs, _ = fact["clock"][0]
     assert runs == ["a", "a"]
     before = NOW_NS - 10 * SECOND
     told = fact | {"clock": [[before, ahead_ns - 40 * SECOND, "b", "b"]]}

@@ -46,15 +46,18 @@ def clock_sets(
     log = _Log(spacing_ns, zone, wall_of)
     # About which record was the newest at each reading: what the clock was set by before it hides
     # nothing after it, nor does what it was set by right before it.
-    newest = [high - (now_ns - each.at_ns) // spacing_ns for each in known]
-    since = [min(max(low, at - _MARGIN), high) for at in newest]
-    until = [min(max(low, at + _MARGIN), high) for at in newest]
+
+    def near(at_ns: int, margin: int) -> int:
+        return min(max(low, high - (now_ns - at_ns) // spacing_ns + margin), high)
+
+    times = {at_ns for each in known for at_ns in (each.at_ns, each.seen_ns)}
+    edges = {near(at_ns, margin) for at_ns in times for margin in (-_MARGIN, _MARGIN)}
     back: list[Step] = []
-    for begin, end in pairwise(sorted({low, *since, *until, high})):
+    for begin, end in pairwise(sorted({low, *edges, high})):
         back += yield from steps_between(begin, end, spacing_ns, zone, wall_of)
     sets, left = Sets(back.copy(), []), back.copy()
-    pairs = list(zip(pairwise(since), pairwise(known), strict=True))
-    for (begin, end), (one, other) in reversed(pairs):
+    for one, other in reversed(list(pairwise(known))):
+        begin = near(one.seen_ns, -_MARGIN)
         forward_ns = other.offset_ns - one.offset_ns
         own: list[Step] = []
         for step in left:
@@ -68,7 +71,7 @@ def clock_sets(
             back_ns = sum(step.by_ns for step in back)
             places = yield from log.at_once(low, high, forward_ns, back_ns, one, other)
             if not places and not own:
-                last = min(high, end + 2 * _MARGIN)
+                last = near(other.at_ns, _MARGIN)
                 places = yield from log.in_parts(begin, last, forward_ns, one, other)
             if len(places) == 1:
                 sets.steps.extend(places[0])
@@ -130,7 +133,7 @@ class _Log(NamedTuple):
                 return False
             (raw_ns,) = settle([wall_ns], self.zone)
             made_ns = raw_ns - late_ns
-            if not one.at_ns - self.spacing_ns <= made_ns <= other.at_ns + self.spacing_ns:
+            if not one.seen_ns - self.spacing_ns <= made_ns <= other.at_ns + self.spacing_ns:
                 return False
             late_ns += step.by_ns
         return True

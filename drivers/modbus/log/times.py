@@ -299,17 +299,26 @@ class Unplaced(NamedTuple):
 class Known(NamedTuple):
     """How far a device's clock was ahead at an instant, by a node's clock; from a log's fact.
 
-    `since` is the run of that clock that measured it, `until` the last one that found it so: two
-    nodes have two clocks, and one that was set, or a process that began anew, has another run.
+    `since` is the run of that clock that measured it, `until` the last one that found it so, at
+    `last_ns` or a bit later: two nodes have two clocks, and one that was set, or a process that
+    began anew, has another run.
     """
 
     at_ns: int
     offset_ns: int
     since: str = ""
     until: str = ""
+    last_ns: int = 0
+
+    @property
+    def seen_ns(self) -> int:
+        """When it was found so last, as far as it was told."""
+        return max(self.at_ns, self.last_ns)
 
 
 KNOWN_MAX: Final = 4
+SEEN_NS: Final = 60 * NS_PER_S
+"""So much later it is told again that a clock is as it was: what it was set by is after that."""
 DRIFT_PPM: Final = 200
 """What clocks of devices may drift, and more: a greater change is one that somebody made."""
 
@@ -323,13 +332,14 @@ def known_clock(
 ) -> list[Known]:
     """What is known of a clock once it is read again: a reading that tells nothing new is left out.
 
-    A change of less than `coarse_ns` is nothing new, nor what its uncertainty may hide.
+    A change of less than `coarse_ns` is nothing new, nor what its uncertainty may hide; that it is
+    as it was is new after a while, or when another run says so.
     """
-    known = [Known(*each) for each in told]
+    known = [Known(*each[: len(Known._fields)]) for each in told]  # a later version may tell more
     if clock is not None:
         unsure_ns = max(2 * clock.uncertainty_ns, coarse_ns)
         if not known or abs(clock.offset_ns - known[-1].offset_ns) > unsure_ns:
             known.append(Known(at_ns, clock.offset_ns, run, run))
-        else:
-            known[-1] = known[-1]._replace(until=run)
+        elif known[-1].until != run or at_ns - known[-1].seen_ns >= SEEN_NS:
+            known[-1] = known[-1]._replace(until=run, last_ns=at_ns)
     return known[-KNOWN_MAX:]
