@@ -56,9 +56,9 @@ def level(low: int, high: int) -> Any:
     return lambda found: found[0] == LEVEL.to_string() and low <= found[1] <= high
 
 
-def event(found: tuple[str, Any, bool]) -> bool:
-    """Whether something heard is an event."""
-    return found[0] == EVENT
+def becomes(node: PairNode, role: str) -> Any:
+    """Whether something heard is the event that a node has another role, with its reason."""
+    return lambda found: found[0] == EVENT and found[1].startswith(f"node {node.name} is {role}: ")
 
 
 def ordered(found: tuple[str, Any, bool]) -> bool:
@@ -127,9 +127,7 @@ async def test_a_warm_standby_becomes_main_by_failover_and_nobody_is_cut(tmp_pat
             await told.until(level(90, 90))
             await told.until(point(good=False))
             assert await mode.read_value() == 0
-            await heard.until(event)
-            first = next(filter(event, heard.found))
-            assert first[1].startswith(f"node {standby.name} is main: ")
+            await heard.until(becomes(standby, "main"))
             await heard.until(ordered)
         assert await main.role() == "synced"
         await polls_of(plant, standby)
@@ -165,15 +163,14 @@ async def test_node_opcua_finds_the_other_server_and_follows_the_level(tmp_path:
     need_npm("node-opcua")
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)
-        first, second = [f"opc.tcp://127.0.0.1:{plant.ports[n]}" for n in (3, 4)]
-        assert await url_of(main) == first
+        first, second = [await url_of(node) for node in (main, standby)]
         command = script("opcua_failover.js", first, POINT)
         async with Spawned("client", command, tmp_path) as client:
             found = (await client.hear("set"))["set"]
             assert found == {
                 "support": 1,
                 "uris": ["urn:hotpair:pairtest:a", "urn:hotpair:pairtest:b"],
-                "urls": [first, second],
+                "urls": [await url_of(plant.a), await url_of(plant.b)],
             }
             await client.hear("value", part="Good")
             status, _, err = await main.hotpair("changeover")
