@@ -91,8 +91,10 @@ class ChangeFilter:
                 and abs(value - old[0]) < band  # type: ignore[operator]
             ):
                 continue
-            if time_ns < restated_ns[number]:
-                time_ns = _not_before(restated_ns[number], time_ns, now_ns)
+            if time_ns < restated_ns[number] or time_ns < kept_ns[number] == now_ns:
+                # Nor before the one before it, if that was placed where it came.
+                placed_ns = _not_before(restated_ns[number], time_ns, now_ns)
+                time_ns = max(placed_ns, min(kept_ns[number], now_ns))
             kept[number] = state
             kept_ns[number] = time_ns
             rows.append((number, time_ns, value, status))

@@ -146,6 +146,21 @@ def test_when_the_clock_was_set_back_nothing_is_placed_by_what_it_said_before() 
     assert changes.accept([seen(0, 90, 1)], 91) == [(0, 90, 1, 0)]
 
 
+def test_a_backlog_that_comes_after_a_restatement_keeps_its_order_however_old_it_is() -> None:
+    """Of campaign 20261214, round 20: what was held back as a server was silent."""
+    second = 10**9
+    changes = ChangeFilter([point(0)])
+    changes.accept([seen(0, 30 * second, 13.0)], 30 * second)
+    changes.restate("plc", "fast", 40 * second)
+    came_ns = 40 * second + 100
+    backlog = [(37 * second, 9.5), (38 * second + 1, 6.5), (39 * second, 4.0), (came_ns - 1, 2.0)]
+    rows = changes.accept([seen(0, at_ns, value) for at_ns, value in backlog], came_ns)
+    assert [row[1:3] for row in rows] == [(came_ns, value) for _, value in backlog]
+    later_ns = came_ns + second
+    assert changes.accept([seen(0, 39 * second, 1.0)], later_ns)[0][1] == came_ns
+    assert changes.accept([seen(0, later_ns - 1, 0.0)], later_ns)[0][1] == later_ns - 1
+
+
 def test_a_later_revision_knows_of_the_restatement() -> None:
     before, changes = ChangeFilter([point(0)]), ChangeFilter([point(0)])
     before.accept([seen(0, 1, 1)], 1)
