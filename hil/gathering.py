@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from gateway.driver import SUBSCRIPTION_CLASS
-from gateway.model import NS_PER_MS, NS_PER_S, Cause, Gap, GapState, HistoryRow, Origin, parse_time
+from gateway.model import NS_PER_MS, NS_PER_S, Gap, GapState, HistoryRow, Origin, parse_time
 from hil import verdicts
 from hil.asking import Asked
 from hil.gateway import ProgramError
@@ -34,6 +34,7 @@ from hil.judges_windback import (
     recorded_by_plc,
     unplaced,
     unproven,
+    unwatched,
     without_power,
 )
 from hil.outstation.polls import Poll
@@ -311,8 +312,9 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     for gap in gaps:
         if gap.state not in EXCUSED or gap.device not in own:
             continue
-        sets = clock_sets(run.acts, [other for other in gaps if other.device == gap.device])
-        if gap.state is GapState.LOST and unplaced(gap, sets):
+        away = unwatched([other for other in gaps if other.device == gap.device])
+        sets = clock_sets(run.acts, gap.device, away)
+        if gap.state is GapState.LOST and unplaced(gap, away, sets):
             continue
         names = {
             p.name
@@ -329,19 +331,17 @@ async def _logs(asked: Asked, run: Recording, found: Gathered) -> None:
     found.missed = missed(empty, lambda device, start, end, _: held[device, start, end], 0)
 
 
-def clock_sets(acts: Sequence[Act], gaps: Sequence[Gap]) -> list[ClockSet]:
-    """When the timeline set a device's clock while no node was there, by the device's gaps.
+def clock_sets(acts: Sequence[Act], device: str, away: Sequence[Span]) -> list[ClockSet]:
+    """When the timeline set a device's clock while it was `unwatched`.
 
-    Or before the next one had looked at it, after its first scan.
+    Or before the next node had looked at it, after its first scan.
     """
-    down = [gap for gap in gaps if gap.cause is Cause.NODE_DOWN]
     return [
         ClockSet(act.begun_ns, abs(round(float(act.options.get("step", 0)) * NS_PER_S)))
         for act in acts
         if act.word == CLOCK
-        and any(
-            g.device == act.hit and g.from_ns <= act.begun_ns < g.to_ns + NS_PER_S for g in down
-        )
+        and act.hit == device
+        and any(span.from_ns <= act.begun_ns < span.to_ns + NS_PER_S for span in away)
     ]
 
 

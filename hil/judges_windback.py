@@ -37,14 +37,40 @@ class ClockSet(NamedTuple):
     by_ns: int
 
 
-def unplaced(gap: Gap, sets: Sequence[ClockSet]) -> bool:
-    """Whether a clock was set while no node was there, so near to a stretch that it moved it.
+def unwatched(gaps: Sequence[Gap]) -> list[Span]:
+    """When nobody read a device, and no node was there at first or amid it, by its gaps.
+
+    Gaps of a class without a scan between them are one: also who came later has not seen its clock.
+    """
+    found: list[Span] = []
+    for scan_class in dict.fromkeys(gap.scan_class for gap in gaps):
+        runs: list[list[Gap]] = []
+        own = [gap for gap in gaps if gap.scan_class == scan_class]
+        for gap in sorted(own, key=lambda gap: gap.from_ns):
+            if runs and gap.from_ns <= max(before.to_ns for before in runs[-1]):
+                runs[-1].append(gap)
+            else:
+                runs.append([gap])
+        found += [
+            Span(run[0].from_ns, max(gap.to_ns for gap in run), None)
+            for run in runs
+            if any(gap.cause is Cause.NODE_DOWN for gap in run)
+        ]
+    return found
+
+
+def unplaced(gap: Gap, away: Sequence[Span], sets: Sequence[ClockSet]) -> bool:
+    """Whether a clock was set while it was `unwatched`, so near to a stretch that it moved it.
 
     Before and after it the clock was read by different runs of nodes: it may be theirs that differ,
     and what a jump of the stamps leaves out is lost rightly (drivers/modbus/log/clock_steps.py).
     """
-    return gap.cause is Cause.NODE_DOWN and any(
-        gap.from_ns - one.by_ns <= one.at_ns <= gap.to_ns + one.by_ns for one in sets
+    return any(
+        span.from_ns <= gap.from_ns
+        and gap.to_ns <= span.to_ns
+        and span.from_ns - one.by_ns <= one.at_ns <= span.to_ns + one.by_ns
+        for span in away
+        for one in sets
     )
 
 

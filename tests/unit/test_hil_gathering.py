@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model import Cause, Gap
 from hil.gathering import clock_sets, counts, log_lines, read_client, witness_registers
 from hil.journals import SEQ_BITS, read_journal
 from hil.judges_windback import ClockSet
@@ -19,6 +18,7 @@ from hil.outstation.polls import Poll
 from hil.recording import Act
 from hil.settings import SiteError, load_yaml
 from hil.takeover import limit_ms
+from hil.truth import Span
 from hil.usage import Usage
 
 
@@ -131,10 +131,7 @@ def test_a_clock_counts_that_was_set_while_no_node_was_there() -> None:
         Act("clock", "plc1", "plc1", 30 * s, 30 * s, {"step": 3}),
         Act("silence", "plc1", "plc1", 9 * s, 10 * s),
     ]
-    gaps = [
-        Gap("plc1", "fast", 5 * s, 12 * s, Cause.NODE_DOWN),
-        Gap("plc1", "fast", 12 * s, 20 * s, Cause.DEVICE),
-    ]
     found = [ClockSet(7 * s, 60 * s), ClockSet(9 * s, 0), ClockSet(13 * s - 1, 3 * s)]
-    assert clock_sets(acts, gaps) == found, "or within a second after it"
-    assert clock_sets(acts, []) == []
+    away = [Span(5 * s, 12 * s, None)]
+    assert clock_sets(acts, "plc1", away) == found, "or within a second after it"
+    assert clock_sets(acts, "plc1", []) == []

@@ -17,6 +17,7 @@ from hil.judges_windback import (
     recorded_by_plc,
     unplaced,
     unproven,
+    unwatched,
     without_power,
 )
 from hil.runs import Happening
@@ -157,5 +158,19 @@ def test_a_clock_that_is_set_while_no_node_is_there_moves_what_lies_near(
     cause: Cause, set_at: int, by: int, excused: bool
 ) -> None:
     gap = Gap("plc", "fast", T + 10 * S, T + 20 * S, cause)
-    assert unplaced(gap, [ClockSet(T + set_at * S, by * S)]) is excused
-    assert not unplaced(gap, [])
+    away = unwatched([gap])
+    assert unplaced(gap, away, [ClockSet(T + set_at * S, by * S)]) is excused
+    assert not unplaced(gap, away, [])
+
+
+def test_a_clock_is_unwatched_until_somebody_reads_its_device_again() -> None:
+    """Of campaign 20261213, round 17: both nodes were down, then the device had no power."""
+    down = Gap("meter1", "normal", T + 10 * S, T + 20 * S, Cause.NODE_DOWN)
+    off = Gap("meter1", "normal", T + 20 * S, T + 30 * S, Cause.LINK)
+    apart = Gap("meter1", "normal", T + 31 * S, T + 40 * S, Cause.LINK)
+    slow = Gap("meter1", "slow", T + 15 * S, T + 50 * S, Cause.LINK)
+    away = unwatched([apart, off, down, slow])
+    assert away == [Span(T + 10 * S, T + 30 * S, None)]
+    sets = [ClockSet(T + 28 * S, 5 * S)]
+    excused = [unplaced(gap, away, sets) for gap in (down, off, apart, slow)]
+    assert excused == [True, True, False, False]
