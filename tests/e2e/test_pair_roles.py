@@ -56,7 +56,9 @@ async def settle(plant: SmallPair, seconds: float) -> None:
 async def test_two_nodes_start_one_polls_and_the_other_follows(tmp_path: Path) -> None:
     async with small_pair(tmp_path) as plant:
         main, standby = await started(plant)
-        assert main is plant.a, "equal in everything: the lower node id"
+        why = (await main.status())["why"]
+        # on a laden machine one may come up so late that the other was not to wait for it
+        assert main is plant.a or "node id" not in why, why
         await plant.until_equal()
         shown: dict[str, Any] = await standby.status()
         assert shown["peer"]["role"] == "main" and shown["links_carry"] == "two-way"
@@ -70,7 +72,7 @@ async def test_two_nodes_start_one_polls_and_the_other_follows(tmp_path: Path) -
             assert status == 0, err
             assert "two-way" in out and "equal" in out, out
         await settle(plant, 1.5)
-        assert set(pollers(plant, plant.born_ns)) == {"a"}
+        assert set(pollers(plant, plant.born_ns)) == {main.name}
         points = {p["point"]: p for p in await standby.control.get("/points")}
         newest_ns = max(p["server_time_ns"] for p in points.values())
         assert time.time_ns() - newest_ns < 2 * NS_PER_S, "the Standby's live values follow"
