@@ -77,8 +77,11 @@ async def test_a_pair_is_followed_asked_and_told_at_either_node(tmp_path: Path) 
 
         for client in (leads, stands_by):
             asked = {"points": "plc1/level", "from": born_ns, "to": 2**62}
-            found = (await client.get(f"{API}/trend", params=asked)).json()
-            assert sum(found["points"][0]["count"]) > 3
+            async with asyncio.timeout(10):
+                found = (await client.get(f"{API}/trend", params=asked)).json()
+                while sum(found["points"][0]["count"]) <= 3:
+                    await asyncio.sleep(0.05)  # paces: the level takes its time to change
+                    found = (await client.get(f"{API}/trend", params=asked)).json()
             assert len(found["reigns"]) == 1
             metrics = (await client.get("/metrics")).text
             assert f"hotpair_is_main {int(client is leads)}" in metrics
