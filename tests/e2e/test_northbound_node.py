@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sparkplug_schema import Payload, properties
 
-from gateway.model import NS_PER_MS, Cause
+from gateway.model import NS_PER_MS
 from gateway.northbound.payload import TYPES
 
 from .browser import browser
@@ -174,17 +174,16 @@ async def test_a_server_that_can_not_be_trusted_gets_nothing_and_hinders_nobody(
         give_secrets(tmp_path, broker.ca)
         (tmp_path / "feeds.pw").write_text("wrong\n")
         async with fed_plant(tmp_path, northbound(broker, database)) as plant:
-            begun_ns = time.time_ns()
             for name in ("mqtt", "postgres"):
-                found = await feed_is(plant, name, lambda feed: feed["failures"] > 0)
+                found = await feed_is(plant, name, lambda feed: feed["failures"] > 1)
                 assert found["samples"] == 0 and found["last_error"], found
                 assert found["lag_s"] is None, "how late, nobody knows: nothing came ever"
             give_secrets(tmp_path, broker.ca)
             await broker.host(True, 1)
             for name in ("mqtt", "postgres"):
                 await feed_is(plant, name, lambda feed: feed["samples"] > 0)
-            shown = (await plant.hotpair("status"))[1]
-            assert "northbound mqtt localhost" in shown and "northbound postgres" in shown
+            said = (await plant.hotpair("status"))[1]
+            assert "northbound mqtt localhost" in said and "northbound postgres" in said
             told = [
                 e["text"] for e in await plant.control.get("/events", **{"from": 0, "to": 2**62})
             ]
@@ -198,8 +197,8 @@ async def test_a_server_that_can_not_be_trusted_gets_nothing_and_hinders_nobody(
                 "SELECT DISTINCT value_text FROM hotpair.history WHERE point = 'plc1/name'"
             )
             assert texts and texts[0][0]
-            ended_ns = time.time_ns()
-            gaps = await plant.gaps(begun_ns, ended_ns)
-            skipped_ns = sum(g.to_ns - g.from_ns for g in gaps if g.cause is Cause.OVERRUN)
-            # a laden machine skips a scan by itself, a feed that hinders skips them all the while
-            assert skipped_ns < (ended_ns - begun_ns) / 10, "polling took no notice"
+            shown = await plant.control.get("/status")
+            failures = sum(feed["failures"] for feed in shown["northbound"].values())
+            # a laden machine skips a scan by itself; a feed that blocks, one at half of its tries
+            overruns = shown["devices"]["plc1"]["overruns"]
+            assert overruns < failures / 2, "polling took no notice"
