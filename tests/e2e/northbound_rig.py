@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def make_server_certificate(folder: Path) -> tuple[Path, Path]:
     return files
 
 
-class Server:
+class Server(ABC):
     """A process that is started, killed and started again."""
 
     def __init__(self, log: Path, port: int) -> None:
@@ -88,8 +89,9 @@ class Server:
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> tuple[list[str], str | None]:
-        raise NotImplementedError
+        """What is started, and as which user: None for that of the test."""
 
     def begin(self) -> subprocess.Popen[bytes]:
         command, user = self.command()

@@ -78,10 +78,11 @@ async def test_a_pair_is_followed_asked_and_told_at_either_node(tmp_path: Path) 
         for client in (leads, stands_by):
             asked = {"points": "plc1/level", "from": born_ns, "to": 2**62}
             async with asyncio.timeout(10):
-                found = (await client.get(f"{API}/trend", params=asked)).json()
-                while sum(found["points"][0]["count"]) <= 3:
-                    await asyncio.sleep(0.05)  # paces: the level takes its time to change
+                while True:
                     found = (await client.get(f"{API}/trend", params=asked)).json()
+                    if sum(found["points"][0]["count"]) > 3:
+                        break
+                    await asyncio.sleep(0.05)  # paces: the level takes its time to change
             assert len(found["reigns"]) == 1
             metrics = (await client.get("/metrics")).text
             assert f"hotpair_is_main {int(client is leads)}" in metrics
